@@ -1,0 +1,164 @@
+"""RefCOCO, RefCOCO+, RefCOCOg and RefCLEF in the official REFER layout.
+
+    ROOT/refcoco/   refs(unc).p refs(google).p instances.json    ROOT/refcoco+/  refs(unc).p instances.json
+    ROOT/refcocog/  refs(umd).p refs(google).p instances.json    ROOT/refclef/   refs(unc).p refs(berkeley).p …
+    ROOT/images/mscoco/images/train2014/*.jpg   ROOT/images/saiapr_tc-12/*.jpg   or simply ROOT/images/*.jpg
+
+A ref is one object with one or more sentences; each sentence is a sample. Source of the rules: lichengunc/refer.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from groundling.data import pickles
+from groundling.data.image_folder import ImageFolder
+from groundling.data.sample import Box, DataError, Dataset, Rejects, Sample, Thing, box_from_xywh, check_box
+
+# Who split each dataset; the first that is there is read when nobody is named.
+DATASETS = {
+    "refcoco": ("unc", "google"),
+    "refcoco+": ("unc",),
+    "refcocog": ("umd", "google"),
+    "refclef": ("unc", "berkeley"),
+}
+
+Row = Mapping[str, Any]
+
+
+def read(root: Path, dataset: str, split: str, by: str | None = None, need_images: bool = True) -> Dataset:
+    """The samples of one split, and all annotated objects of its images.
+
+    `by` is who made the split (unc, google, umd, berkeley). Rows that cannot be used are left out with a DataWarning
+    that counts and names them. With `need_images=False` image files are not looked for: for work on the expressions.
+    Raises FileNotFoundError for missing files, ValueError for an unknown dataset or split (naming those that exist)
+    and DataError for files that cannot be read.
+    """
+    file = _refs_file(Path(root), dataset, by)
+    refs = _of_split(_load_refs(file), split, file)
+    instances = _Instances(file.parent / "instances.json")
+    folder = _image_folder(Path(root), dataset, instances.image_name(refs[0]) if need_images else None)
+    rejects, samples = Rejects("rows"), []
+    for ref, sentence in _pairs(refs):
+        try:
+            samples.append(_sample(ref, sentence, instances, folder))
+        except (DataError, KeyError, TypeError) as error:
+            rejects.add(f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}", error)
+    rejects.report(file, kept=len(samples))
+    wanted = {ref["image_id"] for ref in refs if "image_id" in ref}
+    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), instances.things(wanted, folder))
+
+
+class _Instances:
+    """instances.json by id: images, annotations, and the names of categories."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        content = _load_json(file)
+        try:
+            self.images: dict[int, Row] = {row["id"]: row for row in content["images"]}
+            self.annotations: dict[int, Row] = {row["id"]: row for row in content["annotations"]}
+            self.categories: dict[int, str] = {row["id"]: row["name"] for row in content["categories"]}
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{file}: not a COCO instances file (missing or wrong: {error})") from error
+
+    def image_name(self, ref: Row) -> str:
+        """The image of a ref: by its id, or else by the ref's own file name without the trailing _<object>."""
+        if ref.get("image_id") in self.images:
+            return str(self.images[ref["image_id"]]["file_name"])
+        if "file_name" not in ref:
+            raise DataError(f"image {ref.get('image_id')} has no entry")
+        return re.sub(r"^((?:COCO_[a-z]+\d{4}_)?\d+)_\d+(\.\w+)$", r"\1\2", ref["file_name"])
+
+    def box(self, annotation: Row) -> Box:
+        box = box_from_xywh(annotation["bbox"])
+        image = self.images.get(annotation["image_id"], {})
+        check_box(box, (image["width"], image["height"]) if "width" in image and "height" in image else None)
+        return box
+
+    def things(self, image_ids: set[int], folder: ImageFolder) -> dict[Path, tuple[Thing, ...]]:
+        """All annotated objects of these images; crowds, which are no single object, are not among them."""
+        found: dict[Path, list[Thing]] = {}
+        rejects = Rejects("objects")
+        for row in self.annotations.values():
+            if row.get("image_id") not in image_ids or row["image_id"] not in self.images or row.get("iscrowd"):
+                continue
+            try:
+                path = folder.path(self.images[row["image_id"]]["file_name"])
+                thing = Thing(self.categories[row["category_id"]], self.box(row), tuple(row.get("attributes", ())))
+                found.setdefault(path, []).append(thing)
+            except (DataError, KeyError, TypeError) as error:
+                rejects.add(f"annotation {row['id']}", error)
+        rejects.report(self.file, kept=sum(map(len, found.values())))
+        return {path: tuple(things) for path, things in found.items()}
+
+
+def _sample(ref: Row, sentence: Row, instances: _Instances, folder: ImageFolder) -> Sample:
+    annotation = instances.annotations.get(ref["ann_id"])
+    if annotation is None:
+        raise DataError(f"annotation {ref['ann_id']} has no entry")
+    return Sample(
+        id=f"{ref['ref_id']}-{sentence['sent_id']}",
+        image=folder.path(instances.image_name(ref)),
+        expression=sentence["sent"],
+        box=instances.box(annotation),
+        category=instances.categories.get(annotation["category_id"]),
+    )
+
+
+def _pairs(refs: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
+    return ((ref, sentence) for ref in refs for sentence in ref.get("sentences", ()))
+
+
+def _of_split(refs: list[Row], split: str, file: Path) -> list[Row]:
+    """The refs of a split by the official rules: RefCLEF marks a ref of several test sets as testAB, testBC …"""
+    there = sorted({ref["split"] for ref in refs})
+    if split in ("testA", "testB", "testC"):
+        chosen = [ref for ref in refs if ref["split"].startswith("test") and split[-1] in ref["split"][4:]]
+    elif split == "test":
+        chosen = [ref for ref in refs if "test" in ref["split"]]
+    else:
+        chosen = [ref for ref in refs if ref["split"] == split]
+    if not chosen:
+        raise ValueError(f"{file} has no split {split!r}; it has {', '.join(there)}")
+    return chosen
+
+
+def _refs_file(root: Path, dataset: str, by: str | None) -> Path:
+    if not root.is_dir():
+        raise FileNotFoundError(f"dataset folder not found: {root}")
+    if dataset not in DATASETS or not (root / dataset).is_dir():
+        there = [name for name in DATASETS if (root / name).is_dir()]
+        raise ValueError(f"no dataset {dataset!r} in {root}; it has {', '.join(there) or 'no REFER folder'}")
+    there = [name for name in DATASETS[dataset] if (root / dataset / f"refs({name}).p").is_file()]
+    if not there:
+        raise FileNotFoundError(f"{root / dataset} has no refs(…).p; expected refs({DATASETS[dataset][0]}).p")
+    if by is not None and by not in there:
+        raise ValueError(f"{root / dataset} has no refs({by}).p; it has the splits by {', '.join(there)}")
+    return root / dataset / f"refs({by or there[0]}).p"
+
+
+def _by(file: Path) -> str:
+    return file.stem[len("refs(") : -1]
+
+
+def _image_folder(root: Path, dataset: str, first: str | None) -> ImageFolder:
+    official = "saiapr_tc-12" if dataset == "refclef" else "mscoco/images/train2014"
+    places = (root / "images" / official, root / "images")
+    return ImageFolder.unchecked(places[0]) if first is None else ImageFolder.first_with(first, places)
+
+
+def _load_refs(file: Path) -> list[Row]:
+    (refs,) = pickles.load(pickles.read_bytes(file), file)
+    if not isinstance(refs, list) or not all(isinstance(ref, dict) and isinstance(ref.get("split"), str) for ref in refs):
+        raise DataError(f"{file}: not a list of refs, each with its split")
+    return refs
+
+
+def _load_json(file: Path) -> Any:
+    try:
+        return json.loads(pickles.read_bytes(file))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not a JSON file, or damaged ({error})") from error

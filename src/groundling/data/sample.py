@@ -1,0 +1,106 @@
+"""What every dataset format becomes: samples of one image, one expression and one box."""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Box = tuple[float, float, float, float]  # xyxy, pixels of the image
+
+
+class DataError(ValueError):
+    """An annotation file or a row of it that cannot be used; the message says which and why."""
+
+
+class DataWarning(UserWarning):
+    """Rows of an annotation file were left out."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One annotated object of an image."""
+
+    category: str
+    box: Box
+    attributes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_box(self.box)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One expression and the box it refers to: xyxy in pixels of the upright image."""
+
+    id: str
+    image: Path
+    expression: str
+    box: Box
+    category: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.expression.strip():
+            raise DataError("the expression is empty")
+        check_box(self.box)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The samples of one split, and all annotated objects of their images where the format has them."""
+
+    name: str
+    split: str
+    samples: tuple[Sample, ...]
+    things: Mapping[Path, tuple[Thing, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+class Rejects:
+    """Rows that were left out, counted and named; a reader never drops one silently."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+        self.reasons: list[str] = []
+
+    def add(self, row: str, error: Exception) -> None:
+        reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        self.reasons.append(f"{row}: {reason}")
+
+    def report(self, file: Path, kept: int) -> None:
+        """Warn about what was left out; DataError if nothing is left."""
+        count, total = len(self.reasons), len(self.reasons) + kept
+        named = "; ".join(self.reasons[:3]) + ("; …" if count > 3 else "")
+        if not kept:
+            raise DataError(f"{file}: none of {total} {self.noun} can be used. {named}")
+        if count:
+            message = f"{file}: {count} of {total} {self.noun} left out. {named}"
+            warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def box_from_xyxy(values: Sequence[float]) -> Box:
+    """Four numbers as a box; DataError for anything else. Its area is looked at by check_box."""
+    numbers = list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes) else []
+    if len(numbers) != 4 or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+        raise DataError(f"box {values!r} is not four numbers")
+    x1, y1, x2, y2 = map(float, numbers)
+    return x1, y1, x2, y2
+
+
+def box_from_xywh(values: Sequence[float]) -> Box:
+    """Left, top, width, height as a box."""
+    x, y, w, h = box_from_xyxy(values)
+    return x, y, x + w, y + h
+
+
+def check_box(box: Box, size: tuple[int, int] | None = None) -> None:
+    """DataError unless the xyxy box is finite, has an area and touches the image of `size` (width, height)."""
+    x1, y1, x2, y2 = box
+    if not all(map(math.isfinite, box)):
+        raise DataError(f"box {box} is not finite")
+    if x2 <= x1 or y2 <= y1:
+        raise DataError(f"box {box} has no area; a box is (left, top, right, bottom)")
+    if size is not None and (x2 <= 0 or y2 <= 0 or x1 >= size[0] or y1 >= size[1]):
+        raise DataError(f"box {box} lies outside its image of {size[0]}x{size[1]} pixels")

@@ -1,0 +1,221 @@
+"""Any picture, file or bytes becomes an RGB image, and letterbox() keeps the Placement that undoes it.
+
+`open_image` is the one door for pictures: it turns them as they are displayed, and every bad one is an
+`ImageError` (or `FileNotFoundError`) that says what is wrong. Nothing here depends on or changes global state of
+Pillow, so threads may share it.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+MAX_PIXELS = 50_000_000
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+PADDING = (124, 116, 104)  # ImageNet's mean colour: close to zero once normalised
+
+_ORIENTATION_TAG = 0x0112
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image of width x height lies on a square canvas: x_canvas = x * scale_x + left, and undo() back."""
+
+    scale_x: float
+    scale_y: float
+    left: float
+    top: float
+    width: int
+    height: int
+    size: int
+
+    def apply(self, boxes: Tensor) -> Tensor:
+        """xyxy boxes (..., 4) in pixels of the image -> pixels of the canvas."""
+        scale, shift = self._affine(boxes)
+        return (boxes.double() * scale + shift).to(boxes.dtype)
+
+    def undo(self, boxes: Tensor) -> Tensor:
+        """xyxy boxes (..., 4) in pixels of the canvas -> pixels of the image; the inverse of apply()."""
+        scale, shift = self._affine(boxes)
+        return ((boxes.double() - shift) / scale).to(boxes.dtype)
+
+    def _affine(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        # In double: a long image on a small canvas would lose a thousandth of a pixel to float32 on the way back.
+        scale = torch.tensor((self.scale_x, self.scale_y) * 2, dtype=torch.float64, device=boxes.device)
+        return scale, torch.tensor((self.left, self.top) * 2, dtype=torch.float64, device=boxes.device)
+
+
+def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture as an RGB image, upright as its EXIF orientation says.
+
+    CMYK is converted, 16 bits are scaled to 8, transparency is laid on white. An array must be uint8 (H, W, 3) in RGB.
+    Raises FileNotFoundError for a missing file and ImageError for all else that is wrong: not a picture, truncated,
+    animated, more than `max_pixels` (looked at before the pixels are decoded).
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels)
+    if isinstance(source, Image.Image):
+        return _decode(source, max_pixels, "image")
+    with _stream(source) as (stream, name):
+        return _decode(_identify(stream, name), max_pixels, name)
+
+
+def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Placement]:
+    """The image scaled so that its long side is `size`, centred: uint8 (3, size, size), and its Placement."""
+    width, height = image.size
+    scale = size / max(width, height)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (size - wide) // 2, (size - high) // 2
+    canvas = Image.new("RGB", (size, size), PADDING)
+    canvas.paste(image.resize((wide, high), Image.Resampling.BILINEAR), (left, top))
+    return to_tensor(canvas), Placement(wide / width, high / height, left, top, width, height, size)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as a uint8 tensor (3, H, W)."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 (..., 3, H, W) -> float32 with ImageNet's mean and standard deviation taken out."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+@contextmanager
+def _stream(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, str]]:
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError("the image is empty: 0 bytes")
+        yield io.BytesIO(source), f"image of {len(source):,} bytes"
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise ImageError(f"cannot open {type(source).__name__} as an image; give a path, bytes, PIL image or uint8 array")
+    path = _regular_file(os.fspath(source))
+    with path.open("rb") as stream:
+        yield stream, str(path)
+
+
+def _regular_file(name: str) -> Path:
+    path = Path(name)
+    try:
+        if path.is_file():
+            if path.stat().st_size == 0:
+                raise ImageError(f"{name}: the image file is empty (0 bytes)")
+            return path
+        there = path.exists()
+    except (OSError, TypeError) as error:
+        raise ImageError(f"{name}: cannot be read ({error})") from error
+    if there:
+        raise ImageError(f"{name}: is a {'folder' if path.is_dir() else 'special file'}, not an image file")
+    if name.startswith(("http://", "https://")):
+        raise ImageError(f"{name}: URLs are not fetched; download the image and give its path or bytes")
+    raise FileNotFoundError(f"image file not found: {name}")
+
+
+def _identify(stream: BinaryIO, name: str) -> Image.Image:
+    """Read the header only.
+
+    Like Image.open, without its DecompressionBombWarning: that can only be silenced for the whole process, and we
+    have a limit of our own.
+    """
+    Image.init()
+    start = stream.read(16)
+    for kind in FORMATS:
+        factory, accepts = Image.OPEN[kind]
+        if accepts is None or accepts(start) is not True:
+            continue
+        stream.seek(0)
+        try:
+            return factory(stream, "")
+        except Exception as error:  # plugins raise anything from SyntaxError to struct.error
+            raise ImageError(f"{name}: begins like {kind} but its header is damaged ({error})") from error
+    raise ImageError(f"{name}: not an image that can be read; formats are {', '.join(FORMATS)}")
+
+
+def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
+    try:
+        _check_size(*image.size, max_pixels, name)
+        if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's first image is the photo
+            raise ImageError(f"{name}: animated with {image.n_frames} frames; pass one frame")  # type: ignore[attr-defined]
+        image.load()
+        return _upright(_to_rgb(image), image)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise anything from OSError to struct.error
+        raise ImageError(f"{name}: cannot be decoded, the image is truncated or damaged ({error})") from error
+
+
+def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: has no pixels ({width}x{height})")
+    if width * height > max_pixels:
+        raise ImageError(f"{name}: {width}x{height} is {width * height:,} pixels; the limit is {max_pixels:,}")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_eight_bits(np.asarray(image), image.mode)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
+    """Grey values of more than 8 bits scaled to 0..255.
+
+    I;16 is 0..65535. I and F declare no range: it is taken as the smallest usual one that holds all values.
+    """
+    low, high = float(values.min()), float(values.max())
+    tops = (65535.0,) if mode.startswith("I;16") else (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
+    top = next((top for top in tops if 0 <= low and high <= top), None)
+    if top is None:
+        raise ImageError(f"grey values from {low:g} to {high:g}, which fit neither 8 nor 16 bits; scale them to 0..255")
+    return np.rint(values * np.float32(255 / top)).astype(np.uint8)
+
+
+def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
+    try:
+        turn = _TURN.get(source.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF: shown as stored, as viewers do
+        turn = None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _from_array(array: NDArray[Any], max_pixels: int) -> Image.Image:
+    if array.ndim == 2:
+        raise ImageError(f"grey array of shape {array.shape}; stack it to (H, W, 3): numpy.stack([a] * 3, axis=-1)")
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ImageError(f"array of shape {array.shape}; an image is (H, W, 3) in RGB")
+    if array.dtype != np.uint8:
+        raise ImageError(f"array of {array.dtype}; an image is uint8, 0 to 255")
+    _check_size(array.shape[1], array.shape[0], max_pixels, "array")
+    return Image.fromarray(np.ascontiguousarray(array))
