@@ -1,0 +1,1 @@
+"""What decides, and what a decision is: selectors, Selections, extraction and cost."""

@@ -1,0 +1,119 @@
+"""The one module that counts MACs: of any Selection, and expected ones for gate probabilities.
+
+A MAC is one multiply-accumulate. Counted are convolutions, linear maps and attention products (what
+`torch.utils.flop_counter` counts, halved), not norms, activations and additions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+from groundling.results import Cost
+from groundling.selection import Selection
+
+Number = TypeVar("Number", int, Tensor)
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """MACs of a bottleneck: `first`·inner + `middle`·inner·filters + `last`·filters + always."""
+
+    name: str
+    first: int
+    middle: int
+    last: int
+    always: int
+    width: int
+
+    def of(self, inner: Number, filters: Number) -> Number:
+        return self.first * inner + self.middle * inner * filters + self.last * filters
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Everything about a network's cost that does not depend on the request (MACs, or sizes).
+
+    `text` is (layers, channels, ffn); `fusion` (layers, channels, ffn); `selector` MACs (per token, once).
+    """
+
+    text: tuple[int, int, int]
+    stem: int
+    blocks: tuple[BlockCost, ...]
+    visual: int  # visual tokens
+    channels: int  # of the backbone's output
+    fusion: tuple[int, int, int]
+    head: int
+    selector: tuple[int, int]
+
+    def count(self, selection: Selection | None, tokens: int) -> dict[str, int]:
+        """MACs per part for an expression of `tokens` tokens; None is the static network without selector."""
+        parts = {"text": self._text(tokens), "selector": 0, "stem": self.stem}
+        if selection is not None:
+            parts["selector"] = self.selector[0] * tokens + self.selector[1]
+        for block in self.blocks:
+            stage = block.name.split(".")[0]
+            parts[stage] = parts.get(stage, 0) + block.always
+            if selection is None or selection.on(block.name):
+                inner, filters = block.width, block.width
+                if selection is not None:
+                    inner = selection.count(f"{block.name}.conv1", block.width)
+                    filters = selection.count(f"{block.name}.conv2", block.width)
+                parts[stage] += block.of(inner, filters) if inner and filters else 0
+        attention, ffn = self._sublayers(tokens)
+        layers = range(self.fusion[0])
+        parts["projection"] = self._projection(tokens)
+        parts["attention"] = attention * sum(_on(selection, f"encoder.{i}.attention") for i in layers)
+        parts["ffn"] = ffn * sum(_on(selection, f"encoder.{i}.ffn") for i in layers)
+        parts["head"] = self.head
+        return parts
+
+    def cost(self, selection: Selection | None, tokens: int) -> Cost:
+        """Cost of a Selection beside the whole supernet's (which has no need to select)."""
+        return Cost(self.count(selection, tokens), sum(self.count(None, tokens).values()) + self._spent(selection, tokens))
+
+    def _spent(self, selection: Selection | None, tokens: int) -> int:
+        return 0 if selection is None else self.selector[0] * tokens + self.selector[1]
+
+    def expected_share(self, on: Mapping[str, Tensor], tokens: int) -> Tensor:
+        """Expected share (E,) of the supernet's MACs when unit gates are on with probabilities (E, size)."""
+        full = sum(self.count(None, tokens).values())
+        always = self.count(_nothing(on), tokens)
+        total = next(iter(on.values())).new_zeros(()) + sum(always.values())
+        for block in self.blocks:
+            inner, filters = (_expected(on, f"{block.name}.{conv}", block.width) for conv in ("conv1", "conv2"))
+            macs = block.of(inner, filters)
+            layer = on[block.name][:, 0] if block.name in on else 1.0
+            # what `always` holds already: an ungated block's full MACs
+            total = total + (layer * macs if block.name in on else 0.0)
+        attention, ffn = self._sublayers(tokens)
+        for name, p in on.items():
+            if name.startswith("encoder."):
+                total = total + p[:, 0] * (attention if name.endswith("attention") else ffn)
+        return total / full
+
+    def _text(self, tokens: int) -> int:
+        layers, dim, ffn = self.text
+        return layers * (tokens * (4 * dim**2 + 2 * dim * ffn) + 2 * tokens**2 * dim)
+
+    def _sublayers(self, tokens: int) -> tuple[int, int]:
+        (_, dim, ffn), count = self.fusion, tokens + self.visual
+        return count * 4 * dim**2 + 2 * count**2 * dim, count * 2 * dim * ffn
+
+    def _projection(self, tokens: int) -> int:
+        return (self.visual * self.channels + tokens * self.text[1]) * self.fusion[1]
+
+
+def _on(selection: Selection | None, name: str) -> bool:
+    return selection is None or selection.on(name)
+
+
+def _nothing(on: Mapping[str, Tensor]) -> Selection:
+    return Selection(tuple((name, (False,) * p.shape[1]) for name, p in on.items()))
+
+
+def _expected(on: Mapping[str, Tensor], name: str, width: int) -> Tensor:
+    if name in on:
+        return on[name].sum(dim=1)
+    return next(iter(on.values())).new_full((), width)

@@ -1,0 +1,150 @@
+"""Language gates: words → relevance of every unit → soft or hard gates (LADS Eq. 1-5).
+
+Shapes: E expressions, L tokens, D text channels, G layers that pool words for themselves, K hidden.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groundling.language import Tokens
+from groundling.selection import Unit
+
+Relevance = dict[str, Tensor]  # unit name → (E, size) scores r, on where r ≥ 0
+Coin = Literal["batch", "element"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which part of which step's global batch is looked at: expressions [first, first + count) of `total`.
+
+    Gate noise is a function of it alone, so a batch cut over processes or micro-batches sees the noise
+    that one process would have seen.
+    """
+
+    seed: int
+    step: int
+    first: int
+    count: int
+    total: int
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) & 0x7FFF_FFFF_FFFF)
+
+
+class LanguageGates(nn.Module):
+    """The gating network: each layer pools the words it cares for and scores its units.
+
+    `trunk="paper"` is Eq. 3: r = W₂ GELU(W₁ h). `trunk="released"` is the deeper trunk of the authors'
+    code (BN → GELU → 768→32 → BN → GELU → 32→64 → BN → GELU, the 64 split between the layer's two heads).
+    Biases of the last maps start at `bias`, so that the network starts nearly open.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        dim: int,
+        hidden: int = 32,
+        trunk: Literal["paper", "released"] = "paper",
+        bias: float = 3.0,
+    ) -> None:
+        super().__init__()
+        self.units, self.groups, self.trunk = tuple(units), tuple(dict.fromkeys(u.group for u in units)), trunk
+        groups = len(self.groups)
+        self.pool = nn.Linear(dim, groups)  # e_i of Eq. 1 as rows; a bias cancels in the softmax over words
+        self.heads_of = {g: [u for u in units if u.group == g] for g in self.groups}
+        if trunk == "released":
+            self.parts = max(len(members) for members in self.heads_of.values())
+            self.norms = nn.ModuleList(
+                nn.BatchNorm1d(groups * width) for width in (dim, hidden, hidden * self.parts)
+            )
+            self.first = nn.Conv1d(groups * dim, groups * hidden, 1, groups=groups)
+            self.second = nn.Conv1d(groups * hidden, groups * hidden * self.parts, 1, groups=groups)
+            nn.init.xavier_uniform_(self.first.weight)
+            nn.init.xavier_uniform_(self.second.weight)
+        else:
+            self.first_weight = nn.Parameter(torch.empty(groups, dim, hidden))
+            self.first_bias = nn.Parameter(torch.zeros(groups, hidden))
+            for weight in self.first_weight:
+                nn.init.xavier_uniform_(weight)
+        self.heads = nn.ModuleDict({_key(unit.name): nn.Linear(hidden, unit.size) for unit in units})
+        nn.init.xavier_uniform_(self.pool.weight)
+        for head in self.heads.values():
+            assert isinstance(head, nn.Linear)
+            nn.init.xavier_uniform_(head.weight)
+            nn.init.constant_(head.bias, bias)
+
+    def attend(self, text_ELD: Tensor, tokens: Tokens) -> Tensor:
+        """α of Eq. 1: how much each layer listens to each token, (E, L, G), 0 at padding."""
+        scores_ELG = self.pool(text_ELD).masked_fill(tokens.padding[:, :, None], float("-inf"))
+        return scores_ELG.softmax(dim=1)
+
+    def forward(self, text_ELD: Tensor, tokens: Tokens) -> Relevance:
+        pooled_EGD = torch.einsum("elg,eld->egd", self.attend(text_ELD, tokens), text_ELD)  # Eq. 2
+        hidden = self._hidden(pooled_EGD)
+        relevance = {}
+        for unit in self.units:
+            place = self.heads_of[unit.group].index(unit) if self.trunk == "released" else 0
+            hidden_EK = hidden[:, self.groups.index(unit.group), place]
+            relevance[unit.name] = self.heads[_key(unit.name)](hidden_EK).float()
+        return relevance
+
+    def macs(self) -> tuple[int, int]:
+        """MACs (per token, once): pooling words, and mapping what was pooled."""
+        maps = [p for n, p in self.named_parameters() if p.dim() > 1 and not n.startswith(("pool.", "norms."))]
+        return 2 * len(self.groups) * self.pool.in_features, sum(p.numel() for p in maps)
+
+    def _hidden(self, pooled_EGD: Tensor) -> Tensor:
+        """(E, G, parts, K): one hidden map per layer, or one per unit of it (released)."""
+        expressions, groups, _ = pooled_EGD.shape
+        if self.trunk == "paper":
+            hidden = torch.einsum("egd,gdk->egk", pooled_EGD, self.first_weight) + self.first_bias
+            return F.gelu(hidden)[:, :, None]
+        x = F.gelu(self.norms[0](pooled_EGD.reshape(expressions, -1, 1)))
+        x = F.gelu(self.norms[1](self.first(x)))
+        x = F.gelu(self.norms[2](self.second(x)))
+        return x.view(expressions, groups, self.parts, -1)
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")  # module names hold no dots
+
+
+def soft_gates(relevance: Relevance, draw: Draw | None = None) -> Relevance:
+    """g_s = σ(r + ε) of Eq. 4; ε ~ Logistic(0, 1) drawn by `draw`, no noise without one."""
+    if draw is None:
+        return {name: r.sigmoid() for name, r in relevance.items()}
+    generator, soft = draw.generator(), {}
+    for name, r in relevance.items():
+        uniform = torch.rand(draw.total, r.shape[1], generator=generator).clamp(1e-6, 1 - 1e-6)
+        noise = (uniform.log() - (-uniform).log1p())[draw.first : draw.first + draw.count]
+        soft[name] = (r + noise.to(r.device)).sigmoid()
+    return soft
+
+
+def tossed_gates(soft: Relevance, draw: Draw, coin: Coin = "batch") -> Relevance:
+    """g of Eq. 5: soft or hard gates by a fair coin, tossed once per batch (paper) or per element (released).
+
+    Hard gates pass the soft gates' gradient (Improved Semantic Hashing).
+    """
+    generator = draw.generator()
+    generator.manual_seed(generator.initial_seed() ^ 0x5EED)
+    batch_is_soft = bool(torch.rand((), generator=generator) >= 0.5)
+    gates = {}
+    for name, s in soft.items():
+        hard = (s >= 0.5).to(s.dtype) + s - s.detach()
+        if coin == "element":
+            toss = torch.rand(draw.total, s.shape[1], generator=generator)[draw.first : draw.first + draw.count]
+            gates[name] = torch.where(toss.to(s.device) >= 0.5, s, hard)
+        else:
+            gates[name] = s if batch_is_soft else hard
+    return gates
+
+
+def hard_gates(relevance: Mapping[str, Tensor]) -> Relevance:
+    """Evaluation: no noise, on where r ≥ 0."""
+    return {name: (r >= 0).to(r.dtype) for name, r in relevance.items()}

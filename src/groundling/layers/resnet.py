@@ -1,0 +1,229 @@
+"""A bottleneck ResNet whose residual layers and filters can be left out.
+
+One class serves supernet and subnet: a supernet block multiplies by gates when it is given some, and
+`Bottleneck.extract` returns the same class with sliced, BN-folded convolutions and no gates at all.
+
+Shapes: B images, C channels, H, W; gates are (B, 1) for a layer and (B, filters) for filters.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groundling.selection import Selection, Unit
+
+Gates = Mapping[str, Tensor]
+Norm = Literal["frozen", "batch", "none"]
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch norm whose statistics and affine part never change (as in DETR and LADS)."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((channels,), value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale, shift = affine(self)
+        return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
+
+
+def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """What a batch norm in evaluation does, as (scale, shift) per channel."""
+    assert isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d)
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def make_norm(kind: Norm, channels: int) -> nn.Module:
+    if kind == "none":
+        return nn.Identity()
+    return FrozenBatchNorm2d(channels) if kind == "frozen" else nn.BatchNorm2d(channels)
+
+
+def fold(conv: nn.Module, norm: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> nn.Conv2d:
+    """One convolution with bias that equals `norm(conv(x))`, of the chosen output `rows` and input `columns`.
+
+    This is the only place where weights are sliced.
+    """
+    assert isinstance(conv, nn.Conv2d)
+    weight, shift = conv.weight.detach(), conv.bias
+    if isinstance(norm, nn.Identity):
+        shift = torch.zeros_like(weight[:, 0, 0, 0]) if shift is None else shift.detach()
+    else:
+        assert shift is None, "a convolution under a norm has no bias"
+        scale, shift = (part.detach() for part in affine(norm))
+        weight = weight * scale.view(-1, 1, 1, 1)
+    if rows is not None:
+        weight, shift = weight[rows], shift[rows]
+    if columns is not None:
+        weight = weight[:, columns]
+    dense = nn.utils.skip_init(
+        nn.Conv2d, weight.shape[1], weight.shape[0], conv.kernel_size, conv.stride, conv.padding,
+        device=weight.device, dtype=weight.dtype,
+    )  # fmt: skip
+    dense.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+    dense.bias = nn.Parameter(shift.clone(), requires_grad=False)
+    return dense
+
+
+class Bottleneck(nn.Module):
+    """1×1 → 3×3 → 1×1 with a shortcut; `conv1` is None once the residual branch was left out."""
+
+    conv1: nn.Conv2d | None
+    constant: Tensor | None
+
+    def __init__(self, inputs: int, width: int, outputs: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.inputs, self.width, self.outputs, self.stride = inputs, width, outputs, stride
+        bias = norm == "none"
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=bias)
+        self.bn1 = make_norm(norm, width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=bias)
+        self.bn2 = make_norm(norm, width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=bias)
+        self.bn3 = make_norm(norm, outputs)
+        self.register_buffer("constant", None)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or inputs != outputs:
+            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=bias)
+            self.downsample = nn.Sequential(conv, make_norm(norm, outputs))
+
+    def forward(
+        self, x: Tensor, layer: Tensor | None = None, filters: Tensor | None = None, inner: Tensor | None = None
+    ) -> Tensor:
+        """(B, C, H, W) → (B, C', H/stride, W/stride); gates as in LADS Eq. 6 (layer) and 7 (filters of
+        the 3×3; `inner`: of the first 1×1), None where nothing is gated."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        if self.constant is not None:  # the layer is on, but no filter of it: what is left is a bias
+            return F.relu(shortcut + self.constant)
+        if self.conv1 is None:  # x comes out of a ReLU, so an identity shortcut needs no second one
+            return x if self.downsample is None else F.relu(shortcut)
+        y = F.relu(gated(self.bn1(self.conv1(x)), inner))
+        y = F.relu(gated(self.bn2(self.conv2(y)), filters))
+        return F.relu(shortcut + gated(self.bn3(self.conv3(y)), layer))
+
+    def extract(self, layer: bool, filters: Tensor | None, inner: Tensor | None) -> "Bottleneck":
+        """The dense block that runs only the chosen filters (boolean (width,), None = all)."""
+        assert self.conv1 is not None, "this block is extracted already"
+        part = Bottleneck.__new__(Bottleneck)
+        nn.Module.__init__(part)
+        part.inputs, part.width, part.outputs, part.stride = self.inputs, self.width, self.outputs, self.stride
+        part.bn1 = part.bn2 = part.bn3 = nn.Identity()
+        part.conv1 = None
+        part.register_buffer("constant", None)
+        part.downsample = None
+        if self.downsample is not None:
+            part.downsample = nn.Sequential(fold(self.downsample[0], self.downsample[1]))
+        if not layer:
+            return part
+        conv2, conv3 = fold(self.conv2, self.bn2, filters, inner), fold(self.conv3, self.bn3, None, filters)
+        if 0 in conv2.weight.shape[:2]:  # no filter to convolve with, or none to convolve: a constant comes out
+            assert conv2.bias is not None and conv3.bias is not None
+            part.constant = (conv3.weight[:, :, 0, 0] @ F.relu(conv2.bias) + conv3.bias).detach().view(1, -1, 1, 1)
+            return part
+        part.conv1, part.conv2, part.conv3 = fold(self.conv1, self.bn1, inner), conv2, conv3
+        return part
+
+
+def gated(x: Tensor, gate: Tensor | None) -> Tensor:
+    """x (B, C, H, W) times a gate (B, C) or (B, 1); no gate, no multiplication."""
+    return x if gate is None else x * gate[:, :, None, None].to(x.dtype)
+
+
+class ResNet(nn.Module):
+    """Stem and stages of bottlenecks; keys are torchvision's (`conv1`, `bn1`, `layer1.0.conv1` …).
+
+    `stem="conv7"`: 7×7 stride 2 and max-pool (He et al. 2016). `stem="conv3"`: two 3×3 convolutions of
+    stride 2, cheap enough for small pictures.
+    """
+
+    def __init__(
+        self,
+        blocks: tuple[int, ...],
+        width: int = 64,
+        expansion: int = 4,
+        stem: Literal["conv7", "conv3"] = "conv7",
+        stem_width: int = 64,
+        norm: Norm = "frozen",
+    ) -> None:
+        super().__init__()
+        self.stem, bias = stem, norm == "none"
+        first = stem_width if stem == "conv7" else stem_width // 4
+        self.conv1 = nn.Conv2d(3, first, *((7, 2, 3) if stem == "conv7" else (3, 2, 1)), bias=bias)
+        self.bn1 = make_norm(norm, first)
+        if stem == "conv3":
+            self.conv2 = nn.Conv2d(first, stem_width, 3, 2, 1, bias=bias)
+            self.bn2 = make_norm(norm, stem_width)
+        channels, self.stages = stem_width, len(blocks)
+        for stage, depth in enumerate(blocks):
+            wide = width * 2**stage
+            strides = (1 if stage == 0 else 2, *(1,) * (depth - 1))
+            layer = nn.ModuleList()
+            for stride in strides:
+                layer.append(Bottleneck(channels, wide, wide * expansion, stride, norm))
+                channels = wide * expansion
+            setattr(self, f"layer{stage + 1}", layer)
+        self.channels, self.stride = channels, 2 ** (len(blocks) + 1)
+
+    def named_blocks(self) -> Iterator[tuple[str, Bottleneck]]:
+        for stage in range(1, self.stages + 1):
+            for index, block in enumerate(getattr(self, f"layer{stage}")):
+                yield f"layer{stage}.{index}", block
+
+    def forward(self, images_BCHW: Tensor, gates: Gates | None = None) -> Tensor:
+        """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
+        gates = gates or {}
+        x = F.relu(self.bn1(self.conv1(images_BCHW.contiguous(memory_format=torch.channels_last))))
+        if self.stem == "conv7":
+            x = F.max_pool2d(x, 3, 2, 1)
+        else:
+            x = F.relu(self.bn2(self.conv2(x)))
+        for name, block in self.named_blocks():
+            x = block(x, gates.get(name), gates.get(f"{name}.conv2"), gates.get(f"{name}.conv1"))
+        return x
+
+    def extract(self, selection: Selection) -> "ResNet":
+        part = ResNet.__new__(ResNet)
+        nn.Module.__init__(part)
+        part.stem, part.stages, part.channels, part.stride = self.stem, self.stages, self.channels, self.stride
+        part.bn1 = part.bn2 = nn.Identity()
+        part.conv1 = fold(self.conv1, self.bn1)
+        if self.stem == "conv3":
+            part.conv2 = fold(self.conv2, self.bn2)
+        for stage in range(1, self.stages + 1):
+            setattr(part, f"layer{stage}", nn.ModuleList())
+        for name, block in self.named_blocks():
+            dense = block.extract(
+                selection.on(name), selection.kept(f"{name}.conv2"), selection.kept(f"{name}.conv1")
+            )
+            getattr(part, name.split(".")[0]).append(dense)
+        return part
+
+
+def units(resnet: ResNet, gated: Literal["released", "paper", "all"], inner: bool) -> tuple[Unit, ...]:
+    """The units of the gateable blocks.
+
+    "released": blocks whose 3×3 has stride 1 (13 of ResNet-50, as LADS' released code); "paper": blocks
+    with an identity shortcut, x + F(x) of Eq. 6 (12 of ResNet-50); "all": strided ones too.
+    `inner`: also the filters of the first 1×1.
+    """
+    found: list[Unit] = []
+    for name, block in resnet.named_blocks():
+        if gated == "all" or (block.stride == 1 if gated == "released" else block.downsample is None):
+            found.append(Unit(name, "layer", 1, name))
+            found.append(Unit(f"{name}.conv2", "filters", block.width, name))
+            if inner:
+                found.append(Unit(f"{name}.conv1", "filters", block.width, name))
+    return tuple(found)

@@ -1,0 +1,153 @@
+"""Post-norm transformer encoder layers whose attention and feed-forward sublayers can be left out.
+
+Key layout is DETR's (`self_attn.in_proj_weight`, `linear1`, `norm1` …). Shapes: B rows, T tokens, D channels.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groundling.selection import Selection, Unit
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention; positions are added to queries and keys, not to values (DETR)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
+        """`keep_BT` is True where a token may be attended to (None: everywhere)."""
+        batch, tokens, dim = x_BTD.shape
+        q_k = F.linear(x_BTD + positions_TD, self.in_proj_weight[: 2 * dim], self.in_proj_bias[: 2 * dim])
+        value = F.linear(x_BTD, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :])
+        query, key, value = (
+            part.view(batch, tokens, self.heads, -1).transpose(1, 2) for part in (*q_k.chunk(2, -1), value)
+        )
+        mask = None if keep_BT is None else keep_BT[:, None, None, :].expand(-1, -1, tokens, -1)
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        return self.out_proj(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+
+class EncoderLayer(nn.Module):
+    """x = norm1(x + attention(x)·g); x = norm2(x + ffn(x)·g): the norms always run (LADS, DETR post-norm)."""
+
+    self_attn: SelfAttention | None
+    linear1: nn.Linear | None
+    linear2: nn.Linear | None
+
+    def __init__(self, dim: int, heads: int, ffn: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(dim, heads, dropout)
+        self.linear1, self.linear2 = nn.Linear(dim, ffn), nn.Linear(ffn, dim)
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        positions_TD: Tensor,
+        keep_BT: Tensor | None = None,
+        attention: Tensor | None = None,
+        ffn: Tensor | None = None,
+    ) -> Tensor:
+        """Gates are (B, 1), None where nothing is gated."""
+        x = x_BTD
+        if self.self_attn is not None:
+            x = x + _gated(self.dropout(self.self_attn(x, positions_TD, keep_BT)), attention)
+        x = self.norm1(x)
+        if self.linear1 is not None and self.linear2 is not None:
+            x = x + _gated(self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))), ffn)
+        return self.norm2(x)  # type: ignore[no-any-return]
+
+    def extract(self, attention: bool, ffn: bool) -> "EncoderLayer":
+        """The same layer without the sublayers that are off; what stays is shared, not copied."""
+        part = EncoderLayer.__new__(EncoderLayer)
+        nn.Module.__init__(part)
+        part.self_attn = self.self_attn if attention else None
+        part.linear1, part.linear2 = (self.linear1, self.linear2) if ffn else (None, None)
+        part.norm1, part.norm2, part.dropout = self.norm1, self.norm2, self.dropout
+        return part
+
+
+class Encoder(nn.Module):
+    """A stack of encoder layers; returns every layer's output, the last one last."""
+
+    def __init__(self, layers: int, dim: int, heads: int, ffn: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(dim, heads, ffn, dropout) for _ in range(layers))
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        positions_TD: Tensor,
+        keep_BT: Tensor | None = None,
+        gates: "dict[str, Tensor] | None" = None,
+        prefix: str = "encoder",
+    ) -> list[Tensor]:
+        gates, outputs = gates or {}, []
+        for index, layer in enumerate(self.layers):
+            name = f"{prefix}.{index}"
+            x_BTD = layer(
+                x_BTD, positions_TD, keep_BT, gates.get(f"{name}.attention"), gates.get(f"{name}.ffn")
+            )
+            outputs.append(x_BTD)
+        return outputs
+
+    def extract(self, selection: Selection, prefix: str = "encoder") -> "Encoder":
+        part = Encoder.__new__(Encoder)
+        nn.Module.__init__(part)
+        part.layers = nn.ModuleList(
+            layer.extract(selection.on(f"{prefix}.{i}.attention"), selection.on(f"{prefix}.{i}.ffn"))
+            for i, layer in enumerate(self.layers)
+            if isinstance(layer, EncoderLayer)
+        )
+        return part
+
+    def units(self, prefix: str = "encoder") -> tuple[Unit, ...]:
+        return tuple(
+            Unit(f"{prefix}.{i}.{kind}", kind, 1, f"{prefix}.{i}")
+            for i in range(len(self.layers))
+            for kind in ("attention", "ffn")
+        )
+
+
+def _gated(x_BTD: Tensor, gate: Tensor | None) -> Tensor:
+    return x_BTD if gate is None else x_BTD * gate[:, :, None].to(x_BTD.dtype)
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between (DETR's `bbox_embed`)."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, layers: int) -> None:
+        super().__init__()
+        sizes = [inputs, *[hidden] * (layers - 1), outputs]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)  # type: ignore[no-any-return]
+
+
+def sine_positions(height: int, width: int, dim: int, temperature: float = 10_000.0) -> Tensor:
+    """Normalised 2-D sine positions (height·width, dim), rows first (DETR's `PositionEmbeddingSine`, normalize=True)."""
+    half = dim // 2
+    steps = temperature ** (2 * (torch.arange(half) // 2) / half)
+
+    def one_axis(count: int) -> Tensor:
+        place = (torch.arange(count) + 1.0) / (count + 1e-6) * 2 * math.pi
+        angle = place[:, None] / steps
+        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+
+    y, x = one_axis(height), one_axis(width)
+    grid = torch.cat((y[:, None].expand(-1, width, -1), x[None].expand(height, -1, -1)), dim=-1)
+    return grid.flatten(0, 1)

@@ -1,0 +1,100 @@
+"""Objectives: what one training step minimises, as named, weighted losses and `metric/…` numbers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from groundling.boxes import cxcywh_to_xyxy, iou
+from groundling.dynamic.gates import Draw, hard_gates, soft_gates, tossed_gates
+from groundling.images import normalise
+from groundling.language import Tokens
+from groundling.losses.box import box_losses
+from groundling.losses.dense import dense_losses, detection_losses
+from groundling.losses.information import batch_mean, mutual_information
+from groundling.models.lads import Lads, Prediction
+
+Objective = Callable[[Any, Any, Draw], dict[str, Tensor]]
+
+
+class GroundingLoss(BaseModel):
+    """Weights of Eq. 9 and of what may be added to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    l1: float = 1.0
+    giou: float = 1.0
+    mi: float = 0.1
+    mi_conditional: float = 1.0
+    dense: float = 0.0  # cross-entropy over visual tokens, and their boxes, on every encoder layer
+    budget: float = 0.0  # (expected MACs share − budget_share)², as DGE's budget loss
+    budget_share: float = 0.5
+    gates_open: bool = False  # train the supernet with everything on (warm-up; static twin)
+
+
+def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss) -> dict[str, Tensor]:
+    """LADS Eq. 9: L1 + GIoU − λ·MI, with the optional dense and budget losses."""
+    tokens = Tokens(batch.ids, batch.padding)
+    text = model.text(tokens)
+    losses, gates = {}, None
+    if model.selector is not None and not weights.gates_open:
+        soft = soft_gates(model.selector(text, tokens), draw)
+        gates = tossed_gates(soft, draw, model.config.gating.coin)  # type: ignore[union-attr]
+        losses |= gate_losses(model, soft, tokens.ids.shape[1], weights)
+    prediction = model.net(normalise(batch.images), text, tokens, gates, batch.image_index)
+    return losses | prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
+
+
+def gate_losses(model: Lads, soft: dict[str, Tensor], tokens: int, weights: GroundingLoss) -> dict[str, Tensor]:
+    """−λ·I(G; F), averaged over units of a kind and summed over kinds, and the budget loss."""
+    information = mutual_information(soft, weights.mi_conditional)
+    kinds: dict[str, list[Tensor]] = {}
+    for unit in model.units():
+        kinds.setdefault(unit.kind, []).append(information[unit.name])
+    mi = torch.stack([torch.stack(values).mean() for values in kinds.values()]).sum()
+    share = batch_mean(model.cost_model.expected_share(soft, tokens))
+    losses = {"mi": -weights.mi * mi, "metric/mi": mi.detach(), "metric/share": share.detach()}
+    if weights.budget:
+        losses["budget"] = weights.budget * (share - weights.budget_share).square()
+    return losses
+
+
+def prediction_losses(
+    prediction: Prediction, target_cxcywh01: Tensor, grid: int, weights: GroundingLoss
+) -> dict[str, Tensor]:
+    """Box losses of the answer, dense losses of every encoder layer, and Prec@0.5 as a metric."""
+    losses: dict[str, Tensor] = {}
+    if prediction.scores is None:  # the [CLS] head answers
+        l1, overlap = box_losses(prediction.boxes_cxcywh01, target_cxcywh01)
+        losses |= {"l1": weights.l1 * l1.mean(), "giou": weights.giou * overlap.mean()}
+    last = len(prediction.dense_logits) - 1
+    for layer, (logits, boxes) in enumerate(
+        zip(prediction.dense_logits, prediction.dense_boxes_cxcywh01, strict=True)
+    ):
+        answers = layer == last and prediction.scores is not None
+        scale = 1.0 if answers else weights.dense
+        if scale:
+            choose, l1, overlap = dense_losses(logits, boxes, target_cxcywh01, grid)
+            losses[f"cell.{layer}"] = scale * choose.mean()
+            losses[f"l1.{layer}"] = scale * weights.l1 * l1.mean()
+            losses[f"giou.{layer}"] = scale * weights.giou * overlap.mean()
+    overlap = iou(cxcywh_to_xyxy(prediction.boxes_cxcywh01.detach()), cxcywh_to_xyxy(target_cxcywh01))
+    losses["metric/prec@0.5"] = (overlap >= 0.5).float().mean()
+    return losses
+
+
+def detection(model: Lads, batch: Any, draw: Draw) -> dict[str, Tensor]:
+    """Detection pre-training of the backbone on the objects of each image."""
+    if model.detector is None or batch.things is None:
+        raise ValueError("detection pre-training needs a model with categories and data with annotated objects")
+    visual = model.net.see(normalise(batch.images))
+    classes, attributes, boxes = model.detector(visual, model.net.prior)
+    things = batch.things
+    return detection_losses(
+        classes, attributes, boxes, things.categories, things.attributes, things.boxes_cxcywh01, model.config.grid
+    )
+
+
+__all__ = ["GroundingLoss", "Objective", "detection", "gate_losses", "grounding_losses", "hard_gates"]

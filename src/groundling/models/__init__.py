@@ -1,0 +1,62 @@
+"""One file per system; presets are frozen configurations in a dict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from groundling.language import TextConfig
+from groundling.models.lads import GatingConfig, Lads, LadsConfig
+
+_STREET = LadsConfig(
+    image_size=128,
+    text=TextConfig(vocabulary=600, layers=2, dim=128, heads=4, ffn=512, tokens=24, dropout=0.0),
+    blocks=(2, 3, 4),
+    width=32,
+    expansion=2,
+    stem="conv3",
+    stem_width=64,
+    norm="batch",
+    dim=128,
+    heads=4,
+    ffn=512,
+    layers=4,
+    dropout=0.0,
+    head="dense",
+    gating=GatingConfig(blocks="all", inner_filters=True, hidden=32),
+)
+_SMALL = LadsConfig(
+    image_size=320,
+    text=TextConfig(layers=4),
+    blocks=(2, 2, 2, 2),
+    layers=3,
+    ffn=1024,
+)
+
+PRESETS: dict[str, LadsConfig] = {
+    "lads_r50": LadsConfig(),
+    "lads_small": _SMALL,
+    "lads_street": _STREET,
+}
+PRESETS |= {f"{name}_static": config.model_copy(update={"gating": None}) for name, config in PRESETS.items()}
+
+_SYSTEMS = {"lads": (LadsConfig, Lads)}
+
+
+def build(config: LadsConfig | Mapping[str, Any]) -> Lads:
+    """A network with fresh weights; ValueError names a system or option that does not exist."""
+    if isinstance(config, Mapping):
+        config = parse_config(config)
+    return Lads(config)
+
+
+def parse_config(fields: Mapping[str, Any]) -> LadsConfig:
+    system = fields.get("system")
+    if system not in _SYSTEMS:
+        raise ValueError(f"unknown system {system!r}; there are {', '.join(_SYSTEMS)}")
+    try:
+        return _SYSTEMS[system][0].model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"configuration of {system}: {place}: {first['msg']}") from error

@@ -1,0 +1,258 @@
+"""LADS: words choose the layers and filters of a grounding network before it sees the image.
+
+    tokens = tokenizer.encode(expressions)
+    text = model.text(tokens)                          # F_l, (E, L, D)
+    relevance = model.selector(text, tokens)           # r of every unit, Eq. 1-3
+    selection = Selection.from_gates(hard_gates(relevance))
+    subnet = extract(model, selection)                 # a dense GroundingNet
+    prediction = subnet(images, text, tokens)
+
+Su et al., "Referring Expression Comprehension Using Language Adaptive Inference", AAAI 2023.
+Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D channels.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from groundling.dynamic.cost import BlockCost, CostModel
+from groundling.dynamic.gates import Coin, LanguageGates
+from groundling.language import TextConfig, TextEncoder, Tokens
+from groundling.layers.resnet import Bottleneck, Gates, Norm, ResNet, units
+from groundling.layers.transformer import MLP, Encoder, sine_positions
+from groundling.selection import Selection, Unit
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GatingConfig(_Frozen):
+    """What is gated and how; the defaults are the paper's, `released` options the authors' code's."""
+
+    blocks: Literal["released", "paper", "all"] = "released"
+    inner_filters: bool = False  # gate the filters of the first 1×1 too
+    hidden: int = 32
+    trunk: Literal["paper", "released"] = "paper"
+    bias: float = 3.0
+    coin: Coin = "batch"
+
+
+class LadsConfig(_Frozen):
+    """Sizes of a LADS network; `gating=None` is its static twin."""
+
+    system: Literal["lads"] = "lads"
+    image_size: int = 512
+    text: TextConfig = TextConfig()
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    width: int = 64
+    expansion: int = 4
+    stem: Literal["conv7", "conv3"] = "conv7"
+    stem_width: int = 64
+    norm: Norm = "frozen"
+    dim: int = 256
+    heads: int = 8
+    ffn: int = 2048
+    layers: int = 6
+    dropout: float = 0.1
+    head: Literal["cls", "dense"] = "cls"
+    dense_auxiliary: bool = False
+    gating: GatingConfig | None = GatingConfig()
+    categories: tuple[str, ...] = ()  # what the detection pre-training head names; none, no head
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> int:
+        """Visual tokens along one side."""
+        return -(-self.image_size // 2 ** (len(self.blocks) + 1))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Boxes (E, 4) cxcywh in [0, 1] of the canvas and scores (E,), None for the [CLS] head.
+
+    `dense_logits` (E, V) and `dense_boxes` (E, V, 4) of every encoder layer, for losses.
+    """
+
+    boxes_cxcywh01: Tensor
+    scores: Tensor | None
+    dense_logits: tuple[Tensor, ...] = ()
+    dense_boxes_cxcywh01: tuple[Tensor, ...] = ()
+
+
+class GroundingNet(nn.Module):
+    """What sees: backbone, fusion of image and words, box head. Supernet and extracted subnets alike."""
+
+    def __init__(self, config: LadsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = ResNet(
+            config.blocks, config.width, config.expansion, config.stem, config.stem_width, config.norm
+        )
+        self.visual_proj = nn.Linear(self.backbone.channels, config.dim)
+        self.text_proj = nn.Sequential(nn.Linear(config.text.dim, config.dim), nn.LayerNorm(config.dim))
+        self.encoder = Encoder(config.layers, config.dim, config.heads, config.ffn, config.dropout)
+        self.box_head = MLP(config.dim, config.dim, 4, 3) if config.head == "cls" else None
+        dense = config.head == "dense" or config.dense_auxiliary
+        self.dense_head = MLP(config.dim, config.dim, 5, 3) if dense else None
+        self._buffers_of(config)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2 and "norm" not in name:
+                nn.init.xavier_uniform_(parameter)
+
+    def _buffers_of(self, config: LadsConfig) -> None:
+        """Constants of the image size; not saved, since the configuration determines them."""
+        grid = config.grid
+        self.register_buffer("positions", sine_positions(grid, grid, config.dim), persistent=False)
+        centres = (torch.arange(grid) + 0.5) / grid
+        prior = torch.stack((centres.repeat(grid), centres.repeat_interleave(grid)), dim=1)
+        self.register_buffer("prior", torch.cat((prior.logit(), torch.full_like(prior, -1.0)), 1), persistent=False)
+
+    def see(self, images: Tensor, gates: Gates | None = None) -> Tensor:
+        """Normalised images (I, 3, S, S) → visual tokens (I, V, D)."""
+        features: Tensor = self.visual_proj(self.backbone(images, gates).flatten(2).transpose(1, 2))
+        return features
+
+    def forward(
+        self,
+        images: Tensor,
+        text_ELD: Tensor,
+        tokens: Tokens,
+        gates: Gates | None = None,
+        image_index: Tensor | None = None,
+    ) -> Prediction:
+        """`image_index` (E,) says which image each expression is about (None: its own row)."""
+        if image_index is not None and gates is not None:
+            images, image_index = images[image_index], None
+        visual = self.see(images, gates)
+        if image_index is not None:
+            visual = visual[image_index]
+        words = self.text_proj(text_ELD)
+        x = torch.cat((words, visual.to(words.dtype)), dim=1)
+        positions = torch.cat((self.positions.new_zeros(words.shape[1], x.shape[2]), self.positions)).to(x.dtype)
+        outputs = self.encoder(x, positions, self._keep(tokens, visual.shape[1]), gates)
+        return self._predict(outputs, words.shape[1])
+
+    @staticmethod
+    def _keep(tokens: Tokens, visual: int) -> Tensor | None:
+        if not bool(tokens.padding.any()):
+            return None
+        return torch.cat((~tokens.padding, tokens.padding.new_ones(len(tokens.padding), visual)), dim=1)
+
+    def _predict(self, outputs: list[Tensor], words: int) -> Prediction:
+        logits, boxes = [], []
+        if self.dense_head is not None:
+            for output in outputs if self.training else outputs[-1:]:
+                dense = self.dense_head(output[:, words:]).float()
+                logits.append(dense[..., 0])
+                boxes.append((dense[..., 1:] + self.prior).sigmoid())
+        if self.box_head is not None:
+            answer = self.box_head(outputs[-1][:, 0]).float().sigmoid()
+            return Prediction(answer, None, tuple(logits), tuple(boxes))
+        scores, best = logits[-1].softmax(dim=1).max(dim=1)
+        answer = boxes[-1][torch.arange(len(best), device=best.device), best]
+        return Prediction(answer, scores, tuple(logits), tuple(boxes))
+
+    def extract(self, selection: Selection) -> "GroundingNet":
+        """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
+        part = GroundingNet.__new__(GroundingNet)
+        nn.Module.__init__(part)
+        part.config = self.config
+        part.backbone = self.backbone.extract(selection)
+        part.encoder = self.encoder.extract(selection)
+        part.visual_proj, part.text_proj = self.visual_proj, self.text_proj
+        part.box_head = self.box_head
+        part.dense_head = self.dense_head if self.config.head == "dense" else None
+        part.register_buffer("positions", self.positions, persistent=False)
+        part.register_buffer("prior", self.prior, persistent=False)
+        return part.eval()
+
+
+class Detector(nn.Module):
+    """A training-only head on the visual tokens: category (last = nothing), attributes, box of each cell."""
+
+    def __init__(self, config: LadsConfig) -> None:
+        super().__init__()
+        self.categories, self.attributes = len(config.categories), len(config.attributes)
+        self.head = MLP(config.dim, config.dim, self.categories + 1 + self.attributes + 4, 2)
+
+    def forward(self, visual_IVD: Tensor, prior_V4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """→ class logits (I, V, C+1), attribute logits (I, V, A), boxes cxcywh01 (I, V, 4)."""
+        out = self.head(visual_IVD).float()
+        classes, attributes, boxes = out.split((self.categories + 1, self.attributes, 4), dim=-1)
+        return classes, attributes, (boxes + prior_V4).sigmoid()
+
+
+class Lads(nn.Module):
+    """Supernet and selector."""
+
+    def __init__(self, config: LadsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.text = TextEncoder(config.text)
+        self.net = GroundingNet(config)
+        self.selector: LanguageGates | None = None
+        if (gating := config.gating) is not None:
+            self.selector = LanguageGates(
+                self.units(), config.text.dim, gating.hidden, gating.trunk, gating.bias
+            )
+        self.detector = Detector(config) if config.categories else None
+
+    def units(self) -> tuple[Unit, ...]:
+        """Everything that can be left out, in network order; empty for a static twin."""
+        gating = self.config.gating
+        if gating is None:
+            return ()
+        return units(self.net.backbone, gating.blocks, gating.inner_filters) + self.net.encoder.units()
+
+    @cached_property
+    def cost_model(self) -> CostModel:
+        """What each part of this network costs."""
+        config, net, gates = self.config, self.net, self.selector
+        stem, side = _stem_cost(net.backbone, config.image_size)
+        blocks = []
+        for name, block in net.backbone.named_blocks():
+            cost, side = _block_cost(name, block, side)
+            blocks.append(cost)
+        outputs, rows = (4, 1) if config.head == "cls" else (5, side * side)
+        return CostModel(
+            text=(config.text.layers, config.text.dim, config.text.ffn),
+            stem=stem,
+            blocks=tuple(blocks),
+            visual=side * side,
+            channels=net.backbone.channels,
+            fusion=(config.layers, config.dim, config.ffn),
+            head=rows * config.dim * (2 * config.dim + outputs),
+            selector=(0, 0) if gates is None else gates.macs(),
+        )
+
+    def forward(
+        self, images: Tensor, tokens: Tokens, gates: Gates | None = None, image_index: Tensor | None = None
+    ) -> Prediction:
+        """The supernet, masked where gates are given."""
+        prediction: Prediction = self.net(images, self.text(tokens), tokens, gates, image_index)
+        return prediction
+
+
+def _conv_cost(conv: nn.Conv2d, side: int) -> tuple[int, int]:
+    out = -(-side // conv.stride[0])
+    return conv.in_channels * conv.out_channels * conv.kernel_size[0] ** 2 * out**2, out
+
+
+def _stem_cost(resnet: ResNet, side: int) -> tuple[int, int]:
+    """MACs of the stem, and the side of what comes out."""
+    macs, side = _conv_cost(resnet.conv1, side)
+    if resnet.stem == "conv7":
+        return macs, -(-side // 2)
+    second, side = _conv_cost(resnet.conv2, side)
+    return macs + second, side
+
+
+def _block_cost(name: str, block: Bottleneck, side: int) -> tuple[BlockCost, int]:
+    out = -(-side // block.stride)
+    always = block.inputs * block.outputs * out**2 if block.downsample is not None else 0
+    return BlockCost(name, block.inputs * side**2, 9 * out**2, block.outputs * out**2, always, block.width), out
