@@ -1,0 +1,339 @@
+"""A checkpoint is a folder that is either complete or not there: config, weights, tokenizer and, while training, state.
+
+    folder/config.json         model configuration, preset, library version, how it was trained
+    folder/model.safetensors   the weights to use (their moving average where training keeps one)
+    folder/tokenizer.json
+    folder/trainer/            state.json and tensors.safetensors: what continuing the training needs
+    folder/manifest.json       size and SHA-256 of every other file, written last
+
+Nothing here is a pickle, so a checkpoint from a stranger is only data.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from groundling.language import Tokenizer
+
+CONFIG, WEIGHTS, TOKENIZER, MANIFEST = "config.json", "model.safetensors", "tokenizer.json", "manifest.json"
+STATE, TENSORS = "trainer/state.json", "trainer/tensors.safetensors"
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, and why, in one line."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Where a model comes from: enough to say beside a result which weights made it."""
+
+    path: Path
+    preset: str | None
+    version: str
+    training: Mapping[str, Any]
+    sha256: str  # of model.safetensors
+
+
+class Loaded(NamedTuple):
+    """What a checkpoint holds, ready to use: the model is on the CPU, in eval mode."""
+
+    model: nn.Module
+    tokenizer: "Tokenizer"
+    info: Info
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """What a training needs to continue: its step, its tensors by name, and plain JSON values."""
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+def save(
+    folder: Path,
+    model: nn.Module,
+    tokenizer: "Tokenizer",
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    preset: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    trainer: TrainerState | None = None,
+) -> Path:
+    """Write a checkpoint folder in one step: whoever looks sees the old one, nothing, or all of the new one.
+
+    `weights` replaces the model's own state dict (a moving average); `training` says where the weights come from.
+    """
+    config = {
+        "format": FORMAT,
+        "groundling": _version(),
+        "preset": preset,
+        "model": model_config(model),
+        "tokens": tokenizer.limit,
+        "training": dict(training or {}),
+    }
+
+    def write(temporary: Path) -> None:
+        (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        save_file(_plain(model.state_dict() if weights is None else weights), temporary / WEIGHTS)
+        tokenizer.save(temporary / TOKENIZER)
+        if trainer is not None:
+            (temporary / STATE).parent.mkdir()
+            (temporary / STATE).write_text(json.dumps({"step": trainer.step, **trainer.values}, indent=1) + "\n")
+            save_file(_plain(trainer.tensors), temporary / TENSORS)
+
+    return write_folder(folder, write)
+
+
+def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
+    """Read a checkpoint folder, or with `download` a Hugging Face hub id, strictly: all keys, all shapes, all finite.
+
+    Raises FileNotFoundError where there is no such folder and CheckpointError for one that cannot be used.
+    """
+    from groundling.models import build
+
+    folder = locate(source, download=download)
+    verify(folder, required=False)
+    config = read_config(folder)
+    try:
+        model = build(config["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
+    load_weights(model, folder / WEIGHTS)
+    tokenizer = load_tokenizer(folder)
+    info = Info(
+        path=folder,
+        preset=config.get("preset"),
+        version=str(config.get("groundling", "unknown")),
+        training=config.get("training") or {},
+        sha256=sha256(folder / WEIGHTS),
+    )
+    return Loaded(model.eval(), tokenizer, info)
+
+
+def locate(source: str | os.PathLike[str], *, download: bool = False) -> Path:
+    """The folder behind a path or, only when asked to download, behind a hub id."""
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    if not download:
+        raise FileNotFoundError(
+            f"no checkpoint folder at '{source}'; a Hugging Face hub id is fetched only with download=True"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS, TOKENIZER, MANIFEST]))
+    except Exception as error:  # the hub raises HTTP, validation and offline errors without a common class
+        raise CheckpointError(f"could not download '{source}' from the hub: {_line(error)}") from error
+
+
+def load_weights(
+    model: nn.Module, file: Path, *, fresh: Iterable[str] = (), discard: Iterable[str] = ()
+) -> None:
+    """Copy a weight file into a model: every key on both sides, equal shapes, finite numbers.
+
+    Only names under the prefixes `fresh` may be missing from the file, only those under `discard` from the model.
+    """
+    tensors = read_tensors(file)
+    own = model.state_dict()
+    missing = [name for name in own if name not in tensors and not name.startswith(tuple(fresh))]
+    extra = [name for name in tensors if name not in own and not name.startswith(tuple(discard))]
+    if missing or extra:
+        raise CheckpointError(
+            f"{file} does not fit the model: missing {_few(missing)}; not in the model {_few(extra)}"
+        )
+    shared = {name: tensor for name, tensor in tensors.items() if name in own}
+    shapes = [
+        f"{name} {tuple(tensor.shape)} where the model has {tuple(own[name].shape)}"
+        for name, tensor in shared.items()
+        if tensor.shape != own[name].shape
+    ]
+    if shapes:
+        raise CheckpointError(f"{file} does not fit the model: {_few(shapes)}")
+    broken = [name for name, t in shared.items() if t.is_floating_point() and not bool(t.isfinite().all())]
+    if broken:
+        raise CheckpointError(f"{file} holds weights that are not finite: {_few(broken)}")
+    model.load_state_dict({**own, **shared}, strict=True)
+
+
+def load_tokenizer(folder: Path) -> "Tokenizer":
+    """The tokenizer of a checkpoint folder, with the token limit it was trained with."""
+    from groundling.language import Tokenizer
+
+    limit = read_config(folder).get("tokens")
+    if not isinstance(limit, int):
+        raise CheckpointError(f"{folder / CONFIG}: 'tokens' is {limit!r}, not the number of tokens the model reads")
+    try:
+        return Tokenizer.load(folder / TOKENIZER, limit)
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{folder / TOKENIZER} is no tokenizer we can read: {_line(error)}") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A checkpoint's config.json, of the format this version reads."""
+    config = _read_json(folder / CONFIG)
+    if config.get("format") != FORMAT:
+        raise CheckpointError(f"{folder / CONFIG}: format {config.get('format')!r}, this version reads {FORMAT}")
+    return config
+
+
+def load_trainer(folder: Path) -> TrainerState:
+    """The training state of a checkpoint folder; its manifest must be there and true."""
+    verify(folder, required=True)
+    if not (folder / STATE).exists():
+        raise CheckpointError(f"{folder} has no trainer/ state: start from its weights with init= instead")
+    values = _read_json(folder / STATE)
+    return TrainerState(int(values.pop("step")), read_tensors(folder / TENSORS), values)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, or one line saying what is wrong with it."""
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is cut short or no safetensors file: {_line(error)}") from error
+
+
+# ---------------------------------------------------------------------------------------------- folders
+
+
+def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a temporary neighbour, add the manifest, sync it to disk, and give it its name."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        write(temporary)
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        manifest = {
+            path.relative_to(temporary).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
+            for path in files
+        }
+        for path in files:
+            _sync(path)
+        (temporary / MANIFEST).write_text(json.dumps({"files": manifest}, indent=1) + "\n")
+        for path in (temporary / MANIFEST, *(p for p in temporary.rglob("*") if p.is_dir()), temporary):
+            _sync(path)
+        _put_in_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename; a folder already there steps aside first, because a rename cannot replace one that is not empty."""
+    aside = folder.parent / f".{folder.name}.{os.getpid()}.old"
+    if folder.exists():
+        os.rename(folder, aside)
+    os.rename(temporary, folder)
+    _sync(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def verify(folder: Path, *, required: bool) -> None:
+    """Compare a folder with its manifest; without `required` a folder that has none passes."""
+    if not (folder / MANIFEST).exists():
+        if required:
+            raise CheckpointError(f"{folder} has no {MANIFEST}: it was not written to the end")
+        return
+    try:
+        entries = [(str(k), int(v["size"]), str(v["sha256"])) for k, v in _read_json(folder / MANIFEST)["files"].items()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / MANIFEST} is not a manifest: {_line(error)}") from error
+    for name, size, digest in entries:
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing, though the manifest lists it")
+        if path.stat().st_size != size:
+            raise CheckpointError(f"{path} has {path.stat().st_size} bytes, the manifest says {size}: cut short?")
+        if sha256(path) != digest:
+            raise CheckpointError(f"{path} is not the file that was saved: its SHA-256 differs from the manifest")
+
+
+def steps(folder: Path) -> list[Path]:
+    """The training checkpoints (step-00001000, ...) in a folder, newest first."""
+    return sorted((p for p in Path(folder).glob("step-*") if p.is_dir()), reverse=True)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all training checkpoints but the newest `keep`, and what killed writers left behind."""
+    for path in steps(folder)[keep:]:
+        shutil.rmtree(path)
+    for path in (*Path(folder).glob(".*.tmp"), *Path(folder).glob(".*.old")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------------------------------- small parts
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as a safetensors file wants them: on the CPU, contiguous, none sharing memory with another."""
+    return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+
+
+def model_config(model: nn.Module) -> dict[str, Any]:
+    """A model's configuration as plain JSON values."""
+    config: Any = model.config
+    return dict(config.model_dump(mode="json") if hasattr(config, "model_dump") else config)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing")
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON: {_line(error)}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file} holds a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _few(items: list[str]) -> str:
+    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "") if items else "nothing"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("groundling")
+    except PackageNotFoundError:
+        return "unknown"
+
+

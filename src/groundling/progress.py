@@ -1,0 +1,116 @@
+"""How a training tells where it is: a bar in a terminal, plain lines elsewhere, log.jsonl and TensorBoard always."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+SHOWN = ("loss", "metric/prec@0.5", "metric/share", "lr", "grad_norm", "images_per_s", "data_wait")
+
+
+class Progress:
+    """Writes and shows the numbers of a run; in processes other than the first, nothing."""
+
+    def __init__(self, out: Path, name: str, start: int, steps: int, *, speaks: bool = True) -> None:
+        self.out, self.name, self.steps, self.speaks = out, name, steps, speaks
+        self.began, self.start = time.monotonic(), start
+        self.bar: Any = None
+        self.board: Any = None
+        if not speaks:
+            return
+        _forget(out / "log.jsonl", start)
+        self.board = _tensorboard(out / "tensorboard", start)
+        if sys.stdout.isatty():
+            self.bar, self.task = _bar(name, start, steps)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        if self.board is not None:
+            self.board.close()
+
+    def step(self, step: int) -> None:
+        """Move the bar; `step` steps are done."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step)
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Show and keep the numbers measured up to `step`."""
+        if not self.speaks:
+            return
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **{k: float(f"{v:.6g}") for k, v in numbers.items()}}) + "\n")
+        if self.board is not None:
+            for name, value in numbers.items():
+                self.board.add_scalar(name, value, step)
+        if self.bar is not None:
+            self.bar.update(self.task, numbers=_brief(numbers))
+        else:
+            done = step - self.start
+            left = (time.monotonic() - self.began) / max(1, done) * (self.steps - step)
+            self.say(f"{self.name} {step}/{self.steps}  {_brief(numbers)}  eta {_clock(left)}")
+
+    def say(self, line: str) -> None:
+        """A line for the reader, beside the bar."""
+        if not self.speaks:
+            return
+        if self.bar is not None:
+            self.bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, flush=True)
+
+
+def _brief(numbers: Mapping[str, float]) -> str:
+    """The numbers a reader watches; where none of them is there, all."""
+    shown = [name for name in SHOWN if name in numbers] or list(numbers)
+    return "  ".join(f"{name.removeprefix('metric/')} {_number(name, numbers[name])}" for name in shown)
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.0%}" if name == "data_wait" else f"{value:.4g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def _bar(name: str, start: int, steps: int) -> tuple[Any, Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Bar(*columns, TextColumn("{task.fields[numbers]}"))
+    bar.start()
+    return bar, bar.add_task(name, total=steps, completed=start, numbers="")
+
+
+def _tensorboard(folder: Path, start: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder, purge_step=start + 1)  # type: ignore[no-untyped-call]
+
+
+def _forget(file: Path, start: int) -> None:
+    """Drop the lines after step `start`, which will be run again, and a last line cut short."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= start:
+                kept.append(line)
+        except ValueError:
+            continue
+    file.write_text("".join(line + "\n" for line in kept))

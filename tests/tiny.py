@@ -1,0 +1,110 @@
+"""A training small enough to repeat in tests: two dozen drawn images, a network of a few thousand weights.
+
+Run as a script, it trains: `python tests/tiny.py OUT [--resume] [--slow SECONDS] [field=value ...]`.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from groundling.data.loader import Batch
+from groundling.data.sample import Dataset, Sample, Thing
+from groundling.dynamic.gates import Draw
+from groundling.language import TextConfig
+from groundling.losses.grounding import GroundingLoss, grounding_losses
+from groundling.models.lads import GatingConfig, LadsConfig
+from groundling.train import DataConfig, Run, TrainConfig, train
+
+COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 60, 210)}
+MODEL = LadsConfig(
+    image_size=32,
+    text=TextConfig(vocabulary=120, layers=1, dim=16, heads=2, ffn=32, tokens=12, dropout=0.1),
+    blocks=(1, 1),
+    width=8,
+    expansion=2,
+    stem="conv3",
+    stem_width=8,
+    norm="batch",
+    dim=16,
+    heads=2,
+    ffn=32,
+    layers=1,
+    dropout=0.1,
+    head="dense",
+    gating=GatingConfig(blocks="all", hidden=8),
+    categories=("square",),
+    attributes=("facing:left", "facing:right"),
+)
+
+
+def drawn(folder: Path, images: int = 24) -> Dataset:
+    """Images with one coloured square on the left and one on the right, and words for each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(5)
+    samples: list[Sample] = []
+    things: dict[Path, tuple[Thing, ...]] = {}
+    for number in range(images):
+        width, height = int(rng.integers(40, 60)), int(rng.integers(28, 40))
+        pixels = rng.integers(90, 140, (height, width, 3), dtype=np.uint8)
+        path, found = folder / f"{number}.png", []
+        for side, place in (("left", 2), ("right", width // 2 + 2)):
+            colour = list(COLOURS)[int(rng.integers(3))]
+            x, y, size = place, int(rng.integers(0, height - 14)), int(rng.integers(8, 14))
+            pixels[y : y + size, x : x + size] = COLOURS[colour]
+            box = (float(x), float(y), float(x + size), float(y + size))
+            found.append(Thing("square", box, (f"facing:{side}",)))
+            for words in (f"{side} square", f"the {colour} one on the {side}"):
+                samples.append(Sample(f"{number}/{words}", path, words, box, "square"))
+        Image.fromarray(pixels).save(path)
+        things[path] = tuple(found)
+    return Dataset("drawn", "train", tuple(samples), things)
+
+
+def config(**changes: Any) -> TrainConfig:
+    """A run of a few steps, with every part of the training that keeps state switched on."""
+    fields: dict[str, Any] = {
+        "model": MODEL,
+        "data": DataConfig(path=Path("."), dataset="drawn", mirror=False),
+        "steps": 6,
+        "images_per_batch": 4,
+        "expressions_per_image": 2,
+        "lr": 1e-3,
+        "schedule": "cosine",
+        "warmup": 2,
+        "ema": 0.9,
+        "checkpoint_every": 2,
+        "log_every": 2,
+        "device": "cpu",
+    }
+    return TrainConfig(**{**fields, **changes})
+
+
+def objective(model: Any, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+    """The real objective without mutual information, which is no mean over expressions."""
+    losses = grounding_losses(model, batch, draw, GroundingLoss(mi=0.0))
+    return {name: loss for name, loss in losses.items() if name != "mi"}
+
+
+def main(arguments: list[str]) -> None:
+    out, flags, slow = Path(arguments[0]), arguments[1:], 0.0
+    changes: dict[str, Any] = dict(flag.split("=", 1) for flag in flags if "=" in flag)
+    if "slow" in changes:
+        slow = float(changes.pop("slow"))
+
+    def slowly(model: Any, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        time.sleep(slow)
+        return objective(model, batch, draw)
+
+    torch.set_num_threads(1)
+    run = Run("tiny", config(**changes), "grounding")
+    train(run, out, resume="--resume" in flags, dataset=drawn(out.parent / "images"), objective=slowly)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
