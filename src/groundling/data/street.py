@@ -1,0 +1,187 @@
+"""Street scenes: our own seeded drawings with referring expressions, written in the official REFER layout.
+
+    DIR/refcoco/refs(unc).p         the referring expressions, with their split
+    DIR/refcoco/instances.json      images, all annotated objects (with "attributes", our extension), categories
+    DIR/images/street_S_NNNNNN.jpg
+
+Scene `index` of `seed` at `size` always gives the same bytes, whatever the number of scenes or workers. Splits go by
+scene: train first, then val, testA (people are meant) and testB (other things are meant).
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import multiprocessing
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from groundling.data.street_describe import Referring, describe
+from groundling.data.street_draw import render
+from groundling.data.street_scene import Scene, StreetObject, scene
+from groundling.data.street_words import CATEGORIES, CATEGORY_IDS, PEOPLE, WORDS
+
+__all__ = ["SPLITS", "WORDS", "Referring", "Scene", "StreetObject", "describe", "render", "scene", "write"]
+
+SPLITS: Mapping[str, float] = {"val": 0.10, "testA": 0.05, "testB": 0.05}
+EXPRESSIONS = 6  # a scene
+JPEG_QUALITY = 92
+MARK = "Groundling street scenes"  # in instances.json: how we know a folder as our own
+OTHERS = tuple(name for name in CATEGORIES if name not in PEOPLE)
+TARGETS: Mapping[str, tuple[str, ...]] = {"testA": PEOPLE, "testB": OTHERS}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One scene to draw: all that a worker process needs."""
+
+    folder: Path
+    seed: int
+    index: int
+    size: int
+    split: str
+
+
+def write(folder: str | os.PathLike[str], scenes: int, seed: int = 0, size: int = 192,
+          splits: Mapping[str, float] = SPLITS, workers: int = 1, progress: Progress | None = None) -> None:  # fmt: skip
+    """Write `scenes` pictures and their expressions under `folder`, in the REFER layout as dataset `refcoco`.
+
+    `splits` are the shares of val, testA and testB (each at least one scene; the rest is train). `progress(done, total)`
+    is called after each scene. A folder that holds something else raises ValueError; an earlier run of ours is replaced.
+    """
+    root = Path(folder)
+    counts = _counts(scenes, splits)
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more, got {workers}")
+    scene(seed, 0, size)  # refuses a bad seed or size before anything is written
+    _claim(root)
+    jobs = [_Job(root / "images", seed, index, size, split) for index, split in _assign(scenes, counts, seed, size)]
+    records = []
+    for record in _run(jobs, workers):
+        records.append(record)
+        if progress:
+            progress(len(records), scenes)
+    refs, instances = _assemble(records)
+    _save(root / "refcoco" / "refs(unc).p", pickle.dumps(_fresh(refs), protocol=2))
+    _save(root / "refcoco" / "instances.json", json.dumps(instances).encode())
+
+
+def _counts(scenes: int, splits: Mapping[str, float]) -> dict[str, int]:
+    """How many scenes each split gets."""
+    if scenes < 4:
+        raise ValueError(f"scenes must be 4 or more (one for each of train, val, testA, testB), got {scenes}")
+    wrong = sorted(set(splits) - set(SPLITS))
+    if wrong or any(not 0 <= share < 1 for share in splits.values()):
+        raise ValueError(f"splits give the shares (0 to 1) of {', '.join(SPLITS)}, got {dict(splits)}")
+    counts = {name: max(1, round(scenes * splits[name])) if splits.get(name) else 0 for name in SPLITS}
+    if sum(counts.values()) >= scenes:
+        raise ValueError(f"splits {dict(splits)} leave no scene of {scenes} for train")
+    return {"train": scenes - sum(counts.values()), **counts}
+
+
+def _assign(scenes: int, counts: Mapping[str, int], seed: int, size: int) -> list[tuple[int, str]]:
+    """The split of each scene: in order, but testA takes the last scenes that have the most people."""
+    last = range(scenes - max(counts["testA"] + counts["testB"], min(scenes, 8)), scenes)
+    people = {index: sum(thing.category in PEOPLE for thing in scene(seed, index, size).objects) for index in last}
+    chosen = set(sorted(last, key=lambda index: (-people[index], index))[: counts["testA"]])
+    names = itertools.chain.from_iterable([name] * count for name, count in counts.items() if name != "testA")
+    return [(index, "testA" if index in chosen else next(names)) for index in range(scenes)]
+
+
+def _claim(root: Path) -> None:
+    """Make the folder; what an earlier run left is removed, what others left is refused."""
+    if root.exists() and not root.is_dir():
+        raise ValueError(f"{root} is a file; give a folder")
+    instances = root / "refcoco" / "instances.json"
+    if root.exists() and any(root.iterdir()) and not (root / ".street").exists():
+        raise ValueError(f"{root} is not empty and holds no street scenes of ours; give a new or empty folder")
+    for part in ("images", "refcoco"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    (root / ".street").touch()
+    for old in [instances, root / "refcoco" / "refs(unc).p", *(root / "images").glob("street_*.jpg")]:
+        old.unlink(missing_ok=True)
+
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, Any]]:
+    if workers == 1:
+        yield from map(_draw, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(_draw, jobs, chunksize=16)
+
+
+def _draw(job: _Job) -> dict[str, Any]:
+    """Write one picture; give back its scene and expressions."""
+    street = scene(job.seed, job.index, job.size)
+    data = io.BytesIO()
+    render(street).save(data, "JPEG", quality=JPEG_QUALITY)
+    name = f"street_{job.seed}_{job.index:06d}.jpg"
+    _save(job.folder / name, data.getvalue())
+    return {"scene": street, "split": job.split, "file_name": name, "said": _said(street, TARGETS.get(job.split))}
+
+
+def _said(street: Scene, only: Collection[str] | None) -> tuple[Referring, ...]:
+    return describe(street, EXPRESSIONS, only)
+
+
+def _assemble(records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The list of refs and the instances of all scenes, with running ids."""
+    refs: list[dict[str, Any]] = []
+    images, annotations = [], []
+    sentence_ids = itertools.count()
+    for image_id, record in enumerate(records, 1):
+        street: Scene = record["scene"]
+        images.append({"id": image_id, "file_name": record["file_name"], "width": street.size, "height": street.size})
+        ann_ids = {thing.id: len(annotations) + number for number, thing in enumerate(street.objects, 1)}
+        annotations += [_annotation(thing, ann_ids[thing.id], image_id) for thing in street.objects]
+        for thing in street.objects:
+            said = [referring for referring in record["said"] if referring.target == thing.id]
+            if said:
+                sentences = [_sentence(next(sentence_ids), referring) for referring in said]
+                refs.append({
+                    "ref_id": len(refs), "ann_id": ann_ids[thing.id], "category_id": CATEGORY_IDS[thing.category],
+                    "file_name": record["file_name"], "image_id": image_id, "split": record["split"],
+                    "sent_ids": [sentence["sent_id"] for sentence in sentences], "sentences": sentences,
+                })  # fmt: skip
+    categories = [
+        {"id": number, "name": name, "supercategory": CATEGORIES[name].supercategory}
+        for name, number in CATEGORY_IDS.items()
+    ]
+    info = {"description": MARK, "version": "1"}
+    return refs, {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
+
+
+def _fresh(refs: list[dict[str, Any]]) -> Any:
+    """Equal refs that share no strings: pickle writes shared ones differently, and workers share none."""
+    return json.loads(json.dumps(refs))
+
+
+def _annotation(thing: StreetObject, ann_id: int, image_id: int) -> dict[str, Any]:
+    x1, y1, x2, y2 = thing.box
+    return {
+        "id": ann_id, "image_id": image_id, "category_id": CATEGORY_IDS[thing.category], "iscrowd": 0, "segmentation": [],
+        "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)], "area": round(thing.area, 2),
+        "attributes": list(thing.attributes),
+    }  # fmt: skip
+
+
+def _sentence(number: int, referring: Referring) -> dict[str, Any]:
+    text = referring.expression
+    return {"sent_id": number, "raw": text, "sent": text, "tokens": text.split()}
+
+
+def _save(path: Path, data: bytes) -> None:
+    """Write the file in one step: it is whole or it is not there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
