@@ -3,7 +3,9 @@
 Shapes: E expressions, L tokens, D channels; padding (E, L) is True where there is no token.
 """
 
+import string
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +27,9 @@ class Tokens:
 
     ids: Tensor
     padding: Tensor
+
+    def to(self, device: torch.device | str) -> "Tokens":
+        return Tokens(self.ids.to(device), self.padding.to(device))
 
 
 class Tokenizer:
@@ -96,17 +101,22 @@ class Tokenizer:
 
     @classmethod
     def train(cls, expressions: Iterable[str], size: int, limit: int) -> "Tokenizer":
-        """A WordPiece vocabulary of at most `size` pieces that spells every lower-case ASCII word."""
-        letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-        wordpiece = BertWordPieceTokenizer(lowercase=True)
-        wordpiece.train_from_iterator(
-            expressions, vocab_size=size, min_frequency=2, show_progress=False, initial_alphabet=list(letters),
-            limit_alphabet=len(letters) + 40,
-        )  # fmt: skip
-        # WordPiece also needs each letter inside a word; training adds only those it saw there.
-        vocabulary = dict(wordpiece.get_vocab())
-        for letter in letters:
-            vocabulary.setdefault(f"##{letter}", len(vocabulary))
+        """Whole words by how often they occur, after pieces that spell every ASCII word: at most `size`.
+
+        The same expressions give the same vocabulary (the library's own trainer breaks ties at random).
+        """
+        letters = string.ascii_lowercase + string.digits
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
+        pieces += string.punctuation
+        if size < len(pieces):
+            raise ValueError(f"a vocabulary of {size} is too small; it starts with {len(pieces)} letters and signs")
+        plain = _plain(BertWordPieceTokenizer({piece: number for number, piece in enumerate(pieces)}))
+        counts: Counter[str] = Counter()
+        for expression in expressions:
+            text = plain.normalizer.normalize_str(expression)
+            counts.update(word for word, _ in plain.pre_tokenizer.pre_tokenize_str(text))
+        words = sorted(counts.keys() - set(pieces), key=lambda word: (-counts[word], word))
+        vocabulary = {piece: number for number, piece in enumerate([*pieces, *words][:size])}
         return cls(_plain(BertWordPieceTokenizer(vocabulary, lowercase=True)), limit)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from groundling.boxes import cxcywh_to_xyxy, iou
-from groundling.dynamic.gates import Draw, hard_gates, soft_gates, tossed_gates
+from groundling.dynamic.gates import Draw, soft_gates, tossed_gates
 from groundling.images import normalise
 from groundling.language import Tokens
 from groundling.losses.box import box_losses
@@ -97,4 +97,3 @@ def detection(model: Lads, batch: Any, draw: Draw) -> dict[str, Tensor]:
     )
 
 
-__all__ = ["GroundingLoss", "Objective", "detection", "gate_losses", "grounding_losses", "hard_gates"]

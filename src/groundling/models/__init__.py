@@ -10,7 +10,7 @@ from groundling.models.lads import GatingConfig, Lads, LadsConfig
 
 _STREET = LadsConfig(
     image_size=128,
-    text=TextConfig(vocabulary=600, layers=2, dim=128, heads=4, ffn=512, tokens=24, dropout=0.0),
+    text=TextConfig(vocabulary=320, layers=2, dim=128, heads=4, ffn=512, tokens=40, dropout=0.0),
     blocks=(2, 3, 4),
     width=32,
     expansion=2,

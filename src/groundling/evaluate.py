@@ -1,0 +1,127 @@
+"""Accuracy with its cost beside it: Prec@0.5, mean IoU, and the share of the supernet that was run."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from groundling.boxes import clip, cxcywh_to_xyxy, iou
+from groundling.data.sample import Dataset, Sample
+from groundling.dynamic.gates import hard_gates
+from groundling.images import Placement, letterbox, normalise, open_image
+from groundling.language import Tokenizer
+from groundling.models.lads import Lads
+from groundling.selection import Selection
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One expression: its IoU, and what was run for it."""
+
+    sample: Sample
+    box: tuple[float, float, float, float]
+    iou: float
+    share: float
+    selection: Selection
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over a split. `milliseconds` is wall time per expression of the batched evaluation."""
+
+    dataset: str
+    split: str
+    expressions: int
+    prec_at_05: float
+    mean_iou: float
+    macs_share: float
+    layers_on: float
+    filters_on: float
+    milliseconds: float
+
+    def as_dict(self) -> dict[str, object]:
+        """What `groundling evaluate --json` prints."""
+        fields: dict[str, object] = asdict(self)
+        names = {"prec_at_05": "prec@0.5"}
+        return {names.get(k, k): round(v, 4) if isinstance(v, float) else v for k, v in fields.items()}
+
+
+def evaluate(
+    model: Lads, tokenizer: Tokenizer, dataset: Dataset, *, batch: int = 64, strict: bool = False
+) -> Metrics:
+    """Metrics of a model on a dataset; `strict` counts IoU > 0.5 instead of ≥ 0.5 (the papers differ)."""
+    began = time.perf_counter()
+    outcomes = list(answers(model, tokenizer, dataset.samples, batch))
+    milliseconds = 1000 * (time.perf_counter() - began) / len(outcomes)
+    return summarise(dataset, outcomes, milliseconds, strict)
+
+
+def summarise(dataset: Dataset, outcomes: Sequence[Outcome], milliseconds: float, strict: bool) -> Metrics:
+    """Means of outcomes."""
+    count = len(outcomes)
+    right = sum(o.iou > 0.5 if strict else o.iou >= 0.5 for o in outcomes)
+    return Metrics(
+        dataset.name,
+        dataset.split,
+        count,
+        right / count,
+        sum(o.iou for o in outcomes) / count,
+        sum(o.share for o in outcomes) / count,
+        sum(o.selection.layers_on for o in outcomes) / count,
+        sum(o.selection.filters_on for o in outcomes) / count,
+        milliseconds,
+    )
+
+
+@torch.inference_mode()
+def answers(model: Lads, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64) -> Iterator[Outcome]:
+    """The model's answer to each sample, in the order of the images.
+
+    Runs the supernet masked by hard gates, which equals the extracted subnets (tests hold that) and can
+    put expressions with different subnets in one batch.
+    """
+    if not samples:
+        raise ValueError("no expressions to evaluate")
+    model.eval()
+    device = next(model.parameters()).device
+    for part in _batches(samples, batch):
+        canvases: dict[Path, tuple[Tensor, Placement]] = {}
+        for sample in part:
+            if sample.image not in canvases:
+                canvases[sample.image] = letterbox(open_image(sample.image), model.config.image_size)
+        index = torch.tensor([list(canvases).index(s.image) for s in part], device=device)
+        tokens = tokenizer.encode([s.expression for s in part]).to(device)
+        images = normalise(torch.stack([canvas for canvas, _ in canvases.values()]).to(device))
+        text = model.text(tokens)
+        gates = None if model.selector is None else hard_gates(model.selector(text, tokens))
+        found = model.net(images, text, tokens, gates, index).boxes_cxcywh01.cpu()
+        for row, sample in enumerate(part):
+            placement = canvases[sample.image][1]
+            yield _outcome(model, sample, found[row], placement, gates, row, int((~tokens.padding[row]).sum()))
+
+
+def _outcome(
+    model: Lads, sample: Sample, found: Tensor, placement: Placement, gates: dict[str, Tensor] | None, row: int,
+    tokens: int,
+) -> Outcome:  # fmt: skip
+    box = placement.undo(cxcywh_to_xyxy(found) * placement.size)
+    box = clip(box, placement.width, placement.height)
+    selection = Selection(()) if gates is None else Selection.from_gates(gates, row)
+    x1, y1, x2, y2 = box.tolist()
+    return Outcome(
+        sample,
+        (x1, y1, x2, y2),
+        float(iou(box, torch.tensor(sample.box))),
+        1.0 if gates is None else model.cost_model.cost(selection, tokens).share,
+        selection,
+    )
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
+    """Expressions of one image next to each other, so that each image is decoded once."""
+    ordered = sorted(samples, key=lambda sample: str(sample.image))
+    for first in range(0, len(ordered), size):
+        yield ordered[first : first + size]
