@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from groundling.data.street_meaning import (
     Coloured, Extreme, Having, Named, Ordered, Posed, Program, Related, Side, Wearing, answer, part_colour,
 )  # fmt: skip
-from groundling.data.street_scene import Scene, StreetObject
+from groundling.data.street_scene import Scene, StreetObject, cover
 from groundling.data.street_words import (
     CARRIED, COLOUR_FORMS, COLOUR_WORDS, EXTREME_FORMS, HAIR_WORDS, MIDDLE_FORMS, ORDER_FORMS, ORDINALS, PART_FORMS,
     PART_WORDS, PEOPLE, PLURAL, POSE_FORMS, RELATION_FORMS, SIDE_FORMS, SYNONYMS, WEAR_FORMS,
@@ -90,16 +90,25 @@ def _colour(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[
 
 def _part(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
     noun = Named("person") if target.category in PEOPLE and rng.random() < 0.2 else _named(target, rng)
-    parts = [(part, colour) for part, colour in target.parts if part != "hair" or not part_colour(target, "hat")]
+    parts = [(part, colour) for part, colour in target.parts if not _hidden(part, target, scene)]
     for part, colour in rng.sample(parts, len(parts)):
         if part in CARRIED and rng.random() < 0.4:
             yield Having(noun, part, None)
         yield Having(noun, part, colour)
 
 
+def _hidden(part: str, target: StreetObject, scene: Scene) -> bool:
+    """Whether the part may be out of sight: hair under a hat, or what is low behind nearer things."""
+    if part not in ("pants", "skirt", "shorts", "door"):
+        return part == "hair" and part_colour(target, "hat") is not None
+    x1, y1, x2, y2 = target.box
+    low = x1, (y1 + y2) / 2, x2, y2
+    return sum(cover(thing.box, low) for thing in scene.objects if thing.depth > target.depth) > 0.4
+
+
 def _pose(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
     for pose in rng.sample([target.pose, target.facing], 2):
-        if pose and (pose != "standing" or target.category in ("dog", "cat")):
+        if pose and target.category != "mailbox" and (pose != "standing" or target.category in ("dog", "cat")):
             yield Posed(_base(target, rng), pose)
 
 

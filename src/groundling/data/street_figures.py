@@ -158,7 +158,8 @@ def _head(look: Look, skin: Colour, radius: float, head: float) -> list[Shape]:
     arc = [(r * 1.08 * math.cos(a), head + r * 1.08 * math.sin(a)) for a in (math.pi + math.pi * i / 8 for i in range(9))]
     shapes.append(Shape((*arc, (r * 0.6, head - r * 0.45), (-r * 0.6, head - r * 0.45)), hair))
     shapes += [disc(DARK, s * r * 0.38, head - r * 0.05, r * 0.13) for s in (-1, 1)]
-    shapes.append(bar((176, 60, 60), -r * 0.3, head + r * 0.5, r * 0.3, head + r * 0.5, r * 0.16))
+    smile = [(r * 0.42 * math.cos(a), head + r * 0.38 + r * 0.3 * math.sin(a)) for a in (math.pi * i / 6 for i in range(7))]
+    shapes.append(Shape((*smile, (0.0, head + r * 0.5)), (190, 50, 60)))
     if hat:
         shapes += [rect(hat, -r * 0.85, head - r * 1.75, r * 0.85, head - r * 0.5),
                    rect(hat, -r * 1.5, head - r * 0.72, r * 1.5, head - r * 0.4)]  # fmt: skip

@@ -244,11 +244,11 @@ def _above(one: StreetObject, two: StreetObject, size: int) -> bool:
 
 Relation = Callable[[StreetObject, StreetObject, int], bool]
 RELATIONS: dict[str, tuple[Relation, Relation]] = {
-    "left": (lambda one, two, size: _x(one) < _x(two) - 0.08 * size, lambda one, two, size: _x(one) < _x(two)),
-    "right": (lambda one, two, size: _x(one) > _x(two) + 0.08 * size, lambda one, two, size: _x(one) > _x(two)),
+    "left": (lambda one, two, size: _x(one) < _x(two) - 0.08 * size, lambda one, two, size: _x(one) < _x(two) + 0.04 * size),
+    "right": (lambda one, two, size: _x(one) > _x(two) + 0.08 * size, lambda one, two, size: _x(one) > _x(two) - 0.04 * size),
     "front": (_before, _perhaps_before),
     "behind": (lambda one, two, size: _before(two, one, size), lambda one, two, size: _perhaps_before(two, one, size)),
     "beside": (_beside, _perhaps_beside),
     "on": (lambda one, two, size: one.on == two.id, lambda one, two, size: one.on == two.id),
-    "above": (_above, lambda one, two, size: _y(one) < _y(two) and _overlap(one, two) > 0),
+    "above": (_above, lambda one, two, size: _y(one) < _y(two) and _gaps(one, two, size)[0] < 0.05),
 }  # fmt: skip

@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 MAX_COVER = 0.40  # largest share of an object's box that nearer boxes may cover
 CLIP = 0.12  # largest share of an object's width that may lie outside the picture
 SUPPORTS = {"car": ("cat", "bird"), "bus": ("bird", "cat"), "truck": ("bird", "cat"), "mailbox": ("bird", "cat"),
-            "bench": (*PEOPLE, *PEOPLE, "cat", "bird", "dog", "bag")}  # fmt: skip
+            "bench": (*PEOPLE, *PEOPLE, "cat", "bird", "dog")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _populate(rng: random.Random, horizon: float, size: int) -> list[StreetObjec
             if new is not None and _visible([*objects, new]):
                 objects.append(new)
                 break
-    for support in [thing for thing in objects if thing.category in SUPPORTS and rng.random() < 0.45]:
+    for support in [thing for thing in objects if thing.category in SUPPORTS and rng.random() < 0.6]:
         new = _top(rng, 100 + support.id, support, size)
         if len(objects) < 8 and _inside(new, size) and _visible([*objects, new]):
             objects.append(new)
@@ -152,7 +152,7 @@ def _place(rng: random.Random, thing: StreetObject, others: list[StreetObject], 
 
 def _top(rng: random.Random, number: int, support: StreetObject, size: int) -> StreetObject:
     """An animal on top of a vehicle or mailbox, or somebody sitting on a bench."""
-    category = rng.choice([name for name in SUPPORTS[support.category] if name in CATEGORIES])
+    category = rng.choice(SUPPORTS[support.category])
     thing = _dress(rng, number, category)
     parts = tuple((part, colour) for part, colour in thing.parts if part != "umbrella")
     pose = "sitting" if category in (*PEOPLE, "cat", "dog") else "standing"
@@ -181,7 +181,7 @@ def _inside(thing: StreetObject, size: int) -> bool:
     return max(out) <= CLIP and min(wide, high) >= 0.11 * size and max(wide, high) <= 0.75 * size
 
 
-def _cover(near: Box, far: Box) -> float:
+def cover(near: Box, far: Box) -> float:
     """Share of the far box that the near box hides."""
     wide = min(near[2], far[2]) - max(near[0], far[0])
     high = min(near[3], far[3]) - max(near[1], far[1])
@@ -191,7 +191,7 @@ def _cover(near: Box, far: Box) -> float:
 def _visible(objects: list[StreetObject]) -> bool:
     """No object is covered by more than MAX_COVER in all."""
     for far in objects:
-        covers = [_cover(near.box, far.box) for near in objects if near.depth > far.depth]
+        covers = [cover(near.box, far.box) for near in objects if near.depth > far.depth]
         limit = MAX_COVER + 0.1 * any(near.on == far.id for near in objects)
         if sum(covers) > limit:
             return False

@@ -120,8 +120,8 @@ POSE_FORMS: Mapping[str, tuple[str, ...]] = {
     "standing": ("standing {b}", "{b} standing", "{b} standing up"),
     "flying": ("flying {b}", "{b} flying", "{b} in the air", "{b} that is flying"),
     "waving": ("waving {b}", "{b} waving", "{b} with arm raised", "{b} with arm up", "{b} with a raised arm"),
-    "left": ("{b} facing left", "{b} facing the left", "{b} looking left"),
-    "right": ("{b} facing right", "{b} facing the right", "{b} looking right"),
+    "left": ("{b} facing left", "{b} facing left", "{b} facing the left"),
+    "right": ("{b} facing right", "{b} facing right", "{b} facing the right"),
 }  # fmt: skip
 EXTREME_FORMS: Mapping[str, tuple[str, ...]] = {
     "left": ("left {b}", "leftmost {b}", "far left {b}", "{b} on the far left", "{b} furthest left", "left most {b}"),
