@@ -1,7 +1,6 @@
 """Boxes are xyxy in absolute pixels; every other convention has its name in the function.
 
 All functions take and return float tensors of shape (..., 4) and keep dtype, device and gradient.
-xyxy is (left, top, right, bottom), xywh is (left, top, width, height), cxcywh is (centre x, centre y, width, height).
 """
 
 import torch
@@ -9,21 +8,25 @@ from torch import Tensor
 
 
 def xywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """(left, top, width, height) -> (left, top, right, bottom)."""
     x, y, w, h = boxes.unbind(-1)
     return torch.stack((x, y, x + w, y + h), dim=-1)
 
 
 def xyxy_to_xywh(boxes: Tensor) -> Tensor:
+    """(left, top, right, bottom) -> (left, top, width, height)."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack((x1, y1, x2 - x1, y2 - y1), dim=-1)
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """(centre x, centre y, width, height) -> (left, top, right, bottom)."""
     cx, cy, w, h = boxes.unbind(-1)
     return torch.stack((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), dim=-1)
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
+    """(left, top, right, bottom) -> (centre x, centre y, width, height)."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), dim=-1)
 
@@ -35,7 +38,7 @@ def area(boxes: Tensor) -> Tensor:
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (...) of each box of `a` (..., 4) with the box of `b` in the same place; 0 to 1."""
+    """Intersection over union (...) of xyxy boxes `a` and `b` (..., 4), one with one; 0 to 1."""
     overlap = area(_intersection(a, b))
     return _ratio(overlap, area(a) + area(b) - overlap)
 
@@ -46,10 +49,14 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU (...), -1 to 1: IoU less the share of the enclosing box that neither covers (Rezatofighi 2019)."""
+    """Generalised IoU (...) of xyxy boxes, one with one; -1 to 1 (Rezatofighi et al. 2019).
+
+    IoU, less the share of the smallest enclosing box that neither covers.
+    """
     overlap = area(_intersection(a, b))
     union = area(a) + area(b) - overlap
-    hull = area(torch.cat((torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])), dim=-1))
+    corners = torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])
+    hull = area(torch.cat(corners, dim=-1))
     return _ratio(overlap, union) - _ratio(hull - union, hull)
 
 

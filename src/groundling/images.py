@@ -1,8 +1,8 @@
 """Any picture, file or bytes becomes an RGB image, and letterbox() keeps the Placement that undoes it.
 
 `open_image` is the one door for pictures: it turns them as they are displayed, and every bad one is an
-`ImageError` (or `FileNotFoundError`) that says what is wrong. Nothing here depends on or changes global state of
-Pillow, so threads may share it.
+`ImageError` (or `FileNotFoundError`) that says what is wrong. Nothing here depends on or changes global state
+of Pillow, so threads may share it.
 """
 
 import io
@@ -27,6 +27,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PADDING = (124, 116, 104)  # ImageNet's mean colour: close to zero once normalised
 
+_RANGES = {"I": (255, 65535), "F": (1, 255, 65535)}
 _ORIENTATION_TAG = 0x0112
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,7 +46,7 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image of width x height lies on a square canvas: x_canvas = x * scale_x + left, and undo() back."""
+    """Where an image of width x height lies on a square canvas: at x * scale_x + left, y * scale_y + top."""
 
     scale_x: float
     scale_y: float
@@ -66,7 +67,7 @@ class Placement:
         return ((boxes.double() - shift) / scale).to(boxes.dtype)
 
     def _affine(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        # In double: a long image on a small canvas would lose a thousandth of a pixel to float32 on the way back.
+        # In double: with float32 a long image on a small canvas loses a thousandth of a pixel on the way.
         scale = torch.tensor((self.scale_x, self.scale_y) * 2, dtype=torch.float64, device=boxes.device)
         return scale, torch.tensor((self.left, self.top) * 2, dtype=torch.float64, device=boxes.device)
 
@@ -74,9 +75,9 @@ class Placement:
 def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The picture as an RGB image, upright as its EXIF orientation says.
 
-    CMYK is converted, 16 bits are scaled to 8, transparency is laid on white. An array must be uint8 (H, W, 3) in RGB.
-    Raises FileNotFoundError for a missing file and ImageError for all else that is wrong: not a picture, truncated,
-    animated, more than `max_pixels` (looked at before the pixels are decoded).
+    CMYK is converted, 16 bits are scaled to 8, transparency is laid on white. An array must be uint8 (H, W,
+    3) in RGB. Raises FileNotFoundError for a missing file and ImageError for all else that is wrong: not a
+    picture, truncated, animated, more than `max_pixels` (looked at before the pixels are decoded).
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels)
@@ -117,7 +118,8 @@ def _stream(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, 
         yield io.BytesIO(source), f"image of {len(source):,} bytes"
         return
     if not isinstance(source, str | os.PathLike):
-        raise ImageError(f"cannot open {type(source).__name__} as an image; give a path, bytes, PIL image or uint8 array")
+        given = type(source).__name__
+        raise ImageError(f"cannot open {given} as an image; give a path, bytes, a PIL image or a uint8 array")
     path = _regular_file(os.fspath(source))
     with path.open("rb") as stream:
         yield stream, str(path)
@@ -143,8 +145,8 @@ def _regular_file(name: str) -> Path:
 def _identify(stream: BinaryIO, name: str) -> Image.Image:
     """Read the header only.
 
-    Like Image.open, without its DecompressionBombWarning: that can only be silenced for the whole process, and we
-    have a limit of our own.
+    Like Image.open, without its DecompressionBombWarning: that can only be silenced for the whole process,
+    and we have a limit of our own.
     """
     Image.init()
     start = stream.read(16)
@@ -163,8 +165,9 @@ def _identify(stream: BinaryIO, name: str) -> Image.Image:
 def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
     try:
         _check_size(*image.size, max_pixels, name)
-        if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's first image is the photo
-            raise ImageError(f"{name}: animated with {image.n_frames} frames; pass one frame")  # type: ignore[attr-defined]
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # an MPO's first image is the photo, the rest belongs to it
+            raise ImageError(f"{name}: animated with {frames} frames; pass one frame")
         image.load()
         return _upright(_to_rgb(image), image)
     except ImageError:
@@ -177,7 +180,8 @@ def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name}: has no pixels ({width}x{height})")
     if width * height > max_pixels:
-        raise ImageError(f"{name}: {width}x{height} is {width * height:,} pixels; the limit is {max_pixels:,}")
+        pixels = width * height
+        raise ImageError(f"{name}: {width}x{height} is {pixels:,} pixels; the limit is {max_pixels:,}")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -192,13 +196,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _eight_bits(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
     """Grey values of more than 8 bits scaled to 0..255.
 
-    I;16 is 0..65535. I and F declare no range: it is taken as the smallest usual one that holds all values.
+    I;16 is 0..65535. I and F declare no range: it is the smallest of `_RANGES` that holds all values.
     """
     low, high = float(values.min()), float(values.max())
-    tops = (65535.0,) if mode.startswith("I;16") else (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
-    top = next((top for top in tops if 0 <= low and high <= top), None)
+    top = next((top for top in _RANGES.get(mode, (65535,)) if low >= 0 and high <= top), None)
     if top is None:
-        raise ImageError(f"grey values from {low:g} to {high:g}, which fit neither 8 nor 16 bits; scale them to 0..255")
+        raise ImageError(f"grey values {low:g} to {high:g} fit neither 8 nor 16 bits; scale them to 0..255")
     return np.rint(values * np.float32(255 / top)).astype(np.uint8)
 
 
@@ -212,7 +215,7 @@ def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
 
 def _from_array(array: NDArray[Any], max_pixels: int) -> Image.Image:
     if array.ndim == 2:
-        raise ImageError(f"grey array of shape {array.shape}; stack it to (H, W, 3): numpy.stack([a] * 3, axis=-1)")
+        raise ImageError(f"grey array of shape {array.shape}; make it RGB: numpy.stack([a] * 3, axis=-1)")
     if array.ndim != 3 or array.shape[2] != 3:
         raise ImageError(f"array of shape {array.shape}; an image is (H, W, 3) in RGB")
     if array.dtype != np.uint8:

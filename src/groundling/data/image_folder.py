@@ -1,47 +1,52 @@
-"""Where a dataset's images lie: one folder of several usual places, each listed once."""
+"""Where a dataset's images lie: each folder is listed once, instead of asking the disk for every sample."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from groundling.data.sample import DataError
 
 
+class Listing:
+    """Which files there are, from one listing a folder."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def has(self, file: Path) -> bool:
+        """Whether there is an entry of this path."""
+        folder = file.parent
+        if folder not in self._names:
+            self._names[folder] = frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
+        return file.name in self._names[folder]
+
+
 class ImageFolder:
-    """Finds image files by name; a folder is listed once instead of asking the disk for every sample."""
+    """Turns the image names of an annotation file into paths of files that exist."""
 
-    def __init__(self, folder: Path, checked: bool = True) -> None:
-        self.folder, self.checked = folder, checked
-        self._listed: dict[str, frozenset[str]] = {}
+    def __init__(self, folder: Path, look: bool = True) -> None:
+        """With `look=False` no file is looked for: for work on the expressions alone."""
+        self.folder = folder
+        self._listing = Listing() if look else None
 
     @classmethod
-    def first_with(cls, name: str, places: Sequence[Path]) -> "ImageFolder":
-        """The first of `places` that holds the image `name`; FileNotFoundError that lists them if none does."""
+    def holding(cls, names: Iterable[str], places: Sequence[Path]) -> "ImageFolder":
+        """The first of `places` that holds one of the first hundred names; FileNotFoundError if none does."""
+        some = list(islice(names, 100))
         for place in places:
-            if (place / name).is_file():
-                return cls(place)
-        looked = ", ".join(map(str, places))
-        raise FileNotFoundError(f"image {name} is in none of: {looked}; put the dataset's images into one of them")
-
-    @classmethod
-    def unchecked(cls, folder: Path) -> "ImageFolder":
-        """A folder whose files are not looked for: for work on the expressions alone."""
-        return cls(folder, checked=False)
+            folder = cls(place)
+            if any(folder._listing and folder._listing.has(place / name) for name in some):
+                return folder
+        example = f"images such as {some[0]}" if some else "the dataset's images"
+        raise FileNotFoundError(f"found no {example}; looked in {', '.join(map(str, places))}")
 
     def path(self, name: str) -> Path:
-        """The path of the image; DataError if it is missing or the name leads out of the folder."""
+        """The path of an image; DataError if there is no such file or the name leads out of the folder."""
         inner = PurePosixPath(name)
         if inner.is_absolute() or ".." in inner.parts or not inner.name:
             raise DataError(f"image name {name!r} leads out of the image folder")
-        if not self.checked:
-            return self.folder / inner
-        parent = str(inner.parent)
-        if parent not in self._listed:
-            self._listed[parent] = _names(self.folder / parent)
-        if inner.name not in self._listed[parent]:
+        path = self.folder / inner
+        if self._listing and not self._listing.has(path):
             raise DataError(f"image {name} is not in {self.folder}")
-        return self.folder / inner
-
-
-def _names(folder: Path) -> frozenset[str]:
-    return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
+        return path

@@ -1,10 +1,11 @@
 """RefCOCO, RefCOCO+, RefCOCOg and RefCLEF in the official REFER layout.
 
     ROOT/refcoco/   refs(unc).p refs(google).p instances.json    ROOT/refcoco+/  refs(unc).p instances.json
-    ROOT/refcocog/  refs(umd).p refs(google).p instances.json    ROOT/refclef/   refs(unc).p refs(berkeley).p …
+    ROOT/refcocog/  refs(umd).p refs(google).p instances.json    ROOT/refclef/   refs(unc).p …
     ROOT/images/mscoco/images/train2014/*.jpg   ROOT/images/saiapr_tc-12/*.jpg   or simply ROOT/images/*.jpg
 
-A ref is one object with one or more sentences; each sentence is a sample. Source of the rules: lichengunc/refer.
+A ref is one object with one or more sentences; each sentence is a sample. Source of the rules:
+lichengunc/refer.
 """
 
 import json
@@ -31,15 +32,15 @@ Row = Mapping[str, Any]
 def read(root: Path, dataset: str, split: str, by: str | None = None, need_images: bool = True) -> Dataset:
     """The samples of one split, and all annotated objects of its images.
 
-    `by` is who made the split (unc, google, umd, berkeley). Rows that cannot be used are left out with a DataWarning
-    that counts and names them. With `need_images=False` image files are not looked for: for work on the expressions.
-    Raises FileNotFoundError for missing files, ValueError for an unknown dataset or split (naming those that exist)
-    and DataError for files that cannot be read.
+    `by` is who made the split (unc, google, umd, berkeley). Rows that cannot be used are left out with a
+    DataWarning that counts and names them. With `need_images=False` image files are not looked for: for work
+    on the expressions. Raises FileNotFoundError for missing files, ValueError for an unknown dataset or split
+    (naming those that exist) and DataError for files that cannot be read.
     """
     file = _refs_file(Path(root), dataset, by)
     refs = _of_split(_load_refs(file), split, file)
     instances = _Instances(file.parent / "instances.json")
-    folder = _image_folder(Path(root), dataset, instances.image_name(refs[0]) if need_images else None)
+    folder = _image_folder(Path(root), dataset, map(instances.image_name, refs), need_images)
     rejects, samples = Rejects("rows"), []
     for ref, sentence in _pairs(refs):
         try:
@@ -65,7 +66,7 @@ class _Instances:
             raise DataError(f"{file}: not a COCO instances file (missing or wrong: {error})") from error
 
     def image_name(self, ref: Row) -> str:
-        """The image of a ref: by its id, or else by the ref's own file name without the trailing _<object>."""
+        """The image of a ref: by its id, or else by the ref's own file name less its trailing _<object>."""
         if ref.get("image_id") in self.images:
             return str(self.images[ref["image_id"]]["file_name"])
         if "file_name" not in ref:
@@ -83,12 +84,12 @@ class _Instances:
         found: dict[Path, list[Thing]] = {}
         rejects = Rejects("objects")
         for row in self.annotations.values():
-            if row.get("image_id") not in image_ids or row["image_id"] not in self.images or row.get("iscrowd"):
+            if row.get("image_id") not in image_ids or row.get("iscrowd"):
                 continue
             try:
-                path = folder.path(self.images[row["image_id"]]["file_name"])
-                thing = Thing(self.categories[row["category_id"]], self.box(row), tuple(row.get("attributes", ())))
-                found.setdefault(path, []).append(thing)
+                category, attributes = self.categories[row["category_id"]], tuple(row.get("attributes", ()))
+                thing = Thing(category, self.box(row), attributes)
+                found.setdefault(folder.path(self.image_name(row)), []).append(thing)
             except (DataError, KeyError, TypeError) as error:
                 rejects.add(f"annotation {row['id']}", error)
         rejects.report(self.file, kept=sum(map(len, found.values())))
@@ -109,11 +110,11 @@ def _sample(ref: Row, sentence: Row, instances: _Instances, folder: ImageFolder)
 
 
 def _pairs(refs: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
-    return ((ref, sentence) for ref in refs for sentence in ref.get("sentences", ()))
+    return ((ref, sentence) for ref in refs for sentence in ref["sentences"])
 
 
 def _of_split(refs: list[Row], split: str, file: Path) -> list[Row]:
-    """The refs of a split by the official rules: RefCLEF marks a ref of several test sets as testAB, testBC …"""
+    """The refs of a split by the official rules: RefCLEF marks a ref of two test sets as testAB or testBC."""
     there = sorted({ref["split"] for ref in refs})
     if split in ("testA", "testB", "testC"):
         chosen = [ref for ref in refs if ref["split"].startswith("test") and split[-1] in ref["split"][4:]]
@@ -144,17 +145,23 @@ def _by(file: Path) -> str:
     return file.stem[len("refs(") : -1]
 
 
-def _image_folder(root: Path, dataset: str, first: str | None) -> ImageFolder:
+def _image_folder(root: Path, dataset: str, names: Iterable[str], look: bool) -> ImageFolder:
     official = "saiapr_tc-12" if dataset == "refclef" else "mscoco/images/train2014"
     places = (root / "images" / official, root / "images")
-    return ImageFolder.unchecked(places[0]) if first is None else ImageFolder.first_with(first, places)
+    return ImageFolder.holding(names, places) if look else ImageFolder(places[0], look=False)
 
 
 def _load_refs(file: Path) -> list[Row]:
     (refs,) = pickles.load(pickles.read_bytes(file), file)
-    if not isinstance(refs, list) or not all(isinstance(ref, dict) and isinstance(ref.get("split"), str) for ref in refs):
-        raise DataError(f"{file}: not a list of refs, each with its split")
+    if not isinstance(refs, list) or not all(map(_is_ref, refs)):
+        raise DataError(f"{file}: not a list of refs, each with its split and sentences")
     return refs
+
+
+def _is_ref(ref: object) -> bool:
+    return (
+        isinstance(ref, dict) and isinstance(ref.get("split"), str) and isinstance(ref.get("sentences"), list)
+    )
 
 
 def _load_json(file: Path) -> Any:

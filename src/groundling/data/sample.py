@@ -66,6 +66,7 @@ class Rejects:
         self.reasons: list[str] = []
 
     def add(self, row: str, error: Exception) -> None:
+        """Leave out a row, because of an error."""
         reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
         self.reasons.append(f"{row}: {reason}")
 
@@ -85,7 +86,10 @@ def box_from_xyxy(values: Sequence[float]) -> Box:
     numbers = list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes) else []
     if len(numbers) != 4 or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
         raise DataError(f"box {values!r} is not four numbers")
-    x1, y1, x2, y2 = map(float, numbers)
+    try:
+        x1, y1, x2, y2 = map(float, numbers)
+    except OverflowError as error:
+        raise DataError(f"box {values!r} has a number too large to be a coordinate") from error
     return x1, y1, x2, y2
 
 
@@ -96,7 +100,7 @@ def box_from_xywh(values: Sequence[float]) -> Box:
 
 
 def check_box(box: Box, size: tuple[int, int] | None = None) -> None:
-    """DataError unless the xyxy box is finite, has an area and touches the image of `size` (width, height)."""
+    """DataError unless the xyxy box is finite, has an area and touches its image of (width, height)."""
     x1, y1, x2, y2 = box
     if not all(map(math.isfinite, box)):
         raise DataError(f"box {box} is not finite")
