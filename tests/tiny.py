@@ -70,7 +70,7 @@ def config(**changes: Any) -> TrainConfig:
     """A run of a few steps, with every part of the training that keeps state switched on."""
     fields: dict[str, Any] = {
         "model": MODEL,
-        "data": DataConfig(path=Path("."), dataset="drawn", mirror=False),
+        "data": DataConfig(path=Path("."), dataset="drawn"),
         "steps": 6,
         "images_per_batch": 4,
         "expressions_per_image": 2,

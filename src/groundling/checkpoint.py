@@ -1,4 +1,4 @@
-"""A checkpoint is a folder that is either complete or not there: config, weights, tokenizer and, while training, state.
+"""A checkpoint is a folder, complete or not there: config, weights, tokenizer and, while training, state.
 
     folder/config.json         model configuration, preset, library version, how it was trained
     folder/model.safetensors   the weights to use (their moving average where training keeps one)
@@ -74,7 +74,7 @@ def save(
 ) -> Path:
     """Write a checkpoint folder in one step: whoever looks sees the old one, nothing, or all of the new one.
 
-    `weights` replaces the model's own state dict (a moving average); `training` says where the weights come from.
+    `weights` replaces the model's own state dict (a moving average); `training` says how they were made.
     """
     config = {
         "format": FORMAT,
@@ -91,14 +91,16 @@ def save(
         tokenizer.save(temporary / TOKENIZER)
         if trainer is not None:
             (temporary / STATE).parent.mkdir()
-            (temporary / STATE).write_text(json.dumps({"step": trainer.step, **trainer.values}, indent=1) + "\n")
+            (temporary / STATE).write_text(
+                json.dumps({"step": trainer.step, **trainer.values}, indent=1) + "\n"
+            )
             save_file(_plain(trainer.tensors), temporary / TENSORS)
 
     return write_folder(folder, write)
 
 
 def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
-    """Read a checkpoint folder, or with `download` a Hugging Face hub id, strictly: all keys, all shapes, all finite.
+    """Read a checkpoint folder, or with `download` a hub id, strictly: all keys, all shapes, all finite.
 
     Raises FileNotFoundError where there is no such folder and CheckpointError for one that cannot be used.
     """
@@ -145,7 +147,7 @@ def load_weights(
 ) -> None:
     """Copy a weight file into a model: every key on both sides, equal shapes, finite numbers.
 
-    Only names under the prefixes `fresh` may be missing from the file, only those under `discard` from the model.
+    Only names under the prefixes `fresh` may miss from the file, only those under `discard` from the model.
     """
     tensors = read_tensors(file)
     own = model.state_dict()
@@ -175,7 +177,9 @@ def load_tokenizer(folder: Path) -> "Tokenizer":
 
     limit = read_config(folder).get("tokens")
     if not isinstance(limit, int):
-        raise CheckpointError(f"{folder / CONFIG}: 'tokens' is {limit!r}, not the number of tokens the model reads")
+        raise CheckpointError(
+            f"{folder / CONFIG}: 'tokens' is {limit!r}, not the number of tokens the model reads"
+        )
     try:
         return Tokenizer.load(folder / TOKENIZER, limit)
     except (ValueError, OSError) as error:
@@ -186,7 +190,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """A checkpoint's config.json, of the format this version reads."""
     config = _read_json(folder / CONFIG)
     if config.get("format") != FORMAT:
-        raise CheckpointError(f"{folder / CONFIG}: format {config.get('format')!r}, this version reads {FORMAT}")
+        raise CheckpointError(
+            f"{folder / CONFIG}: format {config.get('format')!r}, this version reads {FORMAT}"
+        )
     return config
 
 
@@ -238,7 +244,7 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename; a folder already there steps aside first, because a rename cannot replace one that is not empty."""
+    """Rename; a folder already there steps aside first, since a rename replaces only an empty one."""
     aside = folder.parent / f".{folder.name}.{os.getpid()}.old"
     if folder.exists():
         os.rename(folder, aside)
@@ -254,7 +260,10 @@ def verify(folder: Path, *, required: bool) -> None:
             raise CheckpointError(f"{folder} has no {MANIFEST}: it was not written to the end")
         return
     try:
-        entries = [(str(k), int(v["size"]), str(v["sha256"])) for k, v in _read_json(folder / MANIFEST)["files"].items()]
+        entries = [
+            (str(k), int(v["size"]), str(v["sha256"]))
+            for k, v in _read_json(folder / MANIFEST)["files"].items()
+        ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / MANIFEST} is not a manifest: {_line(error)}") from error
     for name, size, digest in entries:
@@ -262,9 +271,13 @@ def verify(folder: Path, *, required: bool) -> None:
         if not path.is_file():
             raise CheckpointError(f"{path} is missing, though the manifest lists it")
         if path.stat().st_size != size:
-            raise CheckpointError(f"{path} has {path.stat().st_size} bytes, the manifest says {size}: cut short?")
+            raise CheckpointError(
+                f"{path} has {path.stat().st_size} bytes, the manifest says {size}: cut short?"
+            )
         if sha256(path) != digest:
-            raise CheckpointError(f"{path} is not the file that was saved: its SHA-256 differs from the manifest")
+            raise CheckpointError(
+                f"{path} is not the file that was saved: its SHA-256 differs from the manifest"
+            )
 
 
 def steps(folder: Path) -> list[Path]:
@@ -321,7 +334,11 @@ def _sync(path: Path) -> None:
 
 
 def _few(items: list[str]) -> str:
-    return ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "") if items else "nothing"
+    return (
+        ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
+        if items
+        else "nothing"
+    )
 
 
 def _line(error: Exception) -> str:
@@ -335,5 +352,3 @@ def _version() -> str:
         return version("groundling")
     except PackageNotFoundError:
         return "unknown"
-
-

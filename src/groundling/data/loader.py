@@ -1,26 +1,30 @@
-"""Batches for training: images decoded once and kept as bytes in memory, in an order that follows from the seed alone.
+"""Batches for training: images decoded once and kept in memory, in an order that follows from the seed.
 
-A training step takes one *global* batch of images. Which images, which of their expressions and which are mirrored
-depends on (seed, epoch) only; process r of w reads its contiguous slice. So N processes see exactly what one sees,
-and a resumed run needs to know nothing but its step.
+A training step takes one *global* batch of images. Which images, which of their expressions and which are
+mirrored depends on (seed, epoch) only; process r of w reads its contiguous slice. So N processes see exactly
+what one sees, and a resumed run needs to know nothing but its step.
 Shapes: I images, E expressions (each points at its image), L tokens, N things (padded), A attributes.
 """
 
+import hashlib
 import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from groundling.boxes import xyxy_to_cxcywh
 from groundling.data.sample import Dataset, Sample, Thing
+from groundling.data.transforms import Train, View, flip_words
 from groundling.images import Placement, letterbox, open_image
 
 if TYPE_CHECKING:
@@ -49,9 +53,14 @@ class ThingNames:
     def check(self, dataset: Dataset) -> None:
         """ValueError where the dataset has no things, or names some that are not listed here."""
         if not any(dataset.things.values()):
-            raise ValueError(f"{dataset.name} {dataset.split} lists no objects of its images: things need them")
+            raise ValueError(
+                f"{dataset.name} {dataset.split} lists no objects of its images: things need them"
+            )
         found = ThingNames.of(dataset.things)
-        unknown = [*set(found.categories) - set(self.categories), *set(found.attributes) - set(self.attributes)]
+        unknown = [
+            *set(found.categories) - set(self.categories),
+            *set(found.attributes) - set(self.attributes),
+        ]
         if unknown:
             raise ValueError(f"the model knows no thing or attribute {sorted(unknown)[:5]}, the dataset does")
 
@@ -65,10 +74,11 @@ class ThingTargets:
     attributes: Tensor  # (I, N, A) float, 0 or 1
     counts: Tensor  # (I,) long
 
-    def to(self, device: torch.device | str) -> "ThingTargets":
-        """The same targets on another device."""
-        fields = (self.boxes_cxcywh01, self.categories, self.attributes, self.counts)
-        return ThingTargets(*(tensor.to(device, non_blocking=True) for tensor in fields))
+    def each(self, change: Callable[[Tensor], Tensor]) -> "ThingTargets":
+        """The same targets with each tensor changed: moved, pinned."""
+        return ThingTargets(
+            *map(change, (self.boxes_cxcywh01, self.categories, self.attributes, self.counts))
+        )
 
 
 @dataclass(frozen=True)
@@ -88,11 +98,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        tensors = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("images", "image_index", "ids", "padding", "boxes_cxcywh01")
-        }
-        return replace(self, **tensors, things=None if self.things is None else self.things.to(device))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """The same batch in memory that a GPU can copy from while it computes."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        names = ("images", "image_index", "ids", "padding", "boxes_cxcywh01")
+        tensors: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **tensors, things=None if self.things is None else self.things.each(change))
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,7 @@ class Example:
     image: Path
     samples: tuple[Sample, ...]
     mirror: bool
+    seed: str  # of what else is random about it
 
 
 @dataclass(frozen=True)
@@ -117,8 +133,9 @@ class Plan:
 class TrainingSet:
     """A dataset ready to be asked for the batch of any step.
 
-    size: side of the square canvas. names: set to get things beside the expressions.
-    cache_gib: memory for decoded images; what does not fit is decoded again each time.
+    size: side of the square canvas. view: draws a random view for each expression (one per image then).
+    names: set to get things beside the expressions. cache_gib: memory for decoded images; what does not fit
+    is decoded again each time.
     """
 
     def __init__(
@@ -128,6 +145,7 @@ class TrainingSet:
         size: int,
         plan: Plan,
         *,
+        view: Train | None = None,
         names: ThingNames | None = None,
         cache_gib: float = 4.0,
     ) -> None:
@@ -136,15 +154,20 @@ class TrainingSet:
             groups.setdefault(sample.image, []).append(sample)
         if len(groups) < plan.images_per_batch:
             raise ValueError(
-                f"{dataset.name} {dataset.split} has {len(groups)} images, images_per_batch is {plan.images_per_batch}"
+                f"{len(groups)} images in {dataset.name} {dataset.split}, {plan.images_per_batch} in a batch"
             )
         if names is not None:
             names.check(dataset)
-        self.dataset, self.tokenizer, self.size, self.plan, self.names = dataset, tokenizer, size, plan, names
+        self.dataset, self.tokenizer, self.size, self.plan = dataset, tokenizer, size, plan
+        self.view, self.names = view, names
         self.images = tuple(groups)
         self.groups = tuple(tuple(group) for group in groups.values())
         self.steps_per_epoch = len(self.images) // plan.images_per_batch
-        self.cache = ImageCache(size, int(cache_gib * 2**30))
+        limit = int(cache_gib * 2**30)
+        self.canvases = Cache(
+            lambda path: letterbox(open_image(path), size), lambda placed: placed[0].nbytes, limit
+        )
+        self.originals = Cache(lambda path: np.asarray(open_image(path)), lambda pixels: pixels.nbytes, limit)
 
     def examples(self, step: int) -> list[Example]:
         """The global batch of a step: its images in order, their expressions, and which are mirrored."""
@@ -154,41 +177,51 @@ class TrainingSet:
         return [self._example(epoch, index) for index in chosen]
 
     def _example(self, epoch: int, index: int) -> Example:
-        rng = random.Random(f"{self.plan.seed}/{epoch}/{index}")
+        seed = f"{self.plan.seed}/{epoch}/{index}"
+        rng = random.Random(seed)
         samples = draw(self.groups[index], self.plan.expressions_per_image, rng)
-        return Example(self.images[index], samples, self.plan.mirror and rng.random() < 0.5)
+        return Example(self.images[index], samples, self.plan.mirror and rng.random() < 0.5, seed)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Examples as tensors."""
-        placed = [self.cache.get(example.image) for example in examples]
-        canvases = [c.flip(-1) if e.mirror else c for e, (c, _) in zip(examples, placed, strict=True)]
-        samples = [sample for example in examples for sample in example.samples]
-        tokens = self.tokenizer.encode([words(s.expression, e.mirror) for e in examples for s in e.samples])
-        boxes = [
-            self._boxes([s.box for s in e.samples], placement, e.mirror)
-            for e, (_, placement) in zip(examples, placed, strict=True)
-        ]
+        shown = [self._whole(example) if self.view is None else self._view(example) for example in examples]
+        canvases, words, boxes = zip(*shown, strict=True)
+        tokens = self.tokenizer.encode([expression for part in words for expression in part])
         return Batch(
             images=torch.stack(canvases),
             image_index=torch.tensor([i for i, e in enumerate(examples) for _ in e.samples]),
             ids=tokens.ids,
             padding=tokens.padding,
             boxes_cxcywh01=torch.cat(boxes),
-            names=tuple(sample.id for sample in samples),
-            things=None if self.names is None else self._things(examples, [p for _, p in placed], self.names),
+            names=tuple(sample.id for example in examples for sample in example.samples),
+            things=None if self.names is None else self._things(examples, self.names),
         )
 
+    def _whole(self, example: Example) -> tuple[Tensor, list[str], Tensor]:
+        """The whole image on its canvas, the words and boxes of all its expressions; mirrored or not."""
+        canvas, placement = self.canvases.get(example.image)
+        words = [flip_words(s.expression) if example.mirror else s.expression for s in example.samples]
+        boxes = self._boxes([s.box for s in example.samples], placement, example.mirror)
+        return canvas.flip(-1) if example.mirror else canvas, words, boxes
+
+    def _view(self, example: Example) -> tuple[Tensor, list[str], Tensor]:
+        """A random view of the image that keeps the object of its only expression."""
+        assert self.view is not None
+        (sample,) = example.samples
+        image = Image.fromarray(self.originals.get(example.image))
+        rng = random.Random(f"{example.seed}/view")
+        canvas, placement, view = self.view(View(image, sample.box, sample.expression), rng)
+        return canvas, [view.expression], self._boxes([view.box], placement, mirror=False)
+
     def _boxes(self, boxes: Sequence[Sequence[float]], placement: Placement, mirror: bool) -> Tensor:
-        """Original pixels to the canvas, as shares of its side; a mirrored box has its centre on the other side."""
+        """Original pixels to shares of the canvas; a mirrored box has its centre on the other side."""
         xyxy = placement.apply(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
         boxes_cxcywh01 = xyxy_to_cxcywh(xyxy) / self.size
         if mirror:
             boxes_cxcywh01[:, 0] = 1 - boxes_cxcywh01[:, 0]
         return boxes_cxcywh01
 
-    def _things(
-        self, examples: Sequence[Example], placements: Sequence[Placement], names: ThingNames
-    ) -> ThingTargets:
+    def _things(self, examples: Sequence[Example], names: ThingNames) -> ThingTargets:
         things = [tuple(self.dataset.things.get(example.image, ())) for example in examples]
         most = max(1, *(len(t) for t in things))
         targets = ThingTargets(
@@ -197,8 +230,11 @@ class TrainingSet:
             torch.zeros(len(things), most, len(names.attributes)),
             torch.tensor([len(t) for t in things]),
         )
-        for i, (example, placement, own) in enumerate(zip(examples, placements, things, strict=True)):
-            targets.boxes_cxcywh01[i, : len(own)] = self._boxes([t.box for t in own], placement, example.mirror)
+        for i, (example, own) in enumerate(zip(examples, things, strict=True)):
+            placement = self.canvases.get(example.image)[1]
+            targets.boxes_cxcywh01[i, : len(own)] = self._boxes(
+                [t.box for t in own], placement, example.mirror
+            )
             for n, thing in enumerate(own):
                 targets.categories[i, n] = names.categories.index(thing.category)
                 for name in thing.attributes:
@@ -207,27 +243,25 @@ class TrainingSet:
         return targets
 
 
-@dataclass
-class ImageCache:
-    """Letterboxed images as bytes, filled until `limit` bytes; safe to ask from several threads."""
+class Cache(Generic[T]):
+    """What `make` gives for an image file, kept until `limit` bytes are used; threads can share one."""
 
-    size: int
-    limit: int
-    used: int = 0
-    kept: dict[Path, tuple[Tensor, Placement]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, make: Callable[[Path], T], nbytes: Callable[[T], int], limit: int) -> None:
+        self.make, self.nbytes, self.limit, self.used = make, nbytes, limit, 0
+        self.kept: dict[Path, T] = {}
+        self.lock = threading.Lock()
 
-    def get(self, path: Path) -> tuple[Tensor, Placement]:
-        """The canvas (3, S, S) uint8, not to be written to, and where the image lies on it."""
+    def get(self, path: Path) -> T:
+        """Not to be written to: others are given the same."""
         found = self.kept.get(path)
         if found is not None:
             return found
-        canvas, placement = letterbox(open_image(path), self.size)
+        made = self.make(path)
         with self.lock:
-            if path not in self.kept and self.used + canvas.nbytes <= self.limit:
-                self.kept[path] = canvas, placement
-                self.used += canvas.nbytes
-        return canvas, placement
+            if path not in self.kept and self.used + self.nbytes(made) <= self.limit:
+                self.kept[path] = made
+                self.used += self.nbytes(made)
+        return made
 
 
 @lru_cache(maxsize=4)
@@ -246,13 +280,12 @@ def draw(samples: Sequence[Sample], count: int, rng: random.Random) -> tuple[Sam
     return tuple(drawn)
 
 
-def words(expression: str, mirror: bool) -> str:
-    """The expression that is true of the image as shown."""
-    if not mirror:
-        return expression
-    from groundling.data.transforms import flip_words
-
-    return flip_words(expression)
+def fingerprint(dataset: Dataset) -> str:
+    """SHA-256 of what a dataset says, wherever its files lie."""
+    digest = hashlib.sha256()
+    for sample in dataset.samples:
+        digest.update(f"{sample.id}\t{sample.image.name}\t{sample.expression}\t{sample.box}\n".encode())
+    return digest.hexdigest()
 
 
 def share(examples: Sequence[Example], rank: int, world: int) -> Sequence[Example]:

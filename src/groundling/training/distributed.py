@@ -51,9 +51,13 @@ class Group:
 def joined(device: str) -> Iterator[Group]:
     """The group that torchrun's environment describes, left again at the end; NCCL on GPUs, gloo on CPUs."""
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    place = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+    place = torch.device(
+        "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+    )
     if place.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device '{device}' asked for, but torch {torch.__version__} sees no GPU; device 'cpu' works")
+        raise ValueError(
+            f"device '{device}' asked for, but torch {torch.__version__} sees no GPU; device 'cpu' works"
+        )
     if place.type == "cuda" and place.index is None:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)

@@ -1,5 +1,6 @@
 """How weights move: learning rates by module, a schedule that is a function of the step, a moving average."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ def parameter_groups(
             raise ValueError(f"no parameter name starts with '{prefix}'; the model's parts are: {parts}")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        prefix = max((p for p in lr_groups if name.startswith(p)), key=len, default=None)
-        rate = lr if prefix is None else lr_groups[prefix]
+        prefixes = [prefix for prefix in lr_groups if name.startswith(prefix)]
+        rate = lr_groups[max(prefixes, key=len)] if prefixes else lr
         if rate == 0:
             parameter.requires_grad_(False)
         if not parameter.requires_grad:
@@ -53,7 +54,7 @@ def lr_factor(
     drops: Sequence[int] = (),
     floor: float = 0.0,
 ) -> float:
-    """What the learning rates are multiplied by at a step (from 0): linear warm-up from 1%, then the schedule.
+    """What the learning rates are multiplied by at a step: linear warm-up from 1%, then the schedule.
 
     step: ×0.1 at each of `drops`. cosine: from 1 at the end of the warm-up down to `floor` at the last step.
     """
@@ -74,7 +75,7 @@ def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 class MovingAverage:
-    """The exponential mean of weights and running statistics; young ones forget faster: min(decay, (1+t)/(10+t))."""
+    """The exponential mean of weights and running statistics, of decay min(decay, (1+t)/(10+t)) at step t."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -118,7 +119,7 @@ def freeze_norms(model: nn.Module) -> None:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """The optimiser's state by parameter name: `optimizer/<parameter>/<what>`."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"optimizer/{names[parameter]}/{key}": value
         for parameter, state in optimizer.state.items()
@@ -128,7 +129,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 @torch.no_grad()
-def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
     """The reverse of `optimizer_tensors`; parameters that never had a gradient have no state."""
     parameters = dict(model.named_parameters())
     for path, value in tensors.items():
@@ -143,3 +146,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
 def not_finite(named: Iterable[tuple[str, Tensor | None]]) -> list[str]:
     """The names of tensors holding inf or nan."""
     return [name for name, tensor in named if tensor is not None and not bool(tensor.isfinite().all())]
+
+
+def mixed(seed: int, step: int, rank: int) -> int:
+    """One well-mixed seed for the randomness of a step in a process."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()[:7], "big")

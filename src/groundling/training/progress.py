@@ -1,4 +1,4 @@
-"""How a training tells where it is: a bar in a terminal, plain lines elsewhere, log.jsonl and TensorBoard always."""
+"""How a training says where it is: a bar in a terminal or plain lines, log.jsonl, TensorBoard."""
 
 import json
 import sys
@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from torch import Tensor
+
+from groundling.training.distributed import Group
 
 SHOWN = ("loss", "metric/prec@0.5", "metric/share", "lr", "grad_norm", "images_per_s", "data_wait")
 
@@ -47,7 +51,9 @@ class Progress:
         if not self.speaks:
             return
         with (self.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **{k: float(f"{v:.6g}") for k, v in numbers.items()}}) + "\n")
+            file.write(
+                json.dumps({"step": step, **{k: float(f"{v:.6g}") for k, v in numbers.items()}}) + "\n"
+            )
         if self.board is not None:
             for name, value in numbers.items():
                 self.board.add_scalar(name, value, step)
@@ -66,6 +72,37 @@ class Progress:
             self.bar.console.print(line, highlight=False, markup=False)
         else:
             print(line, flush=True)
+
+
+class Meter:
+    """Means of what the steps since the last reading returned, and how fast they were."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.steps, self.images, self.waited, self.since = 0, 0, 0.0, time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Time spent waiting for data."""
+        self.waited += seconds
+
+    def add(self, terms: Mapping[str, Tensor], images: int) -> None:
+        """One step's terms: this process's parts of means over the global batch."""
+        for name, term in terms.items():
+            self.sums[name] = self.sums[name] + term.detach() if name in self.sums else term.detach()
+        self.steps += 1
+        self.images += images
+
+    def read(self) -> dict[str, float]:
+        """The means over processes and steps since the last reading."""
+        means = {name: value / self.steps for name, value in self.group.sum(self.sums).items()}
+        seconds = max(time.monotonic() - self.since, 1e-9)
+        means |= {"images_per_s": self.images / seconds, "data_wait": self.waited / seconds}
+        self._reset()
+        return means
 
 
 def _brief(numbers: Mapping[str, float]) -> str:
@@ -99,7 +136,7 @@ def _tensorboard(folder: Path, start: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(folder, purge_step=start + 1)  # type: ignore[no-untyped-call]
+    return SummaryWriter(folder, purge_step=start + 1)
 
 
 def _forget(file: Path, start: int) -> None:

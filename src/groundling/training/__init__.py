@@ -1,0 +1,1 @@
+"""The parts that the loop in train.py is made of: configuration, processes, optimiser, state, progress."""

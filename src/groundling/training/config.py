@@ -1,0 +1,88 @@
+"""What a training run is, as frozen values that are written beside its weights."""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Frozen):
+    """Which expressions to learn from. `path` may differ between machines, the rest may not."""
+
+    path: Path
+    dataset: str
+    split: str = "train"
+    things: bool = False  # also give all annotated objects, for detection pre-training
+    augment: Literal["none", "mirror", "lads", "transvg"] = (
+        "mirror"  # the last two draw a view per expression
+    )
+    cache_gib: float = 4.0  # decoded images kept in memory
+
+
+class TrainConfig(_Frozen):
+    """One run, of either `steps` (of the optimiser) or `epochs` (each shows every image once)."""
+
+    model: dict[str, Any]
+    data: DataConfig
+    loss: dict[str, Any] = {}  # options of the objective, such as GroundingLoss
+    seed: int = 0
+    steps: int | None = Field(None, gt=0)
+    epochs: int | None = Field(None, gt=0)
+    images_per_batch: int = Field(32, gt=0)  # of all processes and micro-batches together
+    expressions_per_image: int = Field(1, gt=0)
+    accumulate: int = Field(1, gt=0)  # micro-batches a batch is computed in
+    lr: float = 1e-4
+    lr_groups: dict[str, float] = {}  # module prefix -> rate; 0 freezes
+    weight_decay: float = 1e-4
+    no_decay: tuple[str, ...] = ()  # module prefixes without weight decay
+    decay_vectors: bool = True  # norms and biases decay too (DETR's and TransVG's habit)
+    schedule: Literal["constant", "step", "cosine"] = "step"
+    warmup: int = Field(0, ge=0)  # steps
+    drops: tuple[int, ...] = ()  # ×0.1 at each, in the unit of the length (steps or epochs)
+    lr_floor: float = 0.0  # where the cosine ends, as a share
+    clip_norm: float | None = 0.15
+    ema: float | None = None  # decay of the moving average that is evaluated and published
+    autocast: Literal["none", "bf16", "fp16"] = "none"
+    freeze_norm: bool = False
+    channels_last: bool = False
+    compile: bool = False
+    tokenizer: Path | None = None  # else the one of the initial weights, else trained on the expressions
+    fresh: tuple[str, ...] = ()  # prefixes that initial weights need not have
+    discard: tuple[str, ...] = ()  # prefixes of initial weights that are not wanted
+    workers: int = Field(1, ge=0)
+    device: str = "auto"
+    checkpoint_every: int = Field(500, gt=0)
+    keep_last: int = Field(2, gt=0)
+    log_every: int = Field(20, gt=0)
+    evaluate_every: int | None = Field(None, gt=0)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _plain(cls, model: object) -> object:
+        return model.model_dump(mode="json") if isinstance(model, BaseModel) else model
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainConfig":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        if self.images_per_batch % self.accumulate:
+            raise ValueError(
+                f"{self.images_per_batch} images cannot be cut into {self.accumulate} micro-batches"
+            )
+        if self.data.augment in ("lads", "transvg") and (self.expressions_per_image > 1 or self.data.things):
+            raise ValueError(
+                f"augment '{self.data.augment}' draws a view per expression: one each, and no things"
+            )
+        return self
+
+
+class Run(NamedTuple):
+    """A named training: what to minimise and how long."""
+
+    name: str
+    config: TrainConfig
+    objective: str  # a name in groundling.losses.OBJECTIVES

@@ -1,0 +1,132 @@
+"""What of a run outlives its process: saving it, finding where to continue, restoring, publishing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from groundling import checkpoint
+from groundling.checkpoint import CheckpointError, TrainerState
+from groundling.training.config import Run, TrainConfig
+from groundling.training.optimisation import optimizer_tensors, restore_optimizer
+
+if TYPE_CHECKING:
+    from groundling.training.trainer import Trainer
+
+# What may change when a run is resumed: nothing that the steps already made depend on.
+FREE = {
+    "steps",
+    "epochs",
+    "workers",
+    "checkpoint_every",
+    "log_every",
+    "evaluate_every",
+    "keep_last",
+    "device",
+}
+
+
+def starting_point(run: Run, out: Path, resume: bool) -> Path | None:
+    """The newest whole checkpoint to continue from, None to begin; never silently over an existing run."""
+    found = checkpoint.steps(out)
+    if not found:
+        return None
+    if not resume:
+        raise ValueError(
+            f"{out} already holds a run up to {found[0].name}; resume it or choose another folder"
+        )
+    problems = []
+    for folder in found:
+        try:
+            state = checkpoint.load_trainer(folder)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        check_same_run(run, state)
+        return folder
+    raise CheckpointError(f"no checkpoint in {out} can be resumed: {problems[0]}")
+
+
+def check_same_run(run: Run, state: TrainerState) -> None:
+    """ValueError naming the settings that differ from those the run began with."""
+    from groundling.models import parse_config
+
+    then, now = TrainConfig.model_validate(state.values["run"]["config"]), run.config
+    names = sorted(set(TrainConfig.model_fields) - FREE - {"model", "data", "tokenizer"})
+    changed = [name for name in names if getattr(then, name) != getattr(now, name)]
+    changed += ["model"] if parse_config(then.model) != parse_config(now.model) else []
+    parts = [name for name in type(now.data).model_fields if name not in ("path", "cache_gib")]
+    changed += [f"data.{name}" for name in parts if getattr(then.data, name) != getattr(now.data, name)]
+    if changed:
+        raise ValueError(
+            f"cannot resume with another {', '.join(changed)}; init= starts a new run from the weights"
+        )
+
+
+def save(trainer: "Trainer", out: Path) -> Path:
+    """Write step-<n> with all that continuing needs, and delete the oldest; the first process writes."""
+    folder = out / f"step-{trainer.step:08}"
+    if trainer.group.first:
+        raw = trainer.model.state_dict()
+        tensors = optimizer_tensors(trainer.optimizer, trainer.model)
+        if trainer.average is not None:
+            tensors |= {f"weights/{name}": tensor for name, tensor in raw.items()}
+        values = {
+            "run": {**trainer.run._asdict(), "config": trainer.run.config.model_dump(mode="json")},
+            "scaler": trainer.scaler.state_dict(),
+            "origin": trainer.origin,
+            "scores": trainer.scores,
+        }
+        state = TrainerState(trainer.step, tensors, values)
+        _write(trainer, folder, state)
+        checkpoint.prune(out, trainer.run.config.keep_last)
+    trainer.group.wait()
+    return folder
+
+
+def publish(trainer: "Trainer", out: Path) -> Path:
+    """Write out/final: the finished model without the trainer's state."""
+    if trainer.group.first:
+        _write(trainer, out / "final", None)
+    trainer.group.wait()
+    return out / "final"
+
+
+def _write(trainer: "Trainer", folder: Path, state: TrainerState | None) -> None:
+    average = {} if trainer.average is None else trainer.average.mean
+    config = trainer.run.config.model_dump(
+        mode="json", exclude={"model": True, "data": {"path"}, "tokenizer": True}
+    )
+    training = {
+        "run": trainer.run.name,
+        "objective": trainer.run.objective,
+        "step": trainer.step,
+        "steps": trainer.steps,
+        "config": config,
+        "torch": torch.__version__,
+        **trainer.origin,
+        **({"scores": trainer.scores} if trainer.scores else {}),
+    }
+    weights = {**trainer.model.state_dict(), **average}
+    checkpoint.save(
+        folder, trainer.model, trainer.tokenizer, weights=weights, training=training, trainer=state
+    )
+
+
+def restore(trainer: "Trainer", folder: Path) -> None:
+    """Put a trainer where a checkpoint left it."""
+    state = checkpoint.load_trainer(folder)
+    published = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
+    raw = {n.removeprefix("weights/"): t for n, t in state.tensors.items() if n.startswith("weights/")}
+    trainer.model.load_state_dict(raw or published, strict=True)
+    restore_optimizer(trainer.optimizer, trainer.model, state.tensors)
+    if trainer.average is not None:
+        for name, mean in trainer.average.mean.items():
+            mean.copy_(published[name])
+    trainer.scaler.load_state_dict(state.values["scaler"])
+    origin = state.values["origin"]
+    if origin["data_sha256"] != trainer.origin["data_sha256"]:
+        raise ValueError(
+            f"the samples are not those that {folder} was trained on; start a new run with init= instead"
+        )
+    trainer.step, trainer.origin, trainer.scores = state.step, origin, state.values["scores"]

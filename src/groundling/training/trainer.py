@@ -1,0 +1,193 @@
+"""Putting a run together: model, data, tokenizer, optimiser, as they are at its start or were left."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from groundling import checkpoint
+from groundling.data.loader import Batch, Plan, ThingNames, TrainingSet, fingerprint
+from groundling.dynamic.gates import Draw
+from groundling.training.config import Run, TrainConfig
+from groundling.training.distributed import Group
+from groundling.training.optimisation import MovingAverage, freeze_norms, mixed, parameter_groups
+from groundling.training.state import restore, starting_point
+
+if TYPE_CHECKING:
+    from groundling.data.sample import Dataset
+    from groundling.language import Tokenizer
+
+Objective = Callable[[Any, Batch, Draw], dict[str, Tensor]]
+
+
+@dataclass
+class Trainer:
+    """What changes while training, and what is needed to change it."""
+
+    run: Run
+    group: Group
+    model: nn.Module
+    stepper: nn.Module  # the objective over the model, in DDP where there are several processes
+    tokenizer: "Tokenizer"
+    data: TrainingSet
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: MovingAverage | None
+    steps: int
+    step: int = 0  # steps done
+    origin: dict[str, Any] = field(default_factory=dict)  # the weights it began with
+    scores: dict[str, float] = field(default_factory=dict)  # of the latest evaluation
+
+
+def prepare(
+    run: Run,
+    out: Path,
+    group: Group,
+    resume: bool,
+    init: Path | None,
+    dataset: "Dataset | None",
+    objective: Objective | None,
+) -> Trainer:
+    """Everything a run needs, as it is at its start or at the checkpoint it continues from."""
+    from groundling.losses import OBJECTIVES
+
+    config = run.config
+    if objective is None:
+        if run.objective not in OBJECTIVES:
+            raise ValueError(f"no objective '{run.objective}'; there are {', '.join(sorted(OBJECTIVES))}")
+        objective = OBJECTIVES[run.objective](config.loss)
+    saved = starting_point(run, out, resume)
+    group.wait()  # nobody writes before everybody has looked
+    model, origin = built(config, group, init)
+    if dataset is None:
+        from groundling.data import open_dataset
+
+        dataset = open_dataset(config.data.path, config.data.dataset, config.data.split)
+    tokenizer = tokenizer_for(
+        model, config, out, group, saved or init, [s.expression for s in dataset.samples]
+    )
+    data = training_set(dataset, tokenizer, model, config)
+    trainer = Trainer(
+        run,
+        group,
+        model,
+        wrapped(model, objective, group),
+        tokenizer,
+        data,
+        adamw(model, config),
+        torch.amp.GradScaler(group.device.type, enabled=config.autocast == "fp16"),
+        MovingAverage(model, config.ema) if config.ema is not None else None,
+        config.steps if config.steps is not None else (config.epochs or 0) * data.steps_per_epoch,
+        origin={**origin, "data_sha256": fingerprint(dataset)},
+    )
+    if saved is not None:
+        restore(trainer, saved)
+    model.train()
+    if config.freeze_norm:
+        freeze_norms(model)
+    return trainer
+
+
+def built(config: TrainConfig, group: Group, init: Path | None) -> tuple[nn.Module, dict[str, Any]]:
+    """The model with its first weights, and where they come from."""
+    from groundling.models import build
+
+    if config.autocast == "fp16" and group.device.type != "cuda":
+        raise ValueError(
+            f"autocast fp16 needs a GPU and this run is on {group.device.type}; bf16 or none works there"
+        )
+    torch.manual_seed(mixed(config.seed, -1, 0))
+    model: nn.Module = build(config.model).to(group.device)
+    origin: dict[str, Any] = {}
+    if init is not None:
+        weights = checkpoint.locate(init) / checkpoint.WEIGHTS
+        checkpoint.load_weights(model, weights, fresh=config.fresh, discard=config.discard)
+        origin = {"init": Path(init).name, "init_sha256": checkpoint.sha256(weights)}
+    if config.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.compile:
+        for part in model.children():  # objectives call the parts, not the whole
+            part.compile()
+    return model, origin
+
+
+def training_set(
+    dataset: "Dataset", tokenizer: "Tokenizer", model: nn.Module, config: TrainConfig
+) -> TrainingSet:
+    """The batches that the configuration asks for, in the size that the model sees."""
+    from groundling.data.transforms import lads_train, transvg_train
+
+    sizes: Any = model.config
+    views = {"lads": lads_train, "transvg": transvg_train}
+    plan = Plan(
+        config.seed, config.images_per_batch, config.expressions_per_image, config.data.augment == "mirror"
+    )
+    return TrainingSet(
+        dataset,
+        tokenizer,
+        sizes.image_size,
+        plan,
+        view=views[config.data.augment](sizes.image_size) if config.data.augment in views else None,
+        names=ThingNames(sizes.categories, sizes.attributes) if config.data.things else None,
+        cache_gib=config.data.cache_gib,
+    )
+
+
+def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """The optimiser with the configuration's parameter groups."""
+    groups = parameter_groups(
+        model, config.lr, config.weight_decay, config.lr_groups, config.no_decay, config.decay_vectors
+    )
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def tokenizer_for(
+    model: nn.Module,
+    config: TrainConfig,
+    out: Path,
+    group: Group,
+    folder: Path | None,
+    expressions: Sequence[str],
+) -> "Tokenizer":
+    """The configured tokenizer, a checkpoint's, or one that the first process trains on the expressions."""
+    from groundling.language import Tokenizer
+
+    sizes: Any = model.config
+    limit, room, own = sizes.text.tokens, sizes.text.vocabulary, out / checkpoint.TOKENIZER
+    if config.tokenizer is not None:
+        tokenizer = Tokenizer.load(config.tokenizer, limit)
+    elif folder is not None:
+        tokenizer = checkpoint.load_tokenizer(folder)
+    else:
+        if group.first:
+            out.mkdir(parents=True, exist_ok=True)
+            Tokenizer.train(expressions, room, limit).save(own)
+        group.wait()
+        tokenizer = Tokenizer.load(own, limit)
+    if len(tokenizer) > room:
+        raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model's text.vocabulary is {room}")
+    return tokenizer
+
+
+class Step(nn.Module):
+    """The objective as one forward of one module, which is what DDP needs to see."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The objective's named losses and metrics."""
+        return self.objective(self.model, batch, draw)
+
+
+def wrapped(model: nn.Module, objective: Objective, group: Group) -> nn.Module:
+    """One step of the objective; over several processes, with gradients averaged by DDP."""
+    step = Step(model, objective)
+    if group.world == 1:
+        return step
+    ids = [group.device.index] if group.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(step, device_ids=ids, find_unused_parameters=True)
