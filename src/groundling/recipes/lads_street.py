@@ -93,7 +93,7 @@ def _adapt(data: Path, model: LadsConfig) -> Run:
 
 def attributes() -> tuple[str, ...]:
     """Every attribute that a street scene can give to an object."""
-    names = {"facing:left", "facing:right"}
+    names = {"facing:left", "facing:right", *(f"shirt:{colour}" for colour in COLOURS)}
     for category in CATEGORIES.values():
         names |= set(category.colours) | {f"pose:{pose}" for pose in category.poses}
         names |= {f"{part}:{colour}" for part, colours in category.parts.items() for colour in colours}
