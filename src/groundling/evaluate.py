@@ -13,7 +13,7 @@ from groundling.data.sample import Dataset, Sample
 from groundling.dynamic.gates import hard_gates
 from groundling.images import Placement, letterbox, normalise, open_image
 from groundling.language import Tokenizer
-from groundling.models.lads import Lads
+from groundling.models.supernet import Supernet
 from groundling.selection import Selection
 
 
@@ -50,7 +50,7 @@ class Metrics:
 
 
 def evaluate(
-    model: Lads, tokenizer: Tokenizer, dataset: Dataset, *, batch: int = 64, strict: bool = False
+    model: Supernet, tokenizer: Tokenizer, dataset: Dataset, *, batch: int = 64, strict: bool = False
 ) -> Metrics:
     """Metrics of a model on a dataset; `strict` counts IoU > 0.5 instead of ≥ 0.5 (the papers differ)."""
     began = time.perf_counter()
@@ -77,7 +77,7 @@ def summarise(dataset: Dataset, outcomes: Sequence[Outcome], milliseconds: float
 
 
 @torch.inference_mode()
-def answers(model: Lads, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64) -> Iterator[Outcome]:
+def answers(model: Supernet, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64) -> Iterator[Outcome]:
     """The model's answer to each sample, in the order of the images.
 
     Runs the supernet masked by hard gates, which equals the extracted subnets (tests hold that) and can
@@ -104,7 +104,7 @@ def answers(model: Lads, tokenizer: Tokenizer, samples: Sequence[Sample], batch:
 
 
 def _outcome(
-    model: Lads, sample: Sample, found: Tensor, placement: Placement, gates: dict[str, Tensor] | None, row: int,
+    model: Supernet, sample: Sample, found: Tensor, placement: Placement, gates: dict[str, Tensor] | None, row: int,
     tokens: int,
 ) -> Outcome:  # fmt: skip
     box = placement.undo(cxcywh_to_xyxy(found) * placement.size)

@@ -3,11 +3,11 @@
 import threading
 from collections import OrderedDict
 
-from groundling.models.lads import GroundingNet, Lads
+from groundling.models.supernet import Network, Supernet
 from groundling.selection import Selection, check
 
 
-def extract(model: Lads, selection: Selection) -> GroundingNet:
+def extract(model: Supernet, selection: Selection) -> Network:
     """The dense network of this Selection: no gates, no masks, BN folded, weights sliced.
 
     Its output equals the masked supernet's. ValueError if the Selection is of another supernet.

@@ -14,7 +14,8 @@ from groundling.language import Tokens
 from groundling.losses.box import box_losses
 from groundling.losses.dense import dense_losses, detection_losses
 from groundling.losses.information import batch_mean, mutual_information
-from groundling.models.lads import Lads, Prediction
+from groundling.models.lads import Lads
+from groundling.models.supernet import Prediction
 
 Objective = Callable[[Any, Any, Draw], dict[str, Tensor]]
 

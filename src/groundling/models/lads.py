@@ -11,27 +11,22 @@ Su et al., "Referring Expression Comprehension Using Language Adaptive Inference
 Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D channels.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import BlockCost, CostModel
+from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import Coin, LanguageGates
-from groundling.language import TextConfig, TextEncoder, Tokens
-from groundling.layers.resnet import Bottleneck, Gates, Norm, ResNet, units
+from groundling.language import TextEncoder, Tokens
+from groundling.layers.resnet import Gates, units
 from groundling.layers.transformer import MLP, Encoder, sine_positions
+from groundling.models.supernet import Frozen, Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.selection import Selection, Unit
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GatingConfig(_Frozen):
+class GatingConfig(Frozen):
     """What is gated and how; the defaults are the paper's, `released` options the authors' code's."""
 
     blocks: Literal["released", "paper", "all"] = "released"
@@ -42,57 +37,27 @@ class GatingConfig(_Frozen):
     coin: Coin = "batch"
 
 
-class LadsConfig(_Frozen):
+class LadsConfig(SupernetConfig):
     """Sizes of a LADS network; `gating=None` is its static twin."""
 
     system: Literal["lads"] = "lads"
-    image_size: int = 512
-    text: TextConfig = TextConfig()
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
-    width: int = 64
-    expansion: int = 4
-    stem: Literal["conv7", "conv3"] = "conv7"
-    stem_width: int = 64
-    norm: Norm = "frozen"
-    dim: int = 256
-    heads: int = 8
-    ffn: int = 2048
-    layers: int = 6
-    dropout: float = 0.1
     head: Literal["cls", "dense"] = "cls"
     dense_auxiliary: bool = False
     gating: GatingConfig | None = GatingConfig()
     categories: tuple[str, ...] = ()  # what the detection pre-training head names; none, no head
     attributes: tuple[str, ...] = ()
 
-    @property
-    def grid(self) -> int:
-        """Visual tokens along one side."""
-        return -(-self.image_size // 2 ** (len(self.blocks) + 1))
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """Boxes (E, 4) cxcywh in [0, 1] of the canvas and scores (E,), None for the [CLS] head.
-
-    `dense_logits` (E, V) and `dense_boxes` (E, V, 4) of every encoder layer, for losses.
-    """
-
-    boxes_cxcywh01: Tensor
-    scores: Tensor | None
-    dense_logits: tuple[Tensor, ...] = ()
-    dense_boxes_cxcywh01: tuple[Tensor, ...] = ()
-
-
-class GroundingNet(nn.Module):
+class GroundingNet(Network):
     """What sees: backbone, fusion of image and words, box head. Supernet and extracted subnets alike."""
+
+    positions: Tensor
+    prior: Tensor
 
     def __init__(self, config: LadsConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = ResNet(
-            config.blocks, config.width, config.expansion, config.stem, config.stem_width, config.norm
-        )
+        self.backbone = config.backbone()
         self.visual_proj = nn.Linear(self.backbone.channels, config.dim)
         self.text_proj = nn.Sequential(nn.Linear(config.text.dim, config.dim), nn.LayerNorm(config.dim))
         self.encoder = Encoder(config.layers, config.dim, config.heads, config.ffn, config.dropout)
@@ -187,15 +152,18 @@ class Detector(nn.Module):
         return classes, attributes, (boxes + prior_V4).sigmoid()
 
 
-class Lads(nn.Module):
+class Lads(Supernet):
     """Supernet and selector."""
+
+    config: LadsConfig
+    net: GroundingNet
 
     def __init__(self, config: LadsConfig) -> None:
         super().__init__()
         self.config = config
         self.text = TextEncoder(config.text)
         self.net = GroundingNet(config)
-        self.selector: LanguageGates | None = None
+        self.selector = None
         if (gating := config.gating) is not None:
             self.selector = LanguageGates(
                 self.units(), config.text.dim, gating.hidden, gating.trunk, gating.bias
@@ -213,46 +181,15 @@ class Lads(nn.Module):
     def cost_model(self) -> CostModel:
         """What each part of this network costs."""
         config, net, gates = self.config, self.net, self.selector
-        stem, side = _stem_cost(net.backbone, config.image_size)
-        blocks = []
-        for name, block in net.backbone.named_blocks():
-            cost, side = _block_cost(name, block, side)
-            blocks.append(cost)
+        stem, blocks, side = resnet_cost(net.backbone, config.image_size)
         outputs, rows = (4, 1) if config.head == "cls" else (5, side * side)
         return CostModel(
             text=(config.text.layers, config.text.dim, config.text.ffn),
             stem=stem,
-            blocks=tuple(blocks),
+            blocks=blocks,
             visual=side * side,
             channels=net.backbone.channels,
             fusion=(config.layers, config.dim, config.ffn),
             head=rows * config.dim * (2 * config.dim + outputs),
             selector=(0, 0) if gates is None else gates.macs(),
         )
-
-    def forward(
-        self, images: Tensor, tokens: Tokens, gates: Gates | None = None, image_index: Tensor | None = None
-    ) -> Prediction:
-        """The supernet, masked where gates are given."""
-        prediction: Prediction = self.net(images, self.text(tokens), tokens, gates, image_index)
-        return prediction
-
-
-def _conv_cost(conv: nn.Conv2d, side: int) -> tuple[int, int]:
-    out = -(-side // conv.stride[0])
-    return conv.in_channels * conv.out_channels * conv.kernel_size[0] ** 2 * out**2, out
-
-
-def _stem_cost(resnet: ResNet, side: int) -> tuple[int, int]:
-    """MACs of the stem, and the side of what comes out."""
-    macs, side = _conv_cost(resnet.conv1, side)
-    if resnet.stem == "conv7":
-        return macs, -(-side // 2)
-    second, side = _conv_cost(resnet.conv2, side)
-    return macs + second, side
-
-
-def _block_cost(name: str, block: Bottleneck, side: int) -> tuple[BlockCost, int]:
-    out = -(-side // block.stride)
-    always = block.inputs * block.outputs * out**2 if block.downsample is not None else 0
-    return BlockCost(name, block.inputs * side**2, 9 * out**2, block.outputs * out**2, always, block.width), out
