@@ -73,7 +73,7 @@ def detection_losses(
     if attributes_IVA.shape[2]:
         hot = attribute_hot_INA[rows, object_of]
         bce = F.binary_cross_entropy_with_logits(attributes_IVA[rows, cols], hot, reduction="none")
-        losses["attributes"] = bce.sum(1).mean()
+        losses["attributes"] = 0.3 * bce.sum(1).mean()
     right = classes_IVC[rows, cols].argmax(-1) == wanted[rows, cols]
     losses["metric/category_accuracy"] = right.float().mean()
     return losses
