@@ -24,7 +24,7 @@ class SelfAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
-        """`keep_BT` is True where a token may be attended to (None: everywhere)."""
+        """`keep_BT` is True where a token may be attended to (None: everywhere); positions may be (B, T, D)."""
         batch, tokens, dim = x_BTD.shape
         q_k = F.linear(x_BTD + positions_TD, self.in_proj_weight[: 2 * dim], self.in_proj_bias[: 2 * dim])
         value = F.linear(x_BTD, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :])
@@ -139,15 +139,22 @@ class MLP(nn.Module):
 
 
 def sine_positions(height: int, width: int, dim: int, temperature: float = 10_000.0) -> Tensor:
-    """Normalised 2-D sine positions (height·width, dim), rows first (DETR's `PositionEmbeddingSine`, normalize=True)."""
+    """Normalised 2-D sine positions (height·width, dim), rows first, of an image without padding."""
+    return sine_positions_within(torch.ones(1, height, width, dtype=torch.bool), dim, temperature)[0]
+
+
+def sine_positions_within(keep_BHW: Tensor, dim: int, temperature: float = 10_000.0) -> Tensor:
+    """Positions (B, H·W, dim) that run from 0 to 1 over the cells of each image that are kept, not over padding.
+
+    DETR's `PositionEmbeddingSine` with normalize=True; the first half of the channels is y.
+    """
     half = dim // 2
-    steps = temperature ** (2 * (torch.arange(half) // 2) / half)
+    steps = temperature ** (2 * (torch.arange(half, device=keep_BHW.device) // 2) / half)
 
-    def one_axis(count: int) -> Tensor:
-        place = (torch.arange(count) + 1.0) / (count + 1e-6) * 2 * math.pi
-        angle = place[:, None] / steps
-        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+    def one_axis(axis: int) -> Tensor:
+        count = keep_BHW.cumsum(axis, dtype=torch.float32)
+        place = count / (count.narrow(axis, -1, 1) + 1e-6) * 2 * math.pi
+        angle = place[..., None] / steps
+        return torch.stack((angle[..., 0::2].sin(), angle[..., 1::2].cos()), dim=-1).flatten(-2)
 
-    y, x = one_axis(height), one_axis(width)
-    grid = torch.cat((y[:, None].expand(-1, width, -1), x[None].expand(height, -1, -1)), dim=-1)
-    return grid.flatten(0, 1)
+    return torch.cat((one_axis(1), one_axis(2)), dim=-1).flatten(1, 2)
