@@ -120,26 +120,28 @@ def _stream(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, 
     if not isinstance(source, str | os.PathLike):
         given = type(source).__name__
         raise ImageError(f"cannot open {given} as an image; give a path, bytes, a PIL image or a uint8 array")
-    path = _regular_file(os.fspath(source))
-    with path.open("rb") as stream:
-        yield stream, str(path)
-
-
-def _regular_file(name: str) -> Path:
-    path = Path(name)
+    name = os.fspath(source)
     try:
-        if path.is_file():
-            if path.stat().st_size == 0:
-                raise ImageError(f"{name}: the image file is empty (0 bytes)")
-            return path
-        there = path.exists()
-    except (OSError, TypeError) as error:
-        raise ImageError(f"{name}: cannot be read ({error})") from error
-    if there:
-        raise ImageError(f"{name}: is a {'folder' if path.is_dir() else 'special file'}, not an image file")
-    if name.startswith(("http://", "https://")):
-        raise ImageError(f"{name}: URLs are not fetched; download the image and give its path or bytes")
-    raise FileNotFoundError(f"image file not found: {name}")
+        _check_file(Path(name))
+        stream = open(name, "rb")  # noqa: SIM115 (closed below)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error.strerror})") from error
+    with stream:
+        yield stream, name
+
+
+def _check_file(path: Path) -> None:
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path}: the image file is empty (0 bytes)")
+    elif path.exists():
+        raise ImageError(f"{path}: is a {'folder' if path.is_dir() else 'special file'}, not an image file")
+    elif path.parts[:1] in (("http:",), ("https:",)):
+        raise ImageError(f"{path}: URLs are not fetched; download the image and give its path or bytes")
+    else:
+        raise FileNotFoundError(f"image file not found: {path}")
 
 
 def _identify(stream: BinaryIO, name: str) -> Image.Image:

@@ -11,6 +11,7 @@ lichengunc/refer.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ DATASETS = {
 }
 
 Row = Mapping[str, Any]
+_BAD_ROW = (DataError, KeyError, TypeError, AttributeError)  # what a row of the wrong form raises
 
 
 def read(root: Path, dataset: str, split: str, by: str | None = None, need_images: bool = True) -> Dataset:
@@ -40,16 +42,16 @@ def read(root: Path, dataset: str, split: str, by: str | None = None, need_image
     file = _refs_file(Path(root), dataset, by)
     refs = _of_split(_load_refs(file), split, file)
     instances = _Instances(file.parent / "instances.json")
-    folder = _image_folder(Path(root), dataset, map(instances.image_name, refs), need_images)
-    rejects, samples = Rejects("rows"), []
-    for ref, sentence in _pairs(refs):
+    folder = _image_folder(Path(root), dataset, instances.image_names(refs), need_images)
+    rejects, samples, image_ids = Rejects("rows"), [], set()
+    for ref, index, sentence in _sentences(refs):
         try:
             samples.append(_sample(ref, sentence, instances, folder))
-        except (DataError, KeyError, TypeError) as error:
-            rejects.add(f"ref {ref.get('ref_id')} sentence {sentence.get('sent_id')}", error)
+            image_ids.add(instances.annotations[ref["ann_id"]]["image_id"])
+        except _BAD_ROW as error:
+            rejects.add(f"ref {ref.get('ref_id')} sentence {index}", error)
     rejects.report(file, kept=len(samples))
-    wanted = {ref["image_id"] for ref in refs if "image_id" in ref}
-    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), instances.things(wanted, folder))
+    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), instances.things(image_ids, folder))
 
 
 class _Instances:
@@ -73,6 +75,12 @@ class _Instances:
             raise DataError(f"image {ref.get('image_id')} has no entry")
         return re.sub(r"^((?:COCO_[a-z]+\d{4}_)?\d+)_\d+(\.\w+)$", r"\1\2", ref["file_name"])
 
+    def image_names(self, refs: Iterable[Row]) -> Iterator[str]:
+        """The images of those refs that have one."""
+        for ref in refs:
+            with suppress(*_BAD_ROW):
+                yield self.image_name(ref)
+
     def box(self, annotation: Row) -> Box:
         box = box_from_xywh(annotation["bbox"])
         image = self.images.get(annotation["image_id"], {})
@@ -90,9 +98,10 @@ class _Instances:
                 category, attributes = self.categories[row["category_id"]], tuple(row.get("attributes", ()))
                 thing = Thing(category, self.box(row), attributes)
                 found.setdefault(folder.path(self.image_name(row)), []).append(thing)
-            except (DataError, KeyError, TypeError) as error:
+            except _BAD_ROW as error:
                 rejects.add(f"annotation {row['id']}", error)
-        rejects.report(self.file, kept=sum(map(len, found.values())))
+        if rejects.reasons:
+            rejects.report(self.file, kept=sum(map(len, found.values())))
         return {path: tuple(things) for path, things in found.items()}
 
 
@@ -100,6 +109,8 @@ def _sample(ref: Row, sentence: Row, instances: _Instances, folder: ImageFolder)
     annotation = instances.annotations.get(ref["ann_id"])
     if annotation is None:
         raise DataError(f"annotation {ref['ann_id']} has no entry")
+    if annotation["image_id"] != ref.get("image_id", annotation["image_id"]):
+        raise DataError(f"annotation {ref['ann_id']} is of another image, {annotation['image_id']}")
     return Sample(
         id=f"{ref['ref_id']}-{sentence['sent_id']}",
         image=folder.path(instances.image_name(ref)),
@@ -109,8 +120,8 @@ def _sample(ref: Row, sentence: Row, instances: _Instances, folder: ImageFolder)
     )
 
 
-def _pairs(refs: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
-    return ((ref, sentence) for ref in refs for sentence in ref["sentences"])
+def _sentences(refs: Iterable[Row]) -> Iterator[tuple[Row, int, Row]]:
+    return ((ref, index, sentence) for ref in refs for index, sentence in enumerate(ref["sentences"]))
 
 
 def _of_split(refs: list[Row], split: str, file: Path) -> list[Row]:
@@ -159,9 +170,8 @@ def _load_refs(file: Path) -> list[Row]:
 
 
 def _is_ref(ref: object) -> bool:
-    return (
-        isinstance(ref, dict) and isinstance(ref.get("split"), str) and isinstance(ref.get("sentences"), list)
-    )
+    form = {"split": str, "sentences": list}
+    return isinstance(ref, dict) and all(isinstance(ref.get(key), kind) for key, kind in form.items())
 
 
 def _load_json(file: Path) -> Any:

@@ -218,8 +218,8 @@ _PLACE = re.compile(
 def flip_words(expression: str) -> str:
     """The expression that is true of the mirror image: left and right swapped, as words.
 
-    "bright left dog" becomes "bright right dog"; "leftmost", "left-hand", "bottomright" and "3 o'clock" follow.
-    The adverb ("right next to") is taken for the side too, as in about 40 of 47,000 human expressions.
+    "bright left dog" becomes "bright right dog"; so do "leftmost", "bottomright" and "3 o'clock".
+    The adverb ("right next to") is taken for the side too, as in 40 of 47,000 human expressions.
     """
     return _CLOCK.sub(_mirror_hour, _SIDE.sub(_swap_side, expression))
 
