@@ -144,6 +144,10 @@ class Detector(nn.Module):
         super().__init__()
         self.categories, self.attributes = len(config.categories), len(config.attributes)
         self.head = MLP(config.dim, config.dim, self.categories + 1 + self.attributes + 4, 2)
+        last = self.head.layers[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():  # an attribute is rare: start there, or its loss drowns the others
+            last.bias[self.categories + 1 : -4] = -4.0
 
     def forward(self, visual_IVD: Tensor, prior_V4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """→ class logits (I, V, C+1), attribute logits (I, V, A), boxes cxcywh01 (I, V, 4)."""
