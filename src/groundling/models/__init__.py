@@ -1,12 +1,14 @@
 """One file per system; presets are frozen configurations in a dict."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 from pydantic import ValidationError
 
 from groundling.language import TextConfig
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
+from groundling.models.supernet import Supernet, SupernetConfig
+from groundling.models.transvg import TransVG, TransVGConfig
 
 _STREET = LadsConfig(
     image_size=128,
@@ -33,24 +35,37 @@ _SMALL = LadsConfig(
     ffn=1024,
 )
 
-PRESETS: dict[str, LadsConfig] = {
+LADS: dict[str, LadsConfig] = {
     "lads_r50": LadsConfig(),
     "lads_small": _SMALL,
     "lads_street": _STREET,
 }
-PRESETS |= {f"{name}_static": config.model_copy(update={"gating": None}) for name, config in PRESETS.items()}
+LADS |= {f"{name}_static": config.model_copy(update={"gating": None}) for name, config in LADS.items()}
 
-_SYSTEMS = {"lads": (LadsConfig, Lads)}
+PRESETS: dict[str, LadsConfig | TransVGConfig] = {**LADS, "transvg_r50": TransVGConfig()}
+
+_SYSTEMS: dict[str, tuple[type[LadsConfig] | type[TransVGConfig], type[Lads] | type[TransVG]]] = {
+    "lads": (LadsConfig, Lads),
+    "transvg": (TransVGConfig, TransVG),
+}
 
 
-def build(config: LadsConfig | Mapping[str, Any]) -> Lads:
+@overload
+def build(config: LadsConfig) -> Lads: ...
+@overload
+def build(config: TransVGConfig) -> TransVG: ...
+@overload
+def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet: ...
+def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet:
     """A network with fresh weights; ValueError names a system or option that does not exist."""
     if isinstance(config, Mapping):
         config = parse_config(config)
-    return Lads(config)
+    make: Any = _SYSTEMS[config.system][1]
+    return make(config)  # type: ignore[no-any-return]
 
 
-def parse_config(fields: Mapping[str, Any]) -> LadsConfig:
+def parse_config(fields: Mapping[str, Any]) -> LadsConfig | TransVGConfig:
+    """The frozen configuration these fields are; ValueError says which does not fit."""
     system = fields.get("system")
     if system not in _SYSTEMS:
         raise ValueError(f"unknown system {system!r}; there are {', '.join(_SYSTEMS)}")

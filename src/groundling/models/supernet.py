@@ -139,4 +139,5 @@ def _stem_cost(resnet: ResNet, side: int) -> tuple[int, int]:
 def _block_cost(name: str, block: Bottleneck, side: int) -> tuple[BlockCost, int]:
     out = -(-side // block.stride)
     always = block.inputs * block.outputs * out**2 if block.downsample is not None else 0
-    return BlockCost(name, block.inputs * side**2, 9 * out**2, block.outputs * out**2, always, block.width), out
+    first, middle, last = block.inputs * side**2, 9 * out**2, block.outputs * out**2
+    return BlockCost(name, first, middle, last, always, block.width), out

@@ -13,23 +13,23 @@ as in the paper. The static twin trains `adapt` for the same number of steps wit
 from pathlib import Path
 
 from groundling.data.street_words import CATEGORIES, COLOURS
-from groundling.models import PRESETS
+from groundling.models import LADS
 from groundling.models.lads import LadsConfig
 from groundling.train import DataConfig, Run, TrainConfig
 
 
 def lads_street(data: Path = Path("street")) -> tuple[Run, ...]:
     """The runs of the packaged model."""
-    return (*_warm_up(data), _adapt(data, PRESETS["lads_street"]))
+    return (*_warm_up(data), _adapt(data, LADS["lads_street"]))
 
 
 def lads_street_static(data: Path = Path("street")) -> tuple[Run, ...]:
     """The static twin: the same warm-up, and as many steps more with everything on."""
-    return (*_warm_up(data), _adapt(data, PRESETS["lads_street_static"]))
+    return (*_warm_up(data), _adapt(data, LADS["lads_street_static"]))
 
 
 def _warm_up(data: Path) -> tuple[Run, Run]:
-    model = PRESETS["lads_street"].model_copy(
+    model = LADS["lads_street"].model_copy(
         update={"categories": tuple(CATEGORIES), "attributes": attributes()}
     )
     detect = TrainConfig(
@@ -46,7 +46,7 @@ def _warm_up(data: Path) -> tuple[Run, Run]:
         autocast="bf16",
     )
     ground = TrainConfig(
-        model=PRESETS["lads_street"].model_dump(mode="json"),
+        model=LADS["lads_street"].model_dump(mode="json"),
         data=DataConfig(path=data, dataset="refcoco"),
         loss={"dense": 0.5, "gates_open": True},
         steps=1400,
