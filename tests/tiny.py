@@ -1,6 +1,6 @@
 """A training small enough to repeat in tests: two dozen drawn images, a network of a few thousand weights.
 
-Run as a script, it trains: `python tests/tiny.py OUT [--resume] [--slow SECONDS] [field=value ...]`.
+Run as a script, it trains: `python tests/tiny.py OUT [--resume] [--still] [slow=SECONDS] [field=value ...]`.
 """
 
 import sys
@@ -41,6 +41,8 @@ MODEL = LadsConfig(
     categories=("square",),
     attributes=("facing:left", "facing:right"),
 )
+# Without dropout, whose noise belongs to a process: for comparing different ways to cut a batch.
+STILL = MODEL.model_copy(update={"dropout": 0.0, "text": MODEL.text.model_copy(update={"dropout": 0.0})})
 
 
 def drawn(folder: Path, images: int = 24) -> Dataset:
@@ -102,6 +104,8 @@ def main(arguments: list[str]) -> None:
         return objective(model, batch, draw)
 
     torch.set_num_threads(1)
+    if "--still" in flags:
+        changes |= {"model": STILL, "freeze_norm": True}
     run = Run("tiny", config(**changes), "grounding")
     train(run, out, resume="--resume" in flags, dataset=drawn(out.parent / "images"), objective=slowly)
 

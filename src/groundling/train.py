@@ -59,10 +59,11 @@ def train_all(
     resume: bool = False,
     init: Path | None = None,
     evaluate: Evaluate | None = None,
+    dataset: "Dataset | None" = None,
 ) -> Path:
     """The runs of a recipe one after another in out/<name>, each from the weights of the one before."""
     for run in runs:
-        init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=evaluate)
+        init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=evaluate, dataset=dataset)
     if init is None:
         raise ValueError("no runs to train")
     return init
@@ -163,12 +164,14 @@ def backward(trainer: Trainer, parts: Sequence[Batch], step: int) -> dict[str, T
 def update(trainer: Trainer, step: int) -> Tensor:
     """Clip, move the weights and their average; return this process's part of the gradient norm."""
     config = trainer.run.config
-    parameters = [p for p in trainer.model.parameters() if p.requires_grad]
+    parameters = [p for p in trainer.model.parameters() if p.grad is not None]
     trainer.scaler.unscale_(trainer.optimizer)
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or float("inf"))
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if not trainer.scaler.is_enabled() and not bool(norm.isfinite()):
         broken = not_finite((name, p.grad) for name, p in trainer.model.named_parameters())
         raise TrainingError(f"step {step}: the gradient is not finite in {', '.join(broken[:5])}")
+    if config.clip_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
     trainer.scaler.step(trainer.optimizer)
     trainer.scaler.update()
     trainer.optimizer.zero_grad(set_to_none=True)
@@ -179,7 +182,7 @@ def update(trainer: Trainer, step: int) -> Tensor:
 
 def complaint(step: int, losses: Mapping[str, Tensor], part: Batch) -> str:
     """What a person needs to find the cause of a loss that is not finite."""
-    terms = ", ".join(f"{name} {float(term):.4g}" for name, term in losses.items())
+    terms = ", ".join(f"{name} {term.item():.4g}" for name, term in losses.items())
     ids = ", ".join(part.names[:16]) + (f" and {len(part) - 16} more" if len(part) > 16 else "")
     return f"step {step}: the loss is not finite ({terms}) for samples {ids}"
 

@@ -1,0 +1,90 @@
+"""Several processes, as torchrun starts them, do what one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from groundling import checkpoint
+from groundling.train import Run, train
+from groundling.training.distributed import joined
+
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc_per_node=2",
+    tiny.__file__,
+]
+
+
+def launched(out: Path, *flags: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*TORCHRUN, str(out), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+def logged(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """Two processes with two micro-batches each against one process with the whole batch."""
+    process = launched(tmp_path / "two", "--still", "log_every=1", "accumulate=2")
+    config = tiny.config(model=tiny.STILL, freeze_norm=True, log_every=1)
+    dataset = tiny.drawn(tmp_path / "own")
+    one = train(Run("tiny", config, "grounding"), tmp_path / "one", dataset=dataset, objective=tiny.objective)
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    left, right = logged(tmp_path / "one"), logged(tmp_path / "two")
+    assert [line["step"] for line in right] == [1, 2, 3, 4, 5, 6]  # the first process writes, once
+    for ours, theirs in zip(left, right, strict=True):
+        for name in ("loss", "metric/prec@0.5", "lr"):
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-4, abs=1e-6)
+        assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-3)
+    ours, theirs = (
+        checkpoint.read_tensors(folder / "model.safetensors") for folder in (one, tmp_path / "two/final")
+    )
+    assert all(
+        torch.allclose(tensor.float(), theirs[name].float(), atol=2e-4) for name, tensor in ours.items()
+    )
+
+
+def test_two_processes_stop_at_the_same_step(tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    process = launched(out, "steps=500", "slow=0.05")
+    assert process.stdout is not None
+    next(line for line in process.stdout if line.startswith("tiny "))
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=120)
+    (newest, *_) = checkpoint.steps(out)
+    step = checkpoint.load_trainer(newest).step
+    assert f"stopped at step {step} of 500" in told
+    assert step < 500
+    assert not list(out.glob(".*"))
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with (
+        pytest.raises(ValueError, match=r"device 'cuda' asked for, but torch .* sees no GPU"),
+        joined("cuda"),
+    ):
+        pass
+    with joined("auto") as group:
+        assert (group.rank, group.world, group.device.type) == (0, 1, "cpu")
+        assert group.any(True)
+        assert not group.any(False)
+        assert group.sum({"b": torch.tensor(2), "a": torch.tensor(0.5)}) == {"a": 0.5, "b": 2.0}
