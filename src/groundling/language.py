@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from tokenizers import BertWordPieceTokenizer, Tokenizer as FastTokenizer
+from tokenizers import BertWordPieceTokenizer
+from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 
 
@@ -29,6 +30,7 @@ class Tokens:
     padding: Tensor
 
     def to(self, device: torch.device | str) -> "Tokens":
+        """The same tokens on another device."""
         return Tokens(self.ids.to(device), self.padding.to(device))
 
 
@@ -38,11 +40,16 @@ class Tokenizer:
     def __init__(self, fast: FastTokenizer, limit: int) -> None:
         if limit < 3:
             raise ValueError(f"a token limit of {limit} leaves no room for words; give at least 3")
-        self._fast, self.limit = fast, limit
-        for name in ("[PAD]", "[CLS]", "[SEP]"):
+        for name in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"):
             if fast.token_to_id(name) is None:
                 raise ValueError(f"this tokenizer has no {name} token; a BERT WordPiece vocabulary fits")
-        self.pad = int(fast.token_to_id("[PAD]"))
+        # Published tokenizer files may cut and pad by themselves, which would hide long expressions.
+        fast.no_truncation()
+        fast.no_padding()
+        if fast.encode("").tokens != ["[CLS]", "[SEP]"]:
+            raise ValueError("this tokenizer does not put words between [CLS] and [SEP]; BERT's does")
+        self._fast, self.limit = fast, limit
+        self.pad: int = fast.get_vocab()["[PAD]"]
 
     def __len__(self) -> int:
         return int(self._fast.get_vocab_size())
@@ -55,17 +62,20 @@ class Tokenizer:
         """
         rows = []
         for expression in expressions:
-            ids = list(self._encode(expression))
+            ids, whole = self._encode(expression)
             if len(ids) <= 2:
-                raise ValueError(f"expression {expression!r} has no words; say what to look for")
-            if len(ids) > self.limit:
+                raise ValueError(f"expression {expression[:80]!r} has no words; say what to look for")
+            if not whole:
+                words = expression.split()
+                start = " ".join(words[:8])[:80]
                 warnings.warn(
-                    f"expression of {len(ids)} tokens cut to {self.limit}: {' '.join(expression.split()[:8])} …",
+                    f"expression of {len(words)} words cut to {self.limit} tokens: {start} …",
                     TruncationWarning,
                     stacklevel=2,
                 )
-                ids = [*ids[: self.limit - 1], ids[-1]]
             rows.append(ids)
+        if not rows:
+            raise ValueError("no expressions to encode")
         length = max(len(ids) for ids in rows)
         ids_EL = torch.full((len(rows), length), self.pad)
         padding_EL = torch.ones(len(rows), length, dtype=torch.bool)
@@ -76,13 +86,22 @@ class Tokenizer:
 
     def pieces(self, expression: str) -> list[str]:
         """The word pieces of an expression as the model reads them, `[CLS]` first."""
-        return [str(self._fast.id_to_token(i)) for i in self._encode(expression)][: self.limit]
+        return [str(self._fast.id_to_token(i)) for i in self._encode(expression)[0]]
 
-    def _encode(self, expression: str) -> tuple[int, ...]:
-        # A word list beyond this is cut before tokenizing: nobody reads it and it would cost time.
-        return _encode(self._fast, expression[: self.limit * 200])
+    def _encode(self, expression: str) -> tuple[list[int], bool]:
+        """At most `limit` ids, and whether they are the whole expression."""
+        text = " ".join(expression.split())
+        readable = text[: self.limit * 200]  # nobody reads what is longer, and tokenizing it would cost time
+        try:
+            ids = list(_encode(self._fast, readable))
+        except TypeError as error:  # a lone surrogate is no Unicode text
+            raise ValueError(f"expression {expression[:80]!r} is not valid Unicode") from error
+        if len(ids) <= self.limit:
+            return ids, len(readable) == len(text)
+        return [*ids[: self.limit - 1], ids[-1]], False
 
     def save(self, path: Path) -> None:
+        """Write a `tokenizer.json`."""
         self._fast.save(str(path), pretty=False)
 
     @classmethod
@@ -109,7 +128,9 @@ class Tokenizer:
         pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
         pieces += string.punctuation
         if size < len(pieces):
-            raise ValueError(f"a vocabulary of {size} is too small; it starts with {len(pieces)} letters and signs")
+            raise ValueError(
+                f"a vocabulary of {size} is too small; it starts with {len(pieces)} letters and signs"
+            )
         plain = _plain(BertWordPieceTokenizer({piece: number for number, piece in enumerate(pieces)}))
         counts: Counter[str] = Counter()
         for expression in expressions:
@@ -166,6 +187,7 @@ class TextEncoder(nn.Module):
         )
 
     def forward(self, tokens: Tokens) -> Tensor:
+        """Features (E, L, D) of the last layer; those of padding mean nothing."""
         mask = None if not bool(tokens.padding.any()) else (~tokens.padding).long()
         features: Tensor = self.bert(input_ids=tokens.ids, attention_mask=mask).last_hidden_state
         return features
