@@ -1,11 +1,11 @@
 """Street scenes: our own seeded drawings with referring expressions, written in the official REFER layout.
 
     DIR/refcoco/refs(unc).p         the referring expressions, with their split
-    DIR/refcoco/instances.json      images, all annotated objects (with "attributes", our extension), categories
+    DIR/refcoco/instances.json      images, annotated objects (with "attributes", our extension), categories
     DIR/images/street_S_NNNNNN.jpg
 
-Scene `index` of `seed` at `size` always gives the same bytes, whatever the number of scenes or workers. Splits go by
-scene: train first, then val, testA (people are meant) and testB (other things are meant).
+Scene `index` of `seed` at `size` always gives the same picture, whatever the number of scenes or workers.
+Splits go by scene: train first, then val, testA (people are meant) and testB (other things are meant).
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ __all__ = ["SPLITS", "WORDS", "Referring", "Scene", "StreetObject", "describe", 
 SPLITS: Mapping[str, float] = {"val": 0.10, "testA": 0.05, "testB": 0.05}
 EXPRESSIONS = 6  # a scene
 JPEG_QUALITY = 92
-MARK = "Groundling street scenes"  # in instances.json: how we know a folder as our own
+MARK = ".street"  # an empty file: how we know a folder as our own
+OURS = ("refs(unc).p", "instances.json")
+PART = ".part-"  # starts the name of a file that is not yet whole
 OTHERS = tuple(name for name in CATEGORIES if name not in PEOPLE)
 TARGETS: Mapping[str, tuple[str, ...]] = {"testA": PEOPLE, "testB": OTHERS}
 
@@ -50,12 +52,20 @@ class _Job:
     split: str
 
 
-def write(folder: str | os.PathLike[str], scenes: int, seed: int = 0, size: int = 192,
-          splits: Mapping[str, float] = SPLITS, workers: int = 1, progress: Progress | None = None) -> None:  # fmt: skip
-    """Write `scenes` pictures and their expressions under `folder`, in the REFER layout as dataset `refcoco`.
+def write(
+    folder: str | os.PathLike[str],
+    scenes: int,
+    seed: int = 0,
+    size: int = 192,
+    splits: Mapping[str, float] = SPLITS,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Write `scenes` pictures and their expressions under `folder`, in the REFER layout as `refcoco`.
 
-    `splits` are the shares of val, testA and testB (each at least one scene; the rest is train). `progress(done, total)`
-    is called after each scene. A folder that holds something else raises ValueError; an earlier run of ours is replaced.
+    `splits` are the shares of val, testA and testB (each at least one scene; the rest is train).
+    `progress(done, total)` is called after each scene. The bytes depend on scenes, seed, size, splits alone.
+    A folder that holds something else raises ValueError; an earlier run of ours is replaced.
     """
     root = Path(folder)
     counts = _counts(scenes, splits)
@@ -63,7 +73,10 @@ def write(folder: str | os.PathLike[str], scenes: int, seed: int = 0, size: int 
         raise ValueError(f"workers must be 1 or more, got {workers}")
     scene(seed, 0, size)  # refuses a bad seed or size before anything is written
     _claim(root)
-    jobs = [_Job(root / "images", seed, index, size, split) for index, split in _assign(scenes, counts, seed, size)]
+    jobs = [
+        _Job(root / "images", seed, index, size, split)
+        for index, split in _assign(scenes, counts, seed, size)
+    ]
     records = []
     for record in _run(jobs, workers):
         records.append(record)
@@ -90,7 +103,9 @@ def _counts(scenes: int, splits: Mapping[str, float]) -> dict[str, int]:
 def _assign(scenes: int, counts: Mapping[str, int], seed: int, size: int) -> list[tuple[int, str]]:
     """The split of each scene: in order, but testA takes the last scenes that have the most people."""
     last = range(scenes - max(counts["testA"] + counts["testB"], min(scenes, 8)), scenes)
-    people = {index: sum(thing.category in PEOPLE for thing in scene(seed, index, size).objects) for index in last}
+    people = {
+        index: sum(thing.category in PEOPLE for thing in scene(seed, index, size).objects) for index in last
+    }
     chosen = set(sorted(last, key=lambda index: (-people[index], index))[: counts["testA"]])
     names = itertools.chain.from_iterable([name] * count for name, count in counts.items() if name != "testA")
     return [(index, "testA" if index in chosen else next(names)) for index in range(scenes)]
@@ -100,14 +115,16 @@ def _claim(root: Path) -> None:
     """Make the folder; what an earlier run left is removed, what others left is refused."""
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is a file; give a folder")
-    instances = root / "refcoco" / "instances.json"
-    if root.exists() and any(root.iterdir()) and not (root / ".street").exists():
-        raise ValueError(f"{root} is not empty and holds no street scenes of ours; give a new or empty folder")
+    if root.exists() and any(root.iterdir()) and not (root / MARK).exists():
+        raise ValueError(
+            f"{root} is not empty and holds no street scenes of ours; give a new or empty folder"
+        )
     for part in ("images", "refcoco"):
         (root / part).mkdir(parents=True, exist_ok=True)
-    (root / ".street").touch()
-    for old in [instances, root / "refcoco" / "refs(unc).p", *(root / "images").glob("street_*.jpg")]:
-        old.unlink(missing_ok=True)
+    (root / MARK).touch()
+    for old in (*(root / "refcoco").iterdir(), *(root / "images").iterdir()):
+        if old.name in OURS or old.name.startswith(("street_", PART)):
+            old.unlink()
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, Any]]:
@@ -125,7 +142,12 @@ def _draw(job: _Job) -> dict[str, Any]:
     render(street).save(data, "JPEG", quality=JPEG_QUALITY)
     name = f"street_{job.seed}_{job.index:06d}.jpg"
     _save(job.folder / name, data.getvalue())
-    return {"scene": street, "split": job.split, "file_name": name, "said": _said(street, TARGETS.get(job.split))}
+    return {
+        "scene": street,
+        "split": job.split,
+        "file_name": name,
+        "said": _said(street, TARGETS.get(job.split)),
+    }
 
 
 def _said(street: Scene, only: Collection[str] | None) -> tuple[Referring, ...]:
@@ -135,28 +157,44 @@ def _said(street: Scene, only: Collection[str] | None) -> tuple[Referring, ...]:
 def _assemble(records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The list of refs and the instances of all scenes, with running ids."""
     refs: list[dict[str, Any]] = []
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     sentence_ids = itertools.count()
     for image_id, record in enumerate(records, 1):
         street: Scene = record["scene"]
-        images.append({"id": image_id, "file_name": record["file_name"], "width": street.size, "height": street.size})
+        images.append(
+            {"id": image_id, "file_name": record["file_name"], "width": street.size, "height": street.size}
+        )
         ann_ids = {thing.id: len(annotations) + number for number, thing in enumerate(street.objects, 1)}
         annotations += [_annotation(thing, ann_ids[thing.id], image_id) for thing in street.objects]
         for thing in street.objects:
             said = [referring for referring in record["said"] if referring.target == thing.id]
             if said:
                 sentences = [_sentence(next(sentence_ids), referring) for referring in said]
-                refs.append({
-                    "ref_id": len(refs), "ann_id": ann_ids[thing.id], "category_id": CATEGORY_IDS[thing.category],
-                    "file_name": record["file_name"], "image_id": image_id, "split": record["split"],
-                    "sent_ids": [sentence["sent_id"] for sentence in sentences], "sentences": sentences,
-                })  # fmt: skip
+                refs.append(
+                    {
+                        "ref_id": len(refs),
+                        "ann_id": ann_ids[thing.id],
+                        "category_id": CATEGORY_IDS[thing.category],
+                        "file_name": record["file_name"],
+                        "image_id": image_id,
+                        "split": record["split"],
+                        "sent_ids": [sentence["sent_id"] for sentence in sentences],
+                        "sentences": sentences,
+                    }
+                )
     categories = [
         {"id": number, "name": name, "supercategory": CATEGORIES[name].supercategory}
         for name, number in CATEGORY_IDS.items()
     ]
-    info = {"description": MARK, "version": "1"}
-    return refs, {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
+    info = {"description": "Groundling street scenes", "version": "1"}
+    return refs, {
+        "info": info,
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
 
 
 def _fresh(refs: list[dict[str, Any]]) -> Any:
@@ -167,10 +205,15 @@ def _fresh(refs: list[dict[str, Any]]) -> Any:
 def _annotation(thing: StreetObject, ann_id: int, image_id: int) -> dict[str, Any]:
     x1, y1, x2, y2 = thing.box
     return {
-        "id": ann_id, "image_id": image_id, "category_id": CATEGORY_IDS[thing.category], "iscrowd": 0, "segmentation": [],
-        "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)], "area": round(thing.area, 2),
+        "id": ann_id,
+        "image_id": image_id,
+        "category_id": CATEGORY_IDS[thing.category],
+        "iscrowd": 0,
+        "segmentation": [],
+        "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+        "area": round(thing.area, 2),
         "attributes": list(thing.attributes),
-    }  # fmt: skip
+    }
 
 
 def _sentence(number: int, referring: Referring) -> dict[str, Any]:
@@ -180,7 +223,7 @@ def _sentence(number: int, referring: Referring) -> dict[str, Any]:
 
 def _save(path: Path, data: bytes) -> None:
     """Write the file in one step: it is whole or it is not there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PART)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.chmod(temporary, 0o644)

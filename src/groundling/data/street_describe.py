@@ -1,4 +1,4 @@
-"""Referring expressions of a scene: programs that mean exactly one object, put into words as people type them."""
+"""Referring expressions of a scene: programs that mean exactly one object, in words as people type them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,56 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from groundling.data.street_meaning import (
-    Coloured, Extreme, Having, Named, Ordered, Posed, Program, Related, Side, Wearing, answer, part_colour,
-)  # fmt: skip
+    Coloured,
+    Extreme,
+    Having,
+    Named,
+    Ordered,
+    Posed,
+    Program,
+    Related,
+    Side,
+    Wearing,
+    answer,
+    part_colour,
+)
 from groundling.data.street_scene import Scene, StreetObject, cover
 from groundling.data.street_words import (
-    CARRIED, COLOUR_FORMS, COLOUR_WORDS, EXTREME_FORMS, HAIR_WORDS, MIDDLE_FORMS, ORDER_FORMS, ORDINALS, PART_FORMS,
-    PART_WORDS, PEOPLE, PLURAL, POSE_FORMS, RELATION_FORMS, SIDE_FORMS, SYNONYMS, WEAR_FORMS,
-)  # fmt: skip
+    CARRIED,
+    COLOUR_FORMS,
+    COLOUR_WORDS,
+    EXTREME_FORMS,
+    HAIR_WORDS,
+    MIDDLE_FORMS,
+    ORDER_FORMS,
+    ORDINALS,
+    PART_FORMS,
+    PART_WORDS,
+    PEOPLE,
+    PLURAL,
+    POSE_FORMS,
+    RELATION_FORMS,
+    SIDE_FORMS,
+    SYNONYMS,
+    WEAR_FORMS,
+)
 
 KINDS: Mapping[str, float] = {
-    "category": 3, "colour": 40, "part": 18, "pose": 5, "position": 14, "size": 8, "order": 7, "relation": 16,
-}  # fmt: skip
+    "category": 3,
+    "colour": 40,
+    "part": 18,
+    "pose": 5,
+    "position": 14,
+    "size": 8,
+    "order": 7,
+    "relation": 16,
+}
 LONELY = 0.1  # how often a target may be the only one of its category
 
 
 @dataclass(frozen=True)
 class Referring:
-    """An expression that is true of one object (`target`, its id) of its scene, and the program it was made from."""
+    """An expression that is true of one object (`target`, its id) of its scene, and the program behind it."""
 
     expression: str
     target: int
@@ -43,7 +76,9 @@ def describe(scene: Scene, count: int = 6, only: Collection[str] | None = None) 
             break
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         new = _refer(scene, rng, kind, only)
-        if new and all(new.expression != old.expression and (new.target, kind) != (old.target, old.kind) for old in found):
+        if new and all(
+            new.expression != old.expression and (new.target, kind) != (old.target, old.kind) for old in found
+        ):
             found.append(new)
     return tuple(found)
 
@@ -108,13 +143,19 @@ def _hidden(part: str, target: StreetObject, scene: Scene) -> bool:
 
 def _pose(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
     for pose in rng.sample([target.pose, target.facing], 2):
-        if pose and target.category != "mailbox" and (pose != "standing" or target.category in ("dog", "cat")):
+        if (
+            pose
+            and target.category != "mailbox"
+            and (pose != "standing" or target.category in ("dog", "cat"))
+        ):
             yield Posed(_base(target, rng), pose)
 
 
 def _position(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
     base = _base(target, rng)
-    ways: list[Program] = [Extreme(base, which) for which in ("left", "right", "left", "right", "top", "bottom", "near", "far")]
+    ways: list[Program] = [
+        Extreme(base, which) for which in ("left", "right", "left", "right", "top", "bottom", "near", "far")
+    ]
     ways += [Side(base, which) for which in ("left", "right", "left", "right")]
     yield from rng.sample(ways, len(ways))
 
@@ -132,7 +173,9 @@ def _order(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[P
 
 def _relation(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
     base = _base(target, rng)
-    ways = [(relation, thing) for thing in scene.objects if thing is not target for relation in RELATION_FORMS]
+    ways = [
+        (relation, thing) for thing in scene.objects if thing is not target for relation in RELATION_FORMS
+    ]
     for relation, thing in sorted(rng.sample(ways, len(ways)), key=lambda way: way[0] in ("left", "right")):
         if relation in ("left", "right") or rng.random() < 0.8:
             noun = _named(thing, rng)
@@ -142,9 +185,15 @@ def _relation(scene: Scene, target: StreetObject, rng: random.Random) -> Iterato
 
 Maker = Callable[[Scene, StreetObject, random.Random], Iterator[Program]]
 MAKERS: Mapping[str, Maker] = {
-    "category": _category, "colour": _colour, "part": _part, "pose": _pose, "position": _position, "size": _size,
-    "order": _order, "relation": _relation,
-}  # fmt: skip
+    "category": _category,
+    "colour": _colour,
+    "part": _part,
+    "pose": _pose,
+    "position": _position,
+    "size": _size,
+    "order": _order,
+    "relation": _relation,
+}
 
 
 def say(program: Program, rng: random.Random) -> str:
@@ -164,7 +213,9 @@ def _phrase(program: Program, rng: random.Random, outer: bool = False) -> str:
             form = rng.choice(COLOUR_FORMS if outer else COLOUR_FORMS[:1])
             return form.format(b=base, c=rng.choice(COLOUR_WORDS[colour]))
         case Wearing(colour=colour):
-            return rng.choice(WEAR_FORMS if outer else WEAR_FORMS[:1]).format(b=base, c=rng.choice(COLOUR_WORDS[colour]))
+            return rng.choice(WEAR_FORMS if outer else WEAR_FORMS[:1]).format(
+                b=base, c=rng.choice(COLOUR_WORDS[colour])
+            )
         case Having():
             return _having(program, base, rng)
         case Posed(pose=pose):
@@ -188,8 +239,15 @@ def _having(program: Having, base: str, rng: random.Random) -> str:
     colour = rng.choice(names[program.colour]) if program.colour else ""
     if base == "person" and colour and part != "hair" and rng.random() < 0.5:
         return f"{colour} {word}"  # "red shirt": the people of RefCOCO leave the person out
-    group = {"shirt": "clothes", "pants": "clothes", "skirt": "clothes", "shorts": "clothes", "hat": "hat",
-             "bag": "held", "umbrella": "held"}.get(part, "other")  # fmt: skip
+    group = {
+        "shirt": "clothes",
+        "pants": "clothes",
+        "skirt": "clothes",
+        "shorts": "clothes",
+        "hat": "hat",
+        "bag": "held",
+        "umbrella": "held",
+    }.get(part, "other")
     forms = PART_FORMS[group]
     form = rng.choice(forms if colour else [form for form in forms if not form.startswith("{c}")])
     text = form.format(b=base, c=colour, p=word).replace("  ", " ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from groundling.data.street_figures import extent
@@ -17,13 +18,14 @@ GROUNDS = ((176, 204, 150), (190, 188, 184), (214, 200, 172), (196, 214, 176), (
 
 
 @functools.cache
-def _noise() -> np.ndarray:
+def _noise() -> npt.NDArray[np.float32]:
     """A fixed tile of grain and soft blotches, taken at random offsets."""
     rng = np.random.default_rng(20)
     grain = rng.normal(0, 4, (1200, 1200))
     coarse = Image.fromarray(rng.normal(0, 9, (75, 75)).astype(np.float32))
     blotch = np.asarray(coarse.resize((1200, 1200), Image.Resampling.BICUBIC))
-    return (grain + blotch).astype(np.float32)
+    noise: npt.NDArray[np.float32] = (grain + blotch).astype(np.float32)
+    return noise
 
 
 def render(scene: Scene) -> Image.Image:

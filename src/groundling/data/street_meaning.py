@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from groundling.data.street_scene import Scene, StreetObject
 from groundling.data.street_words import CLOTHES, NOUNS, PEOPLE
 
-LARGE_PARTS = ("roof", "stripe", "cargo", "wing", "cap")  # parts that make somebody call the whole thing by their colour
+LARGE_PARTS = (
+    "roof",
+    "stripe",
+    "cargo",
+    "wing",
+    "cap",
+)  # parts that make somebody call the whole thing by their colour
 STEP = 0.06  # of the picture: positions nearer to each other than this are not told apart
 BIGGER = 1.25  # ratio of areas that people see
 
@@ -22,6 +28,8 @@ class Named:
 
 @dataclass(frozen=True)
 class Coloured:
+    """Things of a colour."""
+
     of: Program
     colour: str
 
@@ -124,8 +132,11 @@ def answer(scene: Scene, program: Program) -> Answer:
             return _related(program, things, scene)
 
 
-def _split(things: tuple[StreetObject, ...] | list[StreetObject], sure: Callable[[StreetObject], bool],
-           maybe: Callable[[StreetObject], bool] | None = None) -> Answer:  # fmt: skip
+def _split(
+    things: tuple[StreetObject, ...] | list[StreetObject],
+    sure: Callable[[StreetObject], bool],
+    maybe: Callable[[StreetObject], bool] | None = None,
+) -> Answer:
     certain = frozenset(thing.id for thing in things if sure(thing))
     return Answer(certain, certain | {thing.id for thing in things if (maybe or sure)(thing)})
 
@@ -146,28 +157,42 @@ def part_colour(thing: StreetObject, part: str) -> str | None:
 def _attribute(program: Coloured | Wearing | Having | Posed, things: list[StreetObject]) -> Answer:
     match program:
         case Coloured(colour=colour):
-            return _split(things, lambda thing: thing.colour == colour,
-                          lambda thing: colour in {part_colour(thing, part) for part in LARGE_PARTS})  # fmt: skip
+            return _split(
+                things,
+                lambda thing: thing.colour == colour,
+                lambda thing: colour in {part_colour(thing, part) for part in LARGE_PARTS},
+            )
         case Wearing(colour=colour):
-            return _split(things, lambda thing: thing.category in PEOPLE and thing.colour == colour,
-                          lambda thing: colour in {part_colour(thing, part) for part in (*CLOTHES, "hat")})  # fmt: skip
+            return _split(
+                things,
+                lambda thing: thing.category in PEOPLE and thing.colour == colour,
+                lambda thing: colour in {part_colour(thing, part) for part in (*CLOTHES, "hat")},
+            )
         case Having(part=part, colour=None):
             return _split(things, lambda thing: part_colour(thing, part) is not None)
         case Having(part=part, colour=colour):
             alike = ("pants", "shorts") if part in ("pants", "shorts") else (part,)
-            return _split(things, lambda thing: part_colour(thing, part) == colour,
-                          lambda thing: colour in {part_colour(thing, name) for name in alike})  # fmt: skip
+            return _split(
+                things,
+                lambda thing: part_colour(thing, part) == colour,
+                lambda thing: colour in {part_colour(thing, name) for name in alike},
+            )
         case Posed(pose=pose):
             return _split(things, lambda thing: pose in (thing.pose, thing.facing))
 
 
 def _extreme(which: str, things: list[StreetObject], size: int) -> Answer:
     measures: dict[str, Callable[[StreetObject], float]] = {
-        "left": lambda thing: -_x(thing), "right": _x, "top": lambda thing: -_y(thing), "bottom": _y,
-        "near": lambda thing: thing.box[3], "far": lambda thing: -thing.box[3],
-        "big": lambda thing: thing.area, "small": lambda thing: 1e6 / thing.area,
-    }  # fmt: skip
-    if which in ("near", "far") and any(off_ground(thing) for thing in things) or len(things) < 2:
+        "left": lambda thing: -_x(thing),
+        "right": _x,
+        "top": lambda thing: -_y(thing),
+        "bottom": _y,
+        "near": lambda thing: thing.box[3],
+        "far": lambda thing: -thing.box[3],
+        "big": lambda thing: thing.area,
+        "small": lambda thing: 1e6 / thing.area,
+    }
+    if (which in ("near", "far") and any(off_ground(thing) for thing in things)) or len(things) < 2:
         return Answer(frozenset(), frozenset(thing.id for thing in things))
     best = max(things, key=measures[which])
     top = measures[which](best)
@@ -199,7 +224,9 @@ def _related(program: Related, things: list[StreetObject], scene: Scene) -> Answ
     anchor = next(thing for thing in scene.objects if thing.id == other)
     rest = [thing for thing in things if thing.id != other]
     sure, maybe = RELATIONS[program.relation]
-    return _split(rest, lambda thing: sure(thing, anchor, scene.size), lambda thing: maybe(thing, anchor, scene.size))
+    return _split(
+        rest, lambda thing: sure(thing, anchor, scene.size), lambda thing: maybe(thing, anchor, scene.size)
+    )
 
 
 def _overlap(one: StreetObject, two: StreetObject) -> float:
@@ -219,7 +246,12 @@ def _before(near: StreetObject, far: StreetObject, size: int) -> bool:
     """Near stands before far and hides a little of it, or nearly."""
     step = near.box[3] - far.box[3]
     grounded = not off_ground(near) and not off_ground(far)
-    return grounded and 0.03 * size < step < 0.4 * size and _overlap(near, far) > 0.5 and _gaps(near, far, size)[1] < -0.02
+    return (
+        grounded
+        and 0.03 * size < step < 0.4 * size
+        and _overlap(near, far) > 0.5
+        and _gaps(near, far, size)[1] < -0.02
+    )
 
 
 def _perhaps_before(near: StreetObject, far: StreetObject, size: int) -> bool:
@@ -238,17 +270,31 @@ def _perhaps_beside(one: StreetObject, two: StreetObject, size: int) -> bool:
 
 
 def _above(one: StreetObject, two: StreetObject, size: int) -> bool:
-    return one.on != two.id and off_ground(one) and _overlap(one, two) > 0.5 and _gaps(one, two, size)[1] > -0.03 and (
-        one.box[3] < two.box[3])  # fmt: skip
+    return (
+        one.on != two.id
+        and off_ground(one)
+        and _overlap(one, two) > 0.5
+        and _gaps(one, two, size)[1] > -0.03
+        and (one.box[3] < two.box[3])
+    )
 
 
 Relation = Callable[[StreetObject, StreetObject, int], bool]
 RELATIONS: dict[str, tuple[Relation, Relation]] = {
-    "left": (lambda one, two, size: _x(one) < _x(two) - 0.08 * size, lambda one, two, size: _x(one) < _x(two) + 0.04 * size),
-    "right": (lambda one, two, size: _x(one) > _x(two) + 0.08 * size, lambda one, two, size: _x(one) > _x(two) - 0.04 * size),
+    "left": (
+        lambda one, two, size: _x(one) < _x(two) - 0.08 * size,
+        lambda one, two, size: _x(one) < _x(two) + 0.04 * size,
+    ),
+    "right": (
+        lambda one, two, size: _x(one) > _x(two) + 0.08 * size,
+        lambda one, two, size: _x(one) > _x(two) - 0.04 * size,
+    ),
     "front": (_before, _perhaps_before),
-    "behind": (lambda one, two, size: _before(two, one, size), lambda one, two, size: _perhaps_before(two, one, size)),
+    "behind": (
+        lambda one, two, size: _before(two, one, size),
+        lambda one, two, size: _perhaps_before(two, one, size),
+    ),
     "beside": (_beside, _perhaps_beside),
     "on": (lambda one, two, size: one.on == two.id, lambda one, two, size: one.on == two.id),
     "above": (_above, lambda one, two, size: _y(one) < _y(two) and _gaps(one, two, size)[0] < 0.05),
-}  # fmt: skip
+}

@@ -12,13 +12,21 @@ from groundling.data.street_words import ALL, CATEGORIES, PEOPLE
 Box = tuple[float, float, float, float]
 MAX_COVER = 0.40  # largest share of an object's box that nearer boxes may cover
 CLIP = 0.12  # largest share of an object's width that may lie outside the picture
-SUPPORTS = {"car": ("cat", "bird"), "bus": ("bird", "cat"), "truck": ("bird", "cat"), "mailbox": ("bird", "cat"),
-            "bench": (*PEOPLE, *PEOPLE, "cat", "bird", "dog")}  # fmt: skip
+SUPPORTS = {
+    "car": ("cat", "bird"),
+    "bus": ("bird", "cat"),
+    "truck": ("bird", "cat"),
+    "mailbox": ("bird", "cat"),
+    "bench": (*PEOPLE, *PEOPLE, "cat", "bird", "dog"),
+}
 
 
 @dataclass(frozen=True)
 class StreetObject:
-    """One drawn object; `box` is what is in the picture of `frame`, both xyxy pixels; `depth` 0 far to 1 near."""
+    """One drawn object: `frame` is its full extent, `box` what is in the picture of it, both xyxy pixels.
+
+    `depth` goes from 0 (far) to 1 (near). For people `colour` is the colour of the shirt.
+    """
 
     id: int
     category: str
@@ -34,6 +42,7 @@ class StreetObject:
 
     @property
     def look(self) -> Look:
+        """What its figure is drawn from."""
         return Look(self.category, self.colour, self.parts, self.pose, self.variant)
 
     @property
@@ -118,8 +127,18 @@ def _dress(rng: random.Random, number: int, category: str) -> StreetObject:
         pose = "waving" if "umbrella" not in names and rng.random() < 0.22 else "standing"
     facing = rng.choice(("left", "right")) if kind.faces else ""
     nowhere = (0.0, 0.0, 0.0, 0.0)
-    return StreetObject(number, category, colour, tuple(names.items()), pose, facing, nowhere, nowhere, 0.0,
-                        rng.randrange(1000))  # fmt: skip
+    return StreetObject(
+        number,
+        category,
+        colour,
+        tuple(names.items()),
+        pose,
+        facing,
+        nowhere,
+        nowhere,
+        0.0,
+        rng.randrange(1000),
+    )
 
 
 def _size(thing: StreetObject, scale: float, size: int) -> tuple[float, float]:
@@ -131,8 +150,9 @@ def _size(thing: StreetObject, scale: float, size: int) -> tuple[float, float]:
     return height * (x2 - x1) / (y2 - y1), height
 
 
-def _place(rng: random.Random, thing: StreetObject, others: list[StreetObject], horizon: float,
-           size: int) -> StreetObject | None:  # fmt: skip
+def _place(
+    rng: random.Random, thing: StreetObject, others: list[StreetObject], horizon: float, size: int
+) -> StreetObject | None:
     """The object somewhere on the ground (or in the sky); sometimes just before another object."""
     depth = rng.random()
     factor = rng.choice((0.78, 1.0, 1.0, 1.28)) * rng.uniform(0.94, 1.06)
@@ -157,14 +177,21 @@ def _top(rng: random.Random, number: int, support: StreetObject, size: int) -> S
     parts = tuple((part, colour) for part, colour in thing.parts if part != "umbrella")
     pose = "sitting" if category in (*PEOPLE, "cat", "dog") else "standing"
     thing = replace(thing, parts=parts, pose=pose, on=support.id)
-    spot, top = {"car": (0.45, 0.04), "bus": (0.4, 0.02), "truck": (0.3, 0.02), "mailbox": (0.4, 0.14),
-                 "bench": (rng.uniform(0.25, 0.75), 0.62)}[support.category]  # fmt: skip
+    spot, top = {
+        "car": (0.45, 0.04),
+        "bus": (0.4, 0.02),
+        "truck": (0.3, 0.02),
+        "mailbox": (0.4, 0.14),
+        "bench": (rng.uniform(0.25, 0.75), 0.62),
+    }[support.category]
     x1, y1, x2, y2 = support.frame
     scale = 0.62 + 0.38 * support.depth
     width, height = _size(thing, scale * (0.8 if category in PEOPLE else 0.85), size)
     foot = y1 + (y2 - y1) * (1.02 if category in PEOPLE else top)
     middle = x1 + (x2 - x1) * (1 - spot if support.facing == "left" else spot)
-    return _framed(thing, (middle - width / 2, foot - height, middle + width / 2, foot), support.depth + 1e-4, size)
+    return _framed(
+        thing, (middle - width / 2, foot - height, middle + width / 2, foot), support.depth + 1e-4, size
+    )
 
 
 def _framed(thing: StreetObject, frame: Box, depth: float, size: int) -> StreetObject:

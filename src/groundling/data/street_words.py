@@ -1,4 +1,4 @@
-"""The words of the street: colours, categories with their parts, nouns with what they denote, and all wordings."""
+"""The words of the street: colours, categories and their parts, nouns and what they denote, wordings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HAIR = ("black", "brown", "yellow", "orange")
 
 @dataclass(frozen=True)
 class Category:
-    """What a category looks like: its height (share of the picture, when near), its colours and coloured parts."""
+    """What a category looks like: its height (share of the picture, when near), its colours and parts."""
 
     height: float
     colours: tuple[str, ...]
@@ -32,7 +32,9 @@ class Category:
 
 def _person(height: float, lower: str, weight: float) -> Category:
     extras = {"hat": 0.3, "bag": 0.25, "umbrella": 0.15}
-    return Category(height, ALL, {lower: ALL, "hair": HAIR}, extras, ("standing", "waving"), "person", weight=weight)
+    return Category(
+        height, ALL, {lower: ALL, "hair": HAIR}, extras, ("standing", "waving"), "person", weight=weight
+    )
 
 
 CATEGORIES: Mapping[str, Category] = {
@@ -40,8 +42,12 @@ CATEGORIES: Mapping[str, Category] = {
     "woman": _person(0.56, "skirt", 2.0),
     "boy": _person(0.44, "shorts", 1.4),
     "girl": _person(0.44, "skirt", 1.4),
-    "dog": Category(0.30, FUR, {}, {"collar": 0.5}, ("standing", "sitting"), "animal", faces=True, weight=1.6),
-    "cat": Category(0.28, FUR, {}, {"collar": 0.3}, ("standing", "sitting"), "animal", faces=True, weight=1.3),
+    "dog": Category(
+        0.30, FUR, {}, {"collar": 0.5}, ("standing", "sitting"), "animal", faces=True, weight=1.6
+    ),
+    "cat": Category(
+        0.28, FUR, {}, {"collar": 0.3}, ("standing", "sitting"), "animal", faces=True, weight=1.3
+    ),
     "bird": Category(0.21, ALL, {"wing": ALL}, {}, ("standing", "flying"), "animal", faces=True, weight=1.2),
     "car": Category(0.25, ALL, {"roof": ALL}, {}, (), "vehicle", faces=True, weight=1.8),
     "bus": Category(0.33, ALL, {"stripe": ALL}, {}, (), "vehicle", faces=True),
@@ -76,42 +82,51 @@ def _noun(names: str, *also: str) -> Noun:
 
 
 NOUNS: Mapping[str, Noun] = {
-    **{name: _noun(name) for name in CATEGORIES},
-    "guy": _noun("man", "boy"), "gentleman": _noun("man"), "dude": _noun("man", "boy"),
-    "lady": _noun("woman"), "kid": _noun("boy girl"), "child": _noun("boy girl"),
-    "person": _noun("man woman", "boy", "girl"), "puppy": _noun("dog"), "doggy": _noun("dog"), "kitty": _noun("cat"),
-    "animal": _noun("dog cat", "bird"), "vehicle": _noun("car bus truck", "bicycle"), "bike": _noun("bicycle"),
-    "building": _noun("house"), "lamp post": _noun("lamp"), "street light": _noun("lamp"),
-    "fire hydrant": _noun("hydrant"), "traffic sign": _noun("sign"), "street sign": _noun("sign"),
-    "mail box": _noun("mailbox"), "automobile": _noun("car"), "lorry": _noun("truck"),
+    **{name: _noun(name) for name in CATEGORIES}, "guy": _noun("man", "boy"), "gentleman": _noun("man"),
+    "dude": _noun("man", "boy"), "lady": _noun("woman"), "kid": _noun("boy girl"),
+    "child": _noun("boy girl"), "person": _noun("man woman", "boy", "girl"), "puppy": _noun("dog"),
+    "doggy": _noun("dog"), "kitty": _noun("cat"), "animal": _noun("dog cat", "bird"),
+    "vehicle": _noun("car bus truck", "bicycle"), "bike": _noun("bicycle"), "building": _noun("house"),
+    "lamp post": _noun("lamp"), "street light": _noun("lamp"), "fire hydrant": _noun("hydrant"),
+    "traffic sign": _noun("sign"), "street sign": _noun("sign"), "mail box": _noun("mailbox"),
+    "automobile": _noun("car"), "lorry": _noun("truck"),
 }  # fmt: skip
 SYNONYMS: Mapping[str, tuple[tuple[str, float], ...]] = {
-    name: tuple((word, 4.0 if word == name else 0.5 if word in ("animal", "vehicle", "dude", "lorry") else 1.0)
-                for word, noun in NOUNS.items() if name in noun.names)
+    name: tuple(
+        (word, 4.0 if word == name else 0.5 if word in ("animal", "vehicle", "dude", "lorry") else 1.0)
+        for word, noun in NOUNS.items()
+        if name in noun.names
+    )
     for name in CATEGORIES
-}  # fmt: skip
+}
 
 PART_WORDS: Mapping[str, tuple[str, ...]] = {
     "shirt": ("shirt", "shirt", "t-shirt"), "pants": ("pants", "pants", "trousers"), "skirt": ("skirt",),
-    "shorts": ("shorts",), "hat": ("hat", "hat", "cap"), "bag": ("bag", "bag", "purse"), "umbrella": ("umbrella",),
-    "hair": ("hair",), "collar": ("collar",), "wing": ("wing", "wings"), "roof": ("roof",),
-    "stripe": ("stripe",), "cargo": ("cargo", "load"), "basket": ("basket",), "door": ("door",),
-    "cap": ("cap",), "flag": ("flag",),
+    "shorts": ("shorts",), "hat": ("hat", "hat", "cap"), "bag": ("bag", "bag", "purse"),
+    "umbrella": ("umbrella",), "hair": ("hair",), "collar": ("collar",), "wing": ("wing", "wings"),
+    "roof": ("roof",), "stripe": ("stripe",), "cargo": ("cargo", "load"), "basket": ("basket",),
+    "door": ("door",), "cap": ("cap",), "flag": ("flag",),
 }  # fmt: skip
 PLURAL = frozenset({"pants", "trousers", "shorts", "hair", "wings", "cargo"})  # words that take no "a"
 HAIR_WORDS: Mapping[str, tuple[str, ...]] = {
-    "black": ("black",), "brown": ("brown",), "yellow": ("blond", "blonde", "yellow"), "orange": ("red", "orange"),
-}  # fmt: skip
-COLOUR_WORDS: Mapping[str, tuple[str, ...]] = {name: (name,) if name != "gray" else ("gray", "grey") for name in ALL}
+    "black": ("black",),
+    "brown": ("brown",),
+    "yellow": ("blond", "blonde", "yellow"),
+    "orange": ("red", "orange"),
+}
+COLOUR_WORDS: Mapping[str, tuple[str, ...]] = {
+    name: (name,) if name != "gray" else ("gray", "grey") for name in ALL
+}
 ORDINALS: Mapping[int, tuple[str, ...]] = {2: ("second", "2nd"), 3: ("third", "3rd"), 4: ("fourth", "4th")}
 
-# Wordings: {b} is the described thing, {c} a colour, {p} a part, {n} an ordinal, {r} the other thing of a relation.
+# Wordings: {b} is the described thing, {c} a colour, {p} a part, {n} an ordinal, {r} the other of a relation.
 COLOUR_FORMS = ("{c} {b}", "{c} {b}", "{c} {b}", "{c} {b}", "{b} that is {c}", "{c} colored {b}")
 WEAR_FORMS = ("{b} in {c}", "{b} in {c}", "{b} wearing {c}", "{b} dressed in {c}")
 PART_FORMS: Mapping[str, tuple[str, ...]] = {
-    "clothes": ("{b} in a {c} {p}", "{b} in {c} {p}", "{b} in the {c} {p}", "{b} wearing a {c} {p}", "{b} with a {c} {p}",
-                "{c} {p} {b}", "{b} with {c} {p}"),
-    "hat": ("{b} in a {c} {p}", "{b} wearing a {c} {p}", "{b} with the {c} {p}", "{c} {p} {b}", "{b} with {c} {p}"),
+    "clothes": ("{b} in a {c} {p}", "{b} in {c} {p}", "{b} in the {c} {p}", "{b} wearing a {c} {p}",
+                "{b} with a {c} {p}", "{c} {p} {b}", "{b} with {c} {p}"),
+    "hat": ("{b} in a {c} {p}", "{b} wearing a {c} {p}", "{b} with the {c} {p}", "{c} {p} {b}",
+            "{b} with {c} {p}"),
     "held": ("{b} with a {c} {p}", "{b} with the {c} {p}", "{b} holding a {c} {p}", "{b} carrying a {c} {p}"),
     "other": ("{b} with a {c} {p}", "{b} with the {c} {p}", "{b} with {c} {p}", "{b} that has a {c} {p}"),
 }  # fmt: skip
@@ -122,9 +137,10 @@ POSE_FORMS: Mapping[str, tuple[str, ...]] = {
     "waving": ("waving {b}", "{b} waving", "{b} with arm raised", "{b} with arm up", "{b} with a raised arm"),
     "left": ("{b} facing left", "{b} facing left", "{b} facing the left"),
     "right": ("{b} facing right", "{b} facing right", "{b} facing the right"),
-}  # fmt: skip
+}
 EXTREME_FORMS: Mapping[str, tuple[str, ...]] = {
-    "left": ("left {b}", "leftmost {b}", "far left {b}", "{b} on the far left", "{b} furthest left", "left most {b}"),
+    "left": ("left {b}", "leftmost {b}", "far left {b}", "{b} on the far left", "{b} furthest left",
+             "left most {b}"),
     "right": ("right {b}", "rightmost {b}", "far right {b}", "{b} on the far right", "{b} furthest right",
               "right most {b}"),
     "top": ("top {b}", "upper {b}", "{b} at the top", "highest {b}"),
@@ -136,16 +152,19 @@ EXTREME_FORMS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 SIDE_FORMS: Mapping[str, tuple[str, ...]] = {
     "left": ("{b} on the left", "{b} on left", "{b} at left", "{b} on the left side", "{b} to the left"),
-    "right": ("{b} on the right", "{b} on right", "{b} at right", "{b} on the right side", "{b} to the right"),
+    "right": ("{b} on the right", "{b} on right", "{b} at right", "{b} on the right side",
+              "{b} to the right"),
 }  # fmt: skip
 ORDER_FORMS: Mapping[str, tuple[str, ...]] = {
     "left": ("{n} {b} from the left", "{n} {b} from left", "{b} {n} from the left", "{b} {n} from left"),
     "right": ("{n} {b} from the right", "{n} {b} from right", "{b} {n} from the right", "{b} {n} from right"),
-}  # fmt: skip
+}
 MIDDLE_FORMS = ("middle {b}", "{b} in the middle", "center {b}", "{b} in the center", "{b} in middle")
 RELATION_FORMS: Mapping[str, tuple[str, ...]] = {
-    "left": ("{b} left of {r}", "{b} to the left of {r}", "{b} on the left of {r}", "{b} on left side of {r}"),
-    "right": ("{b} right of {r}", "{b} to the right of {r}", "{b} on the right of {r}", "{b} on right side of {r}"),
+    "left": ("{b} left of {r}", "{b} to the left of {r}", "{b} on the left of {r}",
+             "{b} on left side of {r}"),
+    "right": ("{b} right of {r}", "{b} to the right of {r}", "{b} on the right of {r}",
+              "{b} on right side of {r}"),
     "front": ("{b} in front of {r}",),
     "behind": ("{b} behind {r}", "{b} in back of {r}"),
     "beside": ("{b} next to {r}", "{b} beside {r}", "{b} by {r}", "{b} near {r}"),
@@ -155,13 +174,13 @@ RELATION_FORMS: Mapping[str, tuple[str, ...]] = {
 
 
 def _all_words() -> tuple[str, ...]:
-    tables: list[Mapping[object, tuple[str, ...]]] = [
-        PART_WORDS, HAIR_WORDS, COLOUR_WORDS, ORDINALS, PART_FORMS, POSE_FORMS, EXTREME_FORMS, SIDE_FORMS, ORDER_FORMS,
-        RELATION_FORMS,
-    ]  # type: ignore[list-item]  # fmt: skip
-    texts = [*NOUNS, *COLOUR_FORMS, *WEAR_FORMS, *MIDDLE_FORMS, "the", "a", "an"]
-    texts += [text for table in tables for row in table.values() for text in row]
-    return tuple(sorted({word for text in texts for word in text.split() if "{" not in word}))
+    rows: list[tuple[str, ...]] = [tuple(NOUNS), COLOUR_FORMS, WEAR_FORMS, MIDDLE_FORMS, ("the", "a", "an")]
+    rows += ORDINALS.values()
+    for table in (PART_WORDS, HAIR_WORDS, COLOUR_WORDS, PART_FORMS, POSE_FORMS, EXTREME_FORMS, SIDE_FORMS):
+        rows += table.values()
+    for table in (ORDER_FORMS, RELATION_FORMS):
+        rows += table.values()
+    return tuple(sorted({word for row in rows for text in row for word in text.split() if "{" not in word}))
 
 
 WORDS: tuple[str, ...] = _all_words()
