@@ -43,15 +43,15 @@ def read(root: Path, dataset: str, split: str, by: str | None = None, need_image
     refs = _of_split(_load_refs(file), split, file)
     instances = _Instances(file.parent / "instances.json")
     folder = _image_folder(Path(root), dataset, instances.image_names(refs), need_images)
-    rejects, samples, image_ids = Rejects("rows"), [], set()
+    rejects, samples, images = Rejects("rows"), list[Sample](), dict[int, Path]()
     for ref, index, sentence in _sentences(refs):
         try:
             samples.append(_sample(ref, sentence, instances, folder))
-            image_ids.add(instances.annotations[ref["ann_id"]]["image_id"])
+            images[instances.annotations[ref["ann_id"]]["image_id"]] = samples[-1].image
         except _BAD_ROW as error:
             rejects.add(f"ref {ref.get('ref_id')} sentence {index}", error)
     rejects.report(file, kept=len(samples))
-    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), instances.things(image_ids, folder))
+    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), instances.things(images))
 
 
 class _Instances:
@@ -87,17 +87,17 @@ class _Instances:
         check_box(box, (image["width"], image["height"]) if "width" in image and "height" in image else None)
         return box
 
-    def things(self, image_ids: set[int], folder: ImageFolder) -> dict[Path, tuple[Thing, ...]]:
+    def things(self, images: Mapping[int, Path]) -> dict[Path, tuple[Thing, ...]]:
         """All annotated objects of these images; crowds, which are no single object, are not among them."""
         found: dict[Path, list[Thing]] = {}
         rejects = Rejects("objects")
         for row in self.annotations.values():
-            if row.get("image_id") not in image_ids or row.get("iscrowd"):
+            if row.get("image_id") not in images or row.get("iscrowd"):
                 continue
             try:
                 category, attributes = self.categories[row["category_id"]], tuple(row.get("attributes", ()))
                 thing = Thing(category, self.box(row), attributes)
-                found.setdefault(folder.path(self.image_name(row)), []).append(thing)
+                found.setdefault(images[row["image_id"]], []).append(thing)
             except _BAD_ROW as error:
                 rejects.add(f"annotation {row['id']}", error)
         if rejects.reasons:
