@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,8 +125,13 @@ def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
     return Loaded(model.eval(), tokenizer, info)
 
 
-def locate(source: str | os.PathLike[str], *, download: bool = False) -> Path:
-    """The folder behind a path or, only when asked to download, behind a hub id."""
+def locate(
+    source: str | os.PathLike[str],
+    *,
+    download: bool = False,
+    files: Sequence[str] = (CONFIG, WEIGHTS, TOKENIZER, MANIFEST),
+) -> Path:
+    """The folder behind a path or, only when asked to download (these files of it), behind a hub id."""
     folder = Path(source)
     if folder.is_dir():
         return folder
@@ -137,7 +142,7 @@ def locate(source: str | os.PathLike[str], *, download: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS, TOKENIZER, MANIFEST]))
+        return Path(snapshot_download(str(source), allow_patterns=list(files)))
     except Exception as error:  # the hub raises HTTP, validation and offline errors without a common class
         raise CheckpointError(f"could not download '{source}' from the hub: {_line(error)}") from error
 
@@ -149,7 +154,18 @@ def load_weights(
 
     Only names under the prefixes `fresh` may miss from the file, only those under `discard` from the model.
     """
-    tensors = read_tensors(file)
+    fit(model, read_tensors(file), file, fresh=fresh, discard=discard)
+
+
+def fit(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    file: Path,
+    *,
+    fresh: Iterable[str] = (),
+    discard: Iterable[str] = (),
+) -> None:
+    """Copy tensors that come from `file` into a model, or change nothing and say what does not fit."""
     own = model.state_dict()
     missing = [name for name in own if name not in tensors and not name.startswith(tuple(fresh))]
     extra = [name for name in tensors if name not in own and not name.startswith(tuple(discard))]
@@ -188,7 +204,7 @@ def load_tokenizer(folder: Path) -> "Tokenizer":
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A checkpoint's config.json, of the format this version reads."""
-    config = _read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG)
     if config.get("format") != FORMAT:
         raise CheckpointError(
             f"{folder / CONFIG}: format {config.get('format')!r}, this version reads {FORMAT}"
@@ -201,7 +217,7 @@ def load_trainer(folder: Path) -> TrainerState:
     verify(folder, required=True)
     if not (folder / STATE).exists():
         raise CheckpointError(f"{folder} has no trainer/ state: start from its weights with init= instead")
-    values = _read_json(folder / STATE)
+    values = read_json(folder / STATE)
     return TrainerState(int(values.pop("step")), read_tensors(folder / TENSORS), values)
 
 
@@ -262,7 +278,7 @@ def verify(folder: Path, *, required: bool) -> None:
     try:
         entries = [
             (str(k), int(v["size"]), str(v["sha256"]))
-            for k, v in _read_json(folder / MANIFEST)["files"].items()
+            for k, v in read_json(folder / MANIFEST)["files"].items()
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / MANIFEST} is not a manifest: {_line(error)}") from error
@@ -307,7 +323,8 @@ def model_config(model: nn.Module) -> dict[str, Any]:
     return dict(config.model_dump(mode="json") if hasattr(config, "model_dump") else config)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
     if not file.is_file():
         raise CheckpointError(f"{file} is missing")
     try:

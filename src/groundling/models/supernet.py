@@ -68,6 +68,8 @@ class Prediction:
 class Network(nn.Module):
     """What sees, given the words' features: a supernet's network and its extracted subnets alike."""
 
+    backbone: ResNet
+
     def forward(
         self,
         images: Tensor,
