@@ -1,0 +1,28 @@
+"""Visual grounding that runs only the part of the network your words need."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Cost", "Grounder", "Grounding", "Selection", "load"]
+
+if TYPE_CHECKING:
+    from groundling.grounder import Grounder, load
+    from groundling.results import Cost, Grounding
+    from groundling.selection import Selection
+
+_ROOMS = {
+    "Cost": "results",
+    "Grounder": "grounder",
+    "Grounding": "results",
+    "Selection": "selection",
+    "load": "grounder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used: `groundling --help` must not wait for torch."""
+    from importlib import import_module
+
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'groundling' has no attribute {name!r}")
+    return getattr(import_module(f"groundling.{_ROOMS[name]}"), name)
