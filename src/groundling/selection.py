@@ -48,7 +48,7 @@ class Selection:
     def kept(self, name: str) -> Tensor | None:
         """Boolean (filters,) of a convolution, None when all run."""
         bits = self._by_name.get(name)
-        return None if bits is None or all(bits) else torch.tensor(bits)
+        return None if bits is None or all(bits) else torch.tensor(bits, dtype=torch.bool)
 
     def count(self, name: str, otherwise: int) -> int:
         """How many filters of `name` run; `otherwise` for a convolution that has no gates."""
@@ -69,16 +69,24 @@ class Selection:
     @property
     def filters_on(self) -> int:
         """Filters that are computed: those on in layers that are on."""
-        return sum(sum(bits) for name, bits in self.units if is_filters(name) and self.on(layer_of(name)))
+        return sum(sum(bits) for name, bits in self.canonical().units if is_filters(name))
 
     def canonical(self) -> "Selection":
-        """The same subnet written one way: filters of a layer that is off are off."""
+        """The same subnet written one way: filters that nothing comes of are off.
+
+        That is all filters of a layer that is off, and those of a first 1×1 whose 3×3 is all off. (The
+        3×3 of a 1×1 that is all off still matters: a constant comes out of it.)
+        """
         return Selection(
-            tuple(
-                (name, (False,) * len(bits) if is_filters(name) and not self.on(layer_of(name)) else bits)
-                for name, bits in self.units
-            )
+            tuple((name, (False,) * len(bits) if self._idle(name) else bits) for name, bits in self.units)
         )
+
+    def _idle(self, name: str) -> bool:
+        if not is_filters(name):
+            return False
+        layer = layer_of(name)
+        next_bits = self._by_name.get(f"{layer}.conv2", (True,))
+        return not self.on(layer) or not any(next_bits)
 
     def gates(self, device: torch.device | None = None) -> dict[str, Tensor]:
         """The Selection as gates (1, size) for a masked supernet."""
@@ -90,14 +98,16 @@ class Selection:
     @classmethod
     def parse(cls, text: str) -> "Selection":
         """Read what `str` wrote; ValueError names the part that does not fit."""
-        units = []
+        units: dict[str, tuple[bool, ...]] = {}
         for part in text.split():
             name, _, value = part.partition("=")
+            if name in units:
+                raise ValueError(f"not a Selection at {part!r}: {name} was there before")
             try:
-                units.append((name, _parse_bits(name, value)))
+                units[name] = _parse_bits(name, value)
             except ValueError as error:
                 raise ValueError(f"not a Selection at {part!r}: expected NAME=0, NAME=1 or NAME=HEX:COUNT") from error
-        return cls(tuple(units))
+        return cls(tuple(units.items()))
 
     @classmethod
     def all_on(cls, units: Iterable[Unit]) -> "Selection":
@@ -144,6 +154,6 @@ def _parse_bits(name: str, value: str) -> tuple[bool, ...]:
             raise ValueError(value)
         return (value == "1",)
     bits = "".join(f"{int(digit, 16):04b}" for digit in digits)
-    if not int(count) <= len(bits) < int(count) + 4 or "1" in bits[int(count) :]:
+    if not 0 < int(count) <= len(bits) < int(count) + 4 or "1" in bits[int(count) :]:
         raise ValueError(value)
     return tuple(bit == "1" for bit in bits[: int(count)])

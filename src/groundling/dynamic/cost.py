@@ -70,23 +70,26 @@ class CostModel:
         return parts
 
     def cost(self, selection: Selection | None, tokens: int) -> Cost:
-        """Cost of a Selection beside the whole supernet's (which has no need to select)."""
+        """Cost of a Selection beside that of the supernet with everything on and the same selector."""
         return Cost(self.count(selection, tokens), sum(self.count(None, tokens).values()) + self._spent(selection, tokens))
 
     def _spent(self, selection: Selection | None, tokens: int) -> int:
         return 0 if selection is None else self.selector[0] * tokens + self.selector[1]
 
     def expected_share(self, on: Mapping[str, Tensor], tokens: int) -> Tensor:
-        """Expected share (E,) of the supernet's MACs when unit gates are on with probabilities (E, size)."""
+        """Expected share (E,) of the static supernet's MACs when gates are on with probabilities (E, size).
+
+        Exact for gates that are independent: MACs are a polynomial in them that is linear in each.
+        """
         full = sum(self.count(None, tokens).values())
         always = self.count(_nothing(on), tokens)
         total = next(iter(on.values())).new_zeros(()) + sum(always.values())
         for block in self.blocks:
             inner, filters = (_expected(on, f"{block.name}.{conv}", block.width) for conv in ("conv1", "conv2"))
-            macs = block.of(inner, filters)
-            layer = on[block.name][:, 0] if block.name in on else 1.0
-            # what `always` holds already: an ungated block's full MACs
-            total = total + (layer * macs if block.name in on else 0.0)
+            if block.name in on:  # else `always` holds its MACs
+                any_inner, any_filter = (_any(on, f"{block.name}.{conv}") for conv in ("conv1", "conv2"))
+                macs = block.first * inner * any_filter + block.middle * inner * filters
+                total = total + on[block.name][:, 0] * (macs + block.last * filters * any_inner)
         attention, ffn = self._sublayers(tokens)
         for name, p in on.items():
             if name.startswith("encoder."):
@@ -111,6 +114,11 @@ def _on(selection: Selection | None, name: str) -> bool:
 
 def _nothing(on: Mapping[str, Tensor]) -> Selection:
     return Selection(tuple((name, (False,) * p.shape[1]) for name, p in on.items()))
+
+
+def _any(on: Mapping[str, Tensor], name: str) -> Tensor | float:
+    """Probability that some filter is on: without one, the rest of the block is a constant and costs nothing."""
+    return 1 - (1 - on[name]).prod(dim=1) if name in on else 1.0
 
 
 def _expected(on: Mapping[str, Tensor], name: str, width: int) -> Tensor:

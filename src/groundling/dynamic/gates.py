@@ -95,7 +95,7 @@ class LanguageGates(nn.Module):
 
     def macs(self) -> tuple[int, int]:
         """MACs (per token, once): pooling words, and mapping what was pooled."""
-        maps = [p for n, p in self.named_parameters() if p.dim() > 1 and not n.startswith(("pool.", "norms."))]
+        maps = [p for n, p in self.named_parameters() if "weight" in n and not n.startswith(("pool.", "norms."))]
         return 2 * len(self.groups) * self.pool.in_features, sum(p.numel() for p in maps)
 
     def _hidden(self, pooled_EGD: Tensor) -> Tensor:

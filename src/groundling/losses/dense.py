@@ -63,17 +63,17 @@ def detection_losses(
     weight = torch.where(owner >= 0, 1.0, nothing)
     ce = F.cross_entropy(classes_IVC.flatten(0, 1), wanted.flatten(), reduction="none").view(images, cells)
     rows, cols = (owner >= 0).nonzero(as_tuple=True)
-    object_of = owner[rows, cols]
+    object_of, count = owner[rows, cols], max(len(rows), 1)  # a batch without objects is no 0/0
     l1, overlap = box_losses(boxes_IV4[rows, cols], target_IN4[rows, object_of])
     losses = {
         "category": (ce * weight).sum() / weight.sum(),
-        "box_l1": l1.mean(),
-        "box_giou": overlap.mean(),
+        "box_l1": l1.sum() / count,
+        "box_giou": overlap.sum() / count,
     }
     if attributes_IVA.shape[2]:
         hot = attribute_hot_INA[rows, object_of]
         bce = F.binary_cross_entropy_with_logits(attributes_IVA[rows, cols], hot, reduction="none")
-        losses["attributes"] = 0.3 * bce.sum(1).mean()
+        losses["attributes"] = 0.3 * bce.sum() / count
     right = classes_IVC[rows, cols].argmax(-1) == wanted[rows, cols]
-    losses["metric/category_accuracy"] = right.float().mean()
+    losses["metric/category_accuracy"] = right.float().sum() / count
     return losses

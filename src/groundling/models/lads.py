@@ -21,6 +21,7 @@ from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import Coin, LanguageGates
 from groundling.language import TextEncoder, Tokens
 from groundling.layers.resnet import Gates, units
+from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions
 from groundling.models.supernet import Frozen, Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.selection import Selection, Unit
@@ -129,9 +130,10 @@ class GroundingNet(Network):
         part.config = self.config
         part.backbone = self.backbone.extract(selection)
         part.encoder = self.encoder.extract(selection)
-        part.visual_proj, part.text_proj = self.visual_proj, self.text_proj
-        part.box_head = self.box_head
-        part.dense_head = self.dense_head if self.config.head == "dense" else None
+        part.visual_proj, part.text_proj = share(self.visual_proj), share(self.text_proj)
+        part.box_head = None if self.box_head is None else share(self.box_head)
+        dense = self.dense_head if self.config.head == "dense" else None
+        part.dense_head = None if dense is None else share(dense)
         part.register_buffer("positions", self.positions, persistent=False)
         part.register_buffer("prior", self.prior, persistent=False)
         return part.eval()
