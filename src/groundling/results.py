@@ -21,6 +21,7 @@ class Cost:
 
     @property
     def macs(self) -> int:
+        """MACs of all parts."""
         return sum(self.parts.values())
 
     @property

@@ -13,7 +13,7 @@ Kind = Literal["layer", "filters", "attention", "ffn"]
 
 @dataclass(frozen=True)
 class Unit:
-    """Something that can be left out: one residual layer or sublayer (size 1), or the filters of a convolution."""
+    """Something that can be left out: a residual layer or sublayer (size 1), or a convolution's filters."""
 
     name: str
     kind: Kind
@@ -56,14 +56,17 @@ class Selection:
 
     @property
     def layers(self) -> int:
+        """How many layers and sublayers could be left out."""
         return sum(not is_filters(name) for name, _ in self.units)
 
     @property
     def layers_on(self) -> int:
+        """How many of them run."""
         return sum(bits[0] for name, bits in self.units if not is_filters(name))
 
     @property
     def filters(self) -> int:
+        """How many filters could be left out."""
         return sum(len(bits) for name, bits in self.units if is_filters(name))
 
     @property
@@ -106,15 +109,19 @@ class Selection:
             try:
                 units[name] = _parse_bits(name, value)
             except ValueError as error:
-                raise ValueError(f"not a Selection at {part!r}: expected NAME=0, NAME=1 or NAME=HEX:COUNT") from error
+                raise ValueError(
+                    f"not a Selection at {part!r}: expected NAME=0, NAME=1 or NAME=HEX:COUNT"
+                ) from error
         return cls(tuple(units.items()))
 
     @classmethod
     def all_on(cls, units: Iterable[Unit]) -> "Selection":
+        """The whole supernet."""
         return cls(tuple((unit.name, (True,) * unit.size) for unit in units))
 
     @classmethod
     def all_off(cls, units: Iterable[Unit]) -> "Selection":
+        """Only what cannot be left out."""
         return cls(tuple((unit.name, (False,) * unit.size) for unit in units))
 
     @classmethod
@@ -127,16 +134,19 @@ def check(selection: Selection, units: Sequence[Unit]) -> Selection:
     """The Selection itself if it fits these units; ValueError says what does not."""
     given, wanted = [(name, len(bits)) for name, bits in selection.units], [(u.name, u.size) for u in units]
     if given != wanted:
-        odd = next((pair for pair in zip(given, wanted, strict=False) if pair[0] != pair[1]), (len(given), len(wanted)))
-        raise ValueError(f"this Selection is of another supernet: {odd[0]} where {odd[1]} fits (unit, size)")
+        pairs = zip(given, wanted, strict=False)
+        odd = next((pair for pair in pairs if pair[0] != pair[1]), (f"{len(given)} units", f"{len(wanted)}"))
+        raise ValueError(f"this Selection is of another supernet: {odd[0]} where {odd[1]} fits")
     return selection
 
 
 def is_filters(name: str) -> bool:
+    """Whether a unit is the filters of a convolution, which its name says."""
     return name.endswith((".conv1", ".conv2"))
 
 
 def layer_of(name: str) -> str:
+    """The layer that the convolution `name` is in."""
     return name.rpartition(".")[0]
 
 

@@ -6,14 +6,11 @@ A MAC is one multiply-accumulate. Counted are convolutions, linear maps and atte
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from torch import Tensor
 
 from groundling.results import Cost
 from groundling.selection import Selection
-
-Number = TypeVar("Number", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,10 @@ class BlockCost:
     always: int
     width: int
 
-    def of(self, inner: Number, filters: Number) -> Number:
+    def of(self, inner: int, filters: int) -> int:
+        """MACs with so many filters of the first 1×1 and of the 3×3; without any, a constant is left."""
+        if not inner or not filters:
+            return 0
         return self.first * inner + self.middle * inner * filters + self.last * filters
 
 
@@ -60,7 +60,7 @@ class CostModel:
                 if selection is not None:
                     inner = selection.count(f"{block.name}.conv1", block.width)
                     filters = selection.count(f"{block.name}.conv2", block.width)
-                parts[stage] += block.of(inner, filters) if inner and filters else 0
+                parts[stage] += block.of(inner, filters)
         attention, ffn = self._sublayers(tokens)
         layers = range(self.fusion[0])
         parts["projection"] = self._projection(tokens)
@@ -71,10 +71,8 @@ class CostModel:
 
     def cost(self, selection: Selection | None, tokens: int) -> Cost:
         """Cost of a Selection beside that of the supernet with everything on and the same selector."""
-        return Cost(self.count(selection, tokens), sum(self.count(None, tokens).values()) + self._spent(selection, tokens))
-
-    def _spent(self, selection: Selection | None, tokens: int) -> int:
-        return 0 if selection is None else self.selector[0] * tokens + self.selector[1]
+        parts = self.count(selection, tokens)
+        return Cost(parts, sum(self.count(None, tokens).values()) + parts["selector"])
 
     def expected_share(self, on: Mapping[str, Tensor], tokens: int) -> Tensor:
         """Expected share (E,) of the static supernet's MACs when gates are on with probabilities (E, size).
@@ -85,9 +83,9 @@ class CostModel:
         always = self.count(_nothing(on), tokens)
         total = next(iter(on.values())).new_zeros(()) + sum(always.values())
         for block in self.blocks:
-            inner, filters = (_expected(on, f"{block.name}.{conv}", block.width) for conv in ("conv1", "conv2"))
             if block.name in on:  # else `always` holds its MACs
-                any_inner, any_filter = (_any(on, f"{block.name}.{conv}") for conv in ("conv1", "conv2"))
+                inner, any_inner = _expected(on, f"{block.name}.conv1", block.width)
+                filters, any_filter = _expected(on, f"{block.name}.conv2", block.width)
                 macs = block.first * inner * any_filter + block.middle * inner * filters
                 total = total + on[block.name][:, 0] * (macs + block.last * filters * any_inner)
         attention, ffn = self._sublayers(tokens)
@@ -116,12 +114,8 @@ def _nothing(on: Mapping[str, Tensor]) -> Selection:
     return Selection(tuple((name, (False,) * p.shape[1]) for name, p in on.items()))
 
 
-def _any(on: Mapping[str, Tensor], name: str) -> Tensor | float:
-    """Probability that some filter is on: without one, the rest of the block is a constant and costs nothing."""
-    return 1 - (1 - on[name]).prod(dim=1) if name in on else 1.0
-
-
-def _expected(on: Mapping[str, Tensor], name: str, width: int) -> Tensor:
-    if name in on:
-        return on[name].sum(dim=1)
-    return next(iter(on.values())).new_full((), width)
+def _expected(on: Mapping[str, Tensor], name: str, width: int) -> tuple[Tensor | float, Tensor | float]:
+    """Expected number of filters that are on, and the probability that there is one."""
+    if name not in on:
+        return float(width), 1.0
+    return on[name].sum(dim=1), 1 - (1 - on[name]).prod(dim=1)

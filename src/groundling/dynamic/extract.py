@@ -16,9 +16,14 @@ from groundling.selection import Selection, Unit, check
 class Dense(Protocol):
     """A network that hands out its parts, as each part does."""
 
-    def extract(self, selection: Selection) -> Self: ...
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-    def buffers(self) -> Iterator[torch.Tensor]: ...
+    def extract(self, selection: Selection) -> Self:
+        """The part that a Selection keeps."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """As `nn.Module.parameters`."""
+
+    def buffers(self) -> Iterator[torch.Tensor]:
+        """As `nn.Module.buffers`."""
 
 
 N = TypeVar("N", bound=Dense)
@@ -29,8 +34,11 @@ class Extractable(Protocol[N_co]):
     """A supernet as far as extraction knows it: its units, and the network they are parts of."""
 
     @property
-    def net(self) -> N_co: ...
-    def units(self) -> tuple[Unit, ...]: ...
+    def net(self) -> N_co:
+        """The network with everything on."""
+
+    def units(self) -> tuple[Unit, ...]:
+        """What can be left out of it."""
 
 
 def extract(model: Extractable[N], selection: Selection) -> N:
@@ -87,8 +95,10 @@ class SubnetCache(Generic[N]):
 
     @property
     def stats(self) -> CacheStats:
+        """Hits and misses since the cache was made, and what it holds now."""
         with self._lock:
-            return CacheStats(self._hits, self._misses, len(self._shelf.sizes), sum(self._shelf.sizes.values()))
+            sizes = self._shelf.sizes.values()
+            return CacheStats(self._hits, self._misses, len(sizes), sum(sizes))
 
     def _extract(self, shelf: "_Shelf[N]", key: Selection, coming: "Future[N]") -> N:
         try:
@@ -112,7 +122,8 @@ class _Shelf(Generic[N]):
     def __init__(self) -> None:
         self.nets: OrderedDict[Selection, Future[N]] = OrderedDict()  # used last is last
         self.sizes: dict[Selection, int] = {}  # bytes of those that are complete
-        self._folding, self._whole = threading.Lock(), None
+        self._folding = threading.Lock()
+        self._whole: N | None = None
         self._shared: frozenset[int] = frozenset()
 
     def whole(self, model: Extractable[N], units: tuple[Unit, ...]) -> N:

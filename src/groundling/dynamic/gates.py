@@ -33,6 +33,7 @@ class Draw:
     total: int
 
     def generator(self) -> torch.Generator:
+        """A generator of this step's random numbers, the same on every process."""
         return torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) & 0x7FFF_FFFF_FFFF)
 
 
@@ -53,7 +54,8 @@ class LanguageGates(nn.Module):
         bias: float = 3.0,
     ) -> None:
         super().__init__()
-        self.units, self.groups, self.trunk = tuple(units), tuple(dict.fromkeys(u.group for u in units)), trunk
+        self.units, self.trunk = tuple(units), trunk
+        self.groups = tuple(dict.fromkeys(unit.group for unit in units))
         groups = len(self.groups)
         self.pool = nn.Linear(dim, groups)  # e_i of Eq. 1 as rows; a bias cancels in the softmax over words
         self.heads_of = {g: [u for u in units if u.group == g] for g in self.groups}
@@ -81,9 +83,10 @@ class LanguageGates(nn.Module):
     def attend(self, text_ELD: Tensor, tokens: Tokens) -> Tensor:
         """α of Eq. 1: how much each layer listens to each token, (E, L, G), 0 at padding."""
         scores_ELG = self.pool(text_ELD).masked_fill(tokens.padding[:, :, None], float("-inf"))
-        return scores_ELG.softmax(dim=1)
+        return torch.softmax(scores_ELG, dim=1)
 
     def forward(self, text_ELD: Tensor, tokens: Tokens) -> Relevance:
+        """Scores r of every unit for every expression, Eq. 1-3."""
         pooled_EGD = torch.einsum("elg,eld->egd", self.attend(text_ELD, tokens), text_ELD)  # Eq. 2
         hidden = self._hidden(pooled_EGD)
         relevance = {}
@@ -95,8 +98,9 @@ class LanguageGates(nn.Module):
 
     def macs(self) -> tuple[int, int]:
         """MACs (per token, once): pooling words, and mapping what was pooled."""
-        maps = [p for n, p in self.named_parameters() if "weight" in n and not n.startswith(("pool.", "norms."))]
-        return 2 * len(self.groups) * self.pool.in_features, sum(p.numel() for p in maps)
+        weights = {name: p.numel() for name, p in self.named_parameters() if "weight" in name}
+        maps = sum(count for name, count in weights.items() if not name.startswith(("pool.", "norms.")))
+        return 2 * weights["pool.weight"], maps
 
     def _hidden(self, pooled_EGD: Tensor) -> Tensor:
         """(E, G, parts, K): one hidden map per layer, or one per unit of it (released)."""
@@ -131,14 +135,14 @@ def tossed_gates(soft: Relevance, draw: Draw, coin: Coin = "batch") -> Relevance
 
     Hard gates pass the soft gates' gradient (Improved Semantic Hashing).
     """
-    generator = draw.generator()
+    generator, rows = draw.generator(), slice(draw.first, draw.first + draw.count)
     generator.manual_seed(generator.initial_seed() ^ 0x5EED)
     batch_is_soft = bool(torch.rand((), generator=generator) >= 0.5)
     gates = {}
     for name, s in soft.items():
         hard = (s >= 0.5).to(s.dtype) + s - s.detach()
         if coin == "element":
-            toss = torch.rand(draw.total, s.shape[1], generator=generator)[draw.first : draw.first + draw.count]
+            toss = torch.rand(draw.total, s.shape[1], generator=generator)[rows]
             gates[name] = torch.where(toss.to(s.device) >= 0.5, s, hard)
         else:
             gates[name] = s if batch_is_soft else hard

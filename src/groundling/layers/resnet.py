@@ -35,6 +35,7 @@ class FrozenBatchNorm2d(nn.Module):
             self.register_buffer(name, torch.full((channels,), value))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → the same shape."""
         scale, shift = affine(self)
         return x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)
 
@@ -42,18 +43,22 @@ class FrozenBatchNorm2d(nn.Module):
 def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """What a batch norm in evaluation does, as (scale, shift) per channel."""
     assert isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d)
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
     return scale, norm.bias - norm.running_mean * scale
 
 
 def make_norm(kind: Norm, channels: int) -> nn.Module:
+    """A fresh norm of this kind; "none" is for a network whose norms are folded."""
     if kind == "none":
         return nn.Identity()
     return FrozenBatchNorm2d(channels) if kind == "frozen" else nn.BatchNorm2d(channels)
 
 
-def fold(conv: nn.Module, norm: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> nn.Conv2d:
+def fold(
+    conv: nn.Module, norm: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None
+) -> nn.Conv2d:
     """One convolution with bias that equals `norm(conv(x))`, of the chosen output `rows` and input `columns`.
 
     This is the only place where weights are sliced.
@@ -76,7 +81,7 @@ def fold(conv: nn.Module, norm: nn.Module, rows: Tensor | None = None, columns: 
 
 
 def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    """A convolution as `like` with other weights. Its constructor, even by `skip_init`, takes longer than slicing."""
+    """A convolution as `like` with other weights (making one, even by `skip_init`, outlasts slicing)."""
     conv = share(like)
     conv.out_channels, conv.in_channels = weight.shape[:2]
     conv.weight = nn.Parameter(weight, requires_grad=False)
@@ -107,7 +112,11 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(conv, make_norm(norm, outputs))
 
     def forward(
-        self, x: Tensor, layer: Tensor | None = None, filters: Tensor | None = None, inner: Tensor | None = None
+        self,
+        x: Tensor,
+        layer: Tensor | None = None,
+        filters: Tensor | None = None,
+        inner: Tensor | None = None,
     ) -> Tensor:
         """(B, C, H, W) → (B, C', H/stride, W/stride); gates as in LADS Eq. 6 (layer) and 7 (filters of
         the 3×3; `inner`: of the first 1×1), None where nothing is gated."""
@@ -125,7 +134,8 @@ class Bottleneck(nn.Module):
         assert self.conv1 is not None, "this block is extracted already"
         part = Bottleneck.__new__(Bottleneck)
         nn.Module.__init__(part)
-        part.inputs, part.width, part.outputs, part.stride = self.inputs, self.width, self.outputs, self.stride
+        part.inputs, part.width = self.inputs, self.width
+        part.outputs, part.stride = self.outputs, self.stride
         part.bn1 = part.bn2 = part.bn3 = nn.Identity()
         part.conv1 = None
         part.register_buffer("constant", None)
@@ -135,12 +145,19 @@ class Bottleneck(nn.Module):
         if not layer:
             return part
         conv2, conv3 = fold(self.conv2, self.bn2, filters, inner), fold(self.conv3, self.bn3, None, filters)
-        if 0 in conv2.weight.shape[:2]:  # no filter to convolve with, or none to convolve: a constant comes out
-            assert conv2.bias is not None and conv3.bias is not None
-            part.constant = (conv3.weight[:, :, 0, 0] @ F.relu(conv2.bias) + conv3.bias).detach().view(1, -1, 1, 1)
+        if 0 in conv2.weight.shape[:2]:  # nothing to convolve with, or nothing to convolve
+            part.constant = _constant(conv2, conv3)
             return part
         part.conv1, part.conv2, part.conv3 = fold(self.conv1, self.bn1, inner), conv2, conv3
         return part
+
+
+def _constant(conv2: nn.Conv2d, conv3: nn.Conv2d) -> Tensor:
+    """What comes out of two convolutions when the first one sees nothing, (1, C', 1, 1)."""
+    assert conv2.bias is not None
+    assert conv3.bias is not None
+    # no matrix product: autocast would round it
+    return ((conv3.weight[:, :, 0, 0] * F.relu(conv2.bias)).sum(1) + conv3.bias).detach().view(1, -1, 1, 1)
 
 
 def gated(x: Tensor, gate: Tensor | None) -> Tensor:
@@ -184,6 +201,7 @@ class ResNet(nn.Module):
         self.channels, self.stride = channels, 2 ** (len(blocks) + 1)
 
     def named_blocks(self) -> Iterator[tuple[str, Bottleneck]]:
+        """Every block by its key, in the order they run."""
         for stage in range(1, self.stages + 1):
             for index, block in enumerate(getattr(self, f"layer{stage}")):
                 yield f"layer{stage}.{index}", block
@@ -192,18 +210,17 @@ class ResNet(nn.Module):
         """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
         gates = gates or {}
         x = F.relu(self.bn1(self.conv1(images_BCHW.contiguous(memory_format=torch.channels_last))))
-        if self.stem == "conv7":
-            x = F.max_pool2d(x, 3, 2, 1)
-        else:
-            x = F.relu(self.bn2(self.conv2(x)))
+        x = F.max_pool2d(x, 3, 2, 1) if self.stem == "conv7" else F.relu(self.bn2(self.conv2(x)))
         for name, block in self.named_blocks():
             x = block(x, gates.get(name), gates.get(f"{name}.conv2"), gates.get(f"{name}.conv1"))
         return x
 
     def extract(self, selection: Selection) -> "ResNet":
+        """The dense ResNet that a Selection keeps."""
         part = ResNet.__new__(ResNet)
         nn.Module.__init__(part)
-        part.stem, part.stages, part.channels, part.stride = self.stem, self.stages, self.channels, self.stride
+        part.stem, part.stages = self.stem, self.stages
+        part.channels, part.stride = self.channels, self.stride
         part.bn1 = part.bn2 = nn.Identity()
         part.conv1 = fold(self.conv1, self.bn1)
         if self.stem == "conv3":

@@ -15,7 +15,8 @@ def share(module: M) -> M:
     same and takes ten times as long, which a subnet per expression would feel.)
     """
     twin = module.__class__.__new__(module.__class__)
-    state = {name: dict(value) if isinstance(value, dict) else value for name, value in module.__dict__.items()}
-    state["_modules"] = {name: None if part is None else share(part) for name, part in module._modules.items()}
-    twin.__dict__.update(state)
+    for name, value in module.__dict__.items():
+        twin.__dict__[name] = dict(value) if isinstance(value, dict) else value
+    for name, part in module._modules.items():
+        twin._modules[name] = None if part is None else share(part)
     return twin

@@ -4,6 +4,7 @@ Key layout is DETR's (`self_attn.in_proj_weight`, `linear1`, `norm1` …). Shape
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ class SelfAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
-        """`keep_BT` is True where a token may be attended to (None: everywhere); positions may be (B, T, D)."""
+        """`keep_BT` is True where a token may be attended to (None: everywhere); positions: (B, T, D) too."""
         batch, tokens, dim = x_BTD.shape
         q_k = F.linear(x_BTD + positions_TD, self.in_proj_weight[: 2 * dim], self.in_proj_bias[: 2 * dim])
         value = F.linear(x_BTD, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :])
@@ -43,7 +44,7 @@ class SelfAttention(nn.Module):
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, dropout: float) -> Tensor:
-    """Attention spelled out: on a CPU the fused kernel's backward takes 3-5 times as long (75 tokens, bf16)."""
+    """Attention spelled out: on a CPU the fused backward takes 3-5 times as long (75 tokens, bf16)."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if keep is not None:
         scores = scores.masked_fill(~keep, float("-inf"))
@@ -107,6 +108,7 @@ class Encoder(nn.Module):
         gates: "dict[str, Tensor] | None" = None,
         prefix: str = "encoder",
     ) -> list[Tensor]:
+        """Gates are (B, 1) by unit name; arguments as those of a layer."""
         gates, outputs = gates or {}, []
         for index, layer in enumerate(self.layers):
             name = f"{prefix}.{index}"
@@ -117,6 +119,7 @@ class Encoder(nn.Module):
         return outputs
 
     def extract(self, selection: Selection, prefix: str = "encoder") -> "Encoder":
+        """The encoder that a Selection keeps."""
         part = Encoder.__new__(Encoder)
         nn.Module.__init__(part)
         part.layers = nn.ModuleList(
@@ -127,6 +130,7 @@ class Encoder(nn.Module):
         return part
 
     def units(self, prefix: str = "encoder") -> tuple[Unit, ...]:
+        """Both sublayers of every layer."""
         return tuple(
             Unit(f"{prefix}.{i}.{kind}", kind, 1, f"{prefix}.{i}")
             for i in range(len(self.layers))
@@ -144,9 +148,10 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, layers: int) -> None:
         super().__init__()
         sizes = [inputs, *[hidden] * (layers - 1), outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(…, inputs) → (…, outputs)."""
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]
@@ -158,7 +163,7 @@ def sine_positions(height: int, width: int, dim: int, temperature: float = 10_00
 
 
 def sine_positions_within(keep_BHW: Tensor, dim: int, temperature: float = 10_000.0) -> Tensor:
-    """Positions (B, H·W, dim) that run from 0 to 1 over the cells of each image that are kept, not over padding.
+    """Positions (B, H·W, dim) that run from 0 to 1 over the cells of each image that are kept, not padding.
 
     DETR's `PositionEmbeddingSine` with normalize=True; the first half of the channels is y.
     """

@@ -25,7 +25,9 @@ def positive_cells(boxes_cxcywh01: Tensor, grid: int) -> Tensor:
     return (inside | F.one_hot(cells_of(boxes_cxcywh01, grid), grid * grid).bool()).float()
 
 
-def dense_losses(logits_EV: Tensor, boxes_EV4: Tensor, target_cxcywh01: Tensor, grid: int) -> tuple[Tensor, ...]:
+def dense_losses(
+    logits_EV: Tensor, boxes_EV4: Tensor, target_cxcywh01: Tensor, grid: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """(cross-entropy over cells, L1, 1 − GIoU), each (E,), the last two averaged over positive cells."""
     share = positive_cells(target_cxcywh01, grid)
     share = share / share.sum(1, keepdim=True)

@@ -39,7 +39,8 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
     """LADS Eq. 9: L1 + GIoU − λ·MI, with the optional dense and budget losses."""
     tokens = Tokens(batch.ids, batch.padding)
     text = model.text(tokens)
-    losses, gates = {}, None
+    losses: dict[str, Tensor] = {}
+    gates = None
     if model.selector is not None and not weights.gates_open:
         soft = soft_gates(model.selector(text, tokens), draw)
         gates = tossed_gates(soft, draw, model.config.gating.coin)  # type: ignore[union-attr]
@@ -48,7 +49,9 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
     return losses | prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
 
 
-def gate_losses(model: Lads, soft: dict[str, Tensor], tokens: int, weights: GroundingLoss) -> dict[str, Tensor]:
+def gate_losses(
+    model: Lads, soft: dict[str, Tensor], tokens: int, weights: GroundingLoss
+) -> dict[str, Tensor]:
     """−λ·I(G; F), averaged over units of a kind and summed over kinds, and the budget loss."""
     information = mutual_information(soft, weights.mi_conditional)
     kinds: dict[str, list[Tensor]] = {}
@@ -89,12 +92,10 @@ def prediction_losses(
 def detection(model: Lads, batch: Any, draw: Draw) -> dict[str, Tensor]:
     """Detection pre-training of the backbone on the objects of each image."""
     if model.detector is None or batch.things is None:
-        raise ValueError("detection pre-training needs a model with categories and data with annotated objects")
+        raise ValueError("detection pre-training needs a model with categories and data with objects")
     visual = model.net.see(normalise(batch.images))
     classes, attributes, boxes = model.detector(visual, model.net.prior)
-    things = batch.things
+    things, grid = batch.things, model.config.grid
     return detection_losses(
-        classes, attributes, boxes, things.categories, things.attributes, things.boxes_cxcywh01, model.config.grid
+        classes, attributes, boxes, things.categories, things.attributes, things.boxes_cxcywh01, grid
     )
-
-

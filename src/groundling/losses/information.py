@@ -9,7 +9,8 @@ from torch import Tensor
 
 def entropy(p: Tensor) -> Tensor:
     """−p log p − (1−p) log(1−p) in nats, 0 at p = 0 and 1."""
-    return torch.special.entr(p.clamp(1e-6, 1 - 1e-6)) + torch.special.entr((1 - p).clamp(1e-6, 1 - 1e-6))
+    on: Tensor = torch.special.entr(p.clamp(1e-6, 1 - 1e-6))
+    return on + torch.special.entr((1 - p).clamp(1e-6, 1 - 1e-6))
 
 
 def mutual_information(soft: Mapping[str, Tensor], conditional: float = 1.0) -> dict[str, Tensor]:
@@ -18,7 +19,9 @@ def mutual_information(soft: Mapping[str, Tensor], conditional: float = 1.0) -> 
     p(g) is the mean over the batch, over all processes where there are several. `conditional` weighs
     H(G|F) (1 in the paper; the released code has 0.1 in one of its losses).
     """
-    return {name: (entropy(batch_mean(g)) - conditional * entropy(g).mean(0)).mean() for name, g in soft.items()}
+    return {
+        name: (entropy(batch_mean(g)) - conditional * entropy(g).mean(0)).mean() for name, g in soft.items()
+    }
 
 
 def batch_mean(x: Tensor) -> Tensor:
@@ -27,5 +30,5 @@ def batch_mean(x: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         from torch.distributed.nn.functional import all_reduce
 
-        mean = all_reduce(mean) / dist.get_world_size()
+        mean = all_reduce(mean) / dist.get_world_size()  # type: ignore[no-untyped-call]
     return mean

@@ -76,7 +76,8 @@ class GroundingNet(Network):
         self.register_buffer("positions", sine_positions(grid, grid, config.dim), persistent=False)
         centres = (torch.arange(grid) + 0.5) / grid
         prior = torch.stack((centres.repeat(grid), centres.repeat_interleave(grid)), dim=1)
-        self.register_buffer("prior", torch.cat((prior.logit(), torch.full_like(prior, -1.0)), 1), persistent=False)
+        prior = torch.cat((prior.logit(), torch.full_like(prior, -1.0)), dim=1)
+        self.register_buffer("prior", prior, persistent=False)
 
     def see(self, images: Tensor, gates: Gates | None = None) -> Tensor:
         """Normalised images (I, 3, S, S) → visual tokens (I, V, D)."""
@@ -99,7 +100,8 @@ class GroundingNet(Network):
             visual = visual[image_index]
         words = self.text_proj(text_ELD)
         x = torch.cat((words, visual.to(words.dtype)), dim=1)
-        positions = torch.cat((self.positions.new_zeros(words.shape[1], x.shape[2]), self.positions)).to(x.dtype)
+        nowhere = self.positions.new_zeros(words.shape[1], x.shape[2])
+        positions = torch.cat((nowhere, self.positions)).to(x.dtype)
         outputs = self.encoder(x, positions, self._keep(tokens, visual.shape[1]), gates)
         return self._predict(outputs, words.shape[1])
 
