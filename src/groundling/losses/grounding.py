@@ -30,6 +30,7 @@ class GroundingLoss(BaseModel):
     mi: float = 0.1
     mi_conditional: float = 1.0
     dense: float = 0.0  # cross-entropy over visual tokens, and their boxes, on every encoder layer
+    detection: float = 0.0  # all objects of the image from the visual tokens before fusion
     budget: float = 0.0  # (expected MACs share − budget_share)², as DGE's budget loss
     budget_share: float = 0.5
     gates_open: bool = False  # train the supernet with everything on (warm-up; static twin)
@@ -46,7 +47,11 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
         gates = tossed_gates(soft, draw, model.config.gating.coin)  # type: ignore[union-attr]
         losses |= gate_losses(model, soft, tokens.ids.shape[1], weights)
     prediction = model.net(normalise(batch.images), text, tokens, gates, batch.image_index)
-    return losses | prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
+    losses |= prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
+    if weights.detection:
+        found = object_losses(model, prediction.visual, batch, None if gates is None else batch.image_index)
+        losses |= {k: v if k.startswith("metric/") else weights.detection * v for k, v in found.items()}
+    return losses
 
 
 def gate_losses(
@@ -91,11 +96,18 @@ def prediction_losses(
 
 def detection(model: Lads, batch: Any, draw: Draw) -> dict[str, Tensor]:
     """Detection pre-training of the backbone on the objects of each image."""
-    if model.detector is None or batch.things is None:
-        raise ValueError("detection pre-training needs a model with categories and data with objects")
-    visual = model.net.see(normalise(batch.images))
+    return object_losses(model, model.net.see(normalise(batch.images)), batch, None)
+
+
+def object_losses(model: Lads, visual: Tensor | None, batch: Any, rows: Tensor | None) -> dict[str, Tensor]:
+    """Losses of the detection head on visual tokens of each image, or of images `rows`."""
+    if model.detector is None or batch.things is None or visual is None:
+        raise ValueError(
+            "detection losses need a model with categories and data with annotated objects (data.things)"
+        )
     classes, attributes, boxes = model.detector(visual, model.net.prior)
-    things, grid = batch.things, model.config.grid
-    return detection_losses(
-        classes, attributes, boxes, things.categories, things.attributes, things.boxes_cxcywh01, grid
-    )
+    things = batch.things
+    targets = (things.categories, things.attributes, things.boxes_cxcywh01)
+    if rows is not None:
+        targets = tuple(target[rows] for target in targets)
+    return detection_losses(classes, attributes, boxes, *targets, model.config.grid)

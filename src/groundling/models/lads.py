@@ -95,7 +95,7 @@ class GroundingNet(Network):
         """`image_index` (E,) says which image each expression is about (None: its own row)."""
         if image_index is not None and gates is not None:
             images, image_index = images[image_index], None
-        visual = self.see(images, gates)
+        visual = seen = self.see(images, gates)
         if image_index is not None:
             visual = visual[image_index]
         words = self.text_proj(text_ELD)
@@ -103,7 +103,7 @@ class GroundingNet(Network):
         nowhere = self.positions.new_zeros(words.shape[1], x.shape[2])
         positions = torch.cat((nowhere, self.positions)).to(x.dtype)
         outputs = self.encoder(x, positions, self._keep(tokens, visual.shape[1]), gates)
-        return self._predict(outputs, words.shape[1])
+        return self._predict(outputs, words.shape[1], seen if self.training else None)
 
     @staticmethod
     def _keep(tokens: Tokens, visual: int) -> Tensor | None:
@@ -111,7 +111,7 @@ class GroundingNet(Network):
             return None
         return torch.cat((~tokens.padding, tokens.padding.new_ones(len(tokens.padding), visual)), dim=1)
 
-    def _predict(self, outputs: list[Tensor], words: int) -> Prediction:
+    def _predict(self, outputs: list[Tensor], words: int, seen: Tensor | None) -> Prediction:
         logits, boxes = [], []
         if self.dense_head is not None:
             for output in outputs if self.training else outputs[-1:]:
@@ -120,10 +120,10 @@ class GroundingNet(Network):
                 boxes.append((dense[..., 1:] + self.prior).sigmoid())
         if self.box_head is not None:
             answer = self.box_head(outputs[-1][:, 0]).float().sigmoid()
-            return Prediction(answer, None, tuple(logits), tuple(boxes))
+            return Prediction(answer, None, tuple(logits), tuple(boxes), seen)
         scores, best = logits[-1].softmax(dim=1).max(dim=1)
         answer = boxes[-1][torch.arange(len(best), device=best.device), best]
-        return Prediction(answer, scores, tuple(logits), tuple(boxes))
+        return Prediction(answer, scores, tuple(logits), tuple(boxes), seen)
 
     def extract(self, selection: Selection) -> "GroundingNet":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""

@@ -56,13 +56,15 @@ class SupernetConfig(Frozen):
 class Prediction:
     """Boxes (E, 4) cxcywh in [0, 1] of the canvas and scores (E,), None where one box is regressed.
 
-    `dense_logits` (E, V) and `dense_boxes` (E, V, 4) of every encoder layer, for losses.
+    For losses: `dense_logits` (E, V) and `dense_boxes` (E, V, 4) of every encoder layer, and the visual
+    tokens before fusion, (I, V, D) or with gates (E, V, D).
     """
 
     boxes_cxcywh01: Tensor
     scores: Tensor | None
     dense_logits: tuple[Tensor, ...] = ()
     dense_boxes_cxcywh01: tuple[Tensor, ...] = ()
+    visual: Tensor | None = None
 
 
 class Network(nn.Module):

@@ -35,7 +35,7 @@ def _warm_up(data: Path) -> tuple[Run, Run]:
     detect = TrainConfig(
         model=model.model_dump(mode="json"),
         data=DataConfig(path=data, dataset="refcoco", things=True),
-        steps=2000,
+        steps=1600,
         images_per_batch=64,
         lr=1.5e-3,
         weight_decay=1e-2,
@@ -46,9 +46,9 @@ def _warm_up(data: Path) -> tuple[Run, Run]:
         autocast="bf16",
     )
     ground = TrainConfig(
-        model=LADS["lads_street"].model_dump(mode="json"),
-        data=DataConfig(path=data, dataset="refcoco"),
-        loss={"dense": 0.5, "gates_open": True},
+        model=model.model_dump(mode="json"),
+        data=DataConfig(path=data, dataset="refcoco", things=True),
+        loss={"dense": 0.5, "detection": 0.5, "gates_open": True},
         steps=1400,
         images_per_batch=64,
         expressions_per_image=4,
@@ -62,7 +62,6 @@ def _warm_up(data: Path) -> tuple[Run, Run]:
         ema=0.995,
         autocast="bf16",
         fresh=("text.", "net.text_proj.", "net.encoder.", "net.dense_head.", "selector."),
-        discard=("detector.",),
     )
     return Run("detect", detect, "detection"), Run("ground", ground, "grounding")
 
@@ -86,7 +85,7 @@ def _adapt(data: Path, model: LadsConfig) -> Run:
         ema=0.998,
         freeze_norm=True,
         autocast="bf16",
-        discard=() if adaptive else ("selector.",),
+        discard=("detector.",) if adaptive else ("detector.", "selector."),
     )
     return Run("adapt", config, "grounding")
 
