@@ -19,6 +19,7 @@ from groundling.dynamic.cost import CostModel
 from groundling.images import PADDING, normalise
 from groundling.language import TextConfig, TextEncoder, Tokens
 from groundling.layers.resnet import Gates
+from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.selection import Selection, Unit
@@ -101,10 +102,10 @@ class TransVGNet(Network):
         nn.Module.__init__(part)
         part.config = self.config
         part.backbone = self.backbone.extract(selection)
-        part.input_proj, part.visual_encoder = self.input_proj, self.visual_encoder.extract(selection)
-        part.visual_proj, part.text_proj = self.visual_proj, self.text_proj
-        part.reg_token, part.vl_pos_embed = self.reg_token, self.vl_pos_embed
-        part.encoder, part.box_head = self.encoder.extract(selection), self.box_head
+        part.input_proj, part.visual_encoder = share(self.input_proj), self.visual_encoder.extract(selection)
+        part.visual_proj, part.text_proj = share(self.visual_proj), share(self.text_proj)
+        part.reg_token, part.vl_pos_embed = share(self.reg_token), share(self.vl_pos_embed)
+        part.encoder, part.box_head = self.encoder.extract(selection), share(self.box_head)
         part.register_buffer("padding_colour", self.padding_colour, persistent=False)
         return part.eval()
 

@@ -1,0 +1,319 @@
+"""TransVG against a second implementation that pads as its authors do, and its letterbox, size and cost."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scrambled import scrambled
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
+
+from groundling.dynamic.extract import extract
+from groundling.evaluate import answers
+from groundling.images import PADDING, Placement, letterbox, normalise
+from groundling.language import TextConfig, Tokenizer, Tokens
+from groundling.losses.grounding import GroundingLoss, grounding_losses
+from groundling.models import PRESETS, build, parse_config
+from groundling.models.transvg import TransVG, TransVGConfig, image_cells
+from groundling.selection import Selection
+
+CONFIG = TransVGConfig(
+    image_size=64,
+    text=TextConfig(vocabulary=120, layers=2, dim=16, heads=2, ffn=32, tokens=12),
+    blocks=(1, 2),
+    width=4,
+    expansion=2,
+    stem_width=8,
+    norm="frozen",
+    dim=16,
+    heads=2,
+    ffn=24,
+    layers=2,
+    visual_layers=2,
+)
+PAD = normalise(torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1))
+
+
+def model() -> TransVG:
+    return scrambled(TransVG(CONFIG), 3)
+
+
+def canvas(width: int, height: int, seed: int = 0, size: int = 64) -> tuple[Tensor, Placement]:
+    """A noise image of these sizes on the square canvas."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return letterbox(Image.fromarray(noise), size)
+
+
+def some_images() -> Tensor:
+    """A wide, a square and a tall one."""
+    return normalise(torch.stack([canvas(*size)[0] for size in ((90, 40), (50, 50), (30, 70))]))
+
+
+def some_tokens(count: int = 3) -> Tokens:
+    ids = torch.randint(5, 120, (count, 9), generator=torch.Generator().manual_seed(2))
+    padding = torch.arange(9) >= torch.tensor([9, 5, 3])[:count, None]
+    return Tokens(ids.masked_fill(padding, 0), padding)
+
+
+# ---------------------------------------------------------------------------------- a second implementation
+
+
+def authors_masks(placements: list[Placement]) -> Tensor:
+    """1 = padding, as their transform writes it: from where the image was put, not from its colours."""
+    masks = torch.ones(len(placements), 64, 64)
+    for mask, place in zip(masks, placements, strict=True):
+        x1, y1, x2, y2 = (
+            place.apply(torch.tensor([0.0, 0.0, place.width, place.height])).round().int().tolist()
+        )
+        mask[y1:y2, x1:x2] = 0
+    return masks
+
+
+def detr_positions(mask: Tensor, dim: int) -> Tensor:
+    keep, axes = ~mask, []
+    for axis in (1, 2):
+        place = keep.cumsum(axis, dtype=torch.float32)
+        place = place / (place[:, -1:, :] if axis == 1 else place[:, :, -1:]).add(1e-6) * 2 * torch.pi
+        channels = []
+        for k in range(dim // 4):
+            angle = place / 10_000 ** (4 * k / dim)
+            channels += [angle.sin(), angle.cos()]
+        axes.append(torch.stack(channels, dim=-1))
+    return torch.cat(axes, dim=-1).flatten(1, 2)
+
+
+def detr_encoder(encoder: nn.Module, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:
+    """With torch's attention, sequence first, as DETR's transformer.py is written."""
+    for layer in encoder.layers:
+        dim = x.shape[-1]
+        attention = nn.MultiheadAttention(dim, layer.self_attn.heads)
+        attention.load_state_dict(layer.self_attn.state_dict())
+        q = (x + positions).transpose(0, 1)
+        y = attention(q, q, x.transpose(0, 1), key_padding_mask=padding)[0].transpose(0, 1)
+        x = F.layer_norm(x + y, (dim,), layer.norm1.weight, layer.norm1.bias)
+        y = layer.linear2(F.relu(layer.linear1(x)))
+        x = F.layer_norm(x + y, (dim,), layer.norm2.weight, layer.norm2.bias)
+    return x
+
+
+def authors_forward(net: Any, images: Tensor, masks: Tensor, text: Tensor, tokens: Tokens) -> Tensor:
+    """Words always padded to the limit, one learned position each; masks by nearest interpolation."""
+    features = net.backbone(images)
+    mask = F.interpolate(masks[None], size=features.shape[-2:])[0].bool()
+    source = F.conv2d(features, net.input_proj.weight[:, :, None, None], net.input_proj.bias)
+    visual = detr_encoder(
+        net.visual_encoder, source.flatten(2).transpose(1, 2), detr_positions(mask, 16), mask.flatten(1)
+    )
+    missing = CONFIG.text.tokens - tokens.ids.shape[1]
+    words = F.pad(net.text_proj(text), (0, 0, 0, missing))
+    reg = net.reg_token.weight[None].repeat(len(images), 1, 1)
+    joined = torch.cat([reg, words, net.visual_proj(visual)], dim=1)
+    padding = torch.cat(
+        [
+            torch.zeros(len(images), 1).bool(),
+            F.pad(tokens.padding, (0, missing), value=True),
+            mask.flatten(1),
+        ],
+        1,
+    )
+    out = detr_encoder(net.encoder, joined, net.vl_pos_embed.weight[None], padding)
+    return net.box_head(out[:, 0]).sigmoid()
+
+
+def test_it_is_the_authors_network() -> None:
+    """Letterboxed images of three shapes, words of three lengths, every weight scrambled."""
+    transvg, tokens = model(), some_tokens()
+    placed = [canvas(*size) for size in ((90, 40), (50, 50), (30, 70))]
+    masks = authors_masks([place for _, place in placed])
+    assert [round(share, 2) for share in masks.mean((1, 2)).tolist()] == [0.56, 0.0, 0.58]
+    text = transvg.text(tokens)
+    expected = authors_forward(transvg.net, some_images(), masks, text, tokens)
+    found = transvg.net(some_images(), text, tokens)
+    assert found.scores is None
+    assert expected.std(0).min() > 1e-3  # the three answers differ
+    assert_close(found.boxes_cxcywh01, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked() -> None:
+    transvg, images, tokens = model(), some_images(), some_tokens()
+    together = transvg(images, tokens).boxes_cxcywh01
+    for row in range(3):
+        length = int((~tokens.padding[row]).sum())
+        alone = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length])
+        assert_close(transvg(images[row : row + 1], alone).boxes_cxcywh01[0], together[row])
+
+
+def test_several_expressions_may_be_about_one_image() -> None:
+    transvg, images, tokens = model(), some_images(), some_tokens()
+    index = torch.tensor([2, 0, 2])
+    repeated = transvg(images[index], tokens).boxes_cxcywh01
+    assert_close(transvg(images, tokens, image_index=index).boxes_cxcywh01, repeated)
+
+
+# -------------------------------------------------------------------------------------------- letterboxes
+
+
+def nearest_cells(place: Placement, grid: int) -> Tensor:
+    """Cells whose first pixel shows the image."""
+    return authors_masks([place])[0, :: 64 // grid, :: 64 // grid] == 0
+
+
+def test_a_letterbox_by_hand() -> None:
+    """A 64×32 image lies in rows 16 to 47: cells 2 to 5 of eight rows of 8 pixels."""
+    image, place = canvas(64, 32)
+    assert (place.top, place.left) == (16, 0)
+    cells = image_cells(normalise(image)[None], PAD, 8)[0]
+    assert cells.all(dim=1).tolist() == [False, False, True, True, True, True, False, False]
+    assert not cells[[0, 1, 6, 7]].any()
+    assert image_cells(normalise(canvas(50, 50)[0])[None], PAD, 8).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(8, 200), st.integers(8, 200), st.sampled_from([4, 8, 16]), st.integers(0, 9))
+def test_the_padding_seen_is_the_padding_made(width: int, height: int, grid: int, seed: int) -> None:
+    image, place = canvas(width, height, seed)
+    expected = nearest_cells(place, grid)
+    if expected.any():
+        assert torch.equal(image_cells(normalise(image)[None], PAD, grid)[0], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_padding_is_seen_in_low_precision_and_an_almost_equal_colour_is_not_padding(
+    dtype: torch.dtype,
+) -> None:
+    image = torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1).repeat(1, 64, 64)
+    image[0, 8:24] += 1  # one grey level of one channel
+    cells = image_cells(normalise(image)[None].to(dtype), PAD.to(dtype), 8)[0]
+    assert cells.any(dim=1).tolist() == [False, True, True, False, False, False, False, False]
+
+
+def test_the_padding_colour_inside_an_image_is_image() -> None:
+    image, _ = canvas(64, 48)
+    image[:, 20:40, 10:30] = torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1)
+    assert image_cells(normalise(image)[None], PAD, 8)[0, 1:7].all()
+
+
+@pytest.mark.parametrize(
+    "rows", [slice(0, 0), slice(29, 32)], ids=["nothing but padding", "a strip between cells"]
+)
+def test_where_no_cell_shows_the_image_all_are_attended_to(rows: slice) -> None:
+    """No cell at all would leave a softmax over nothing: NaN boxes."""
+    image = torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1).repeat(1, 64, 64)
+    image[:, rows] = 7
+    assert image_cells(normalise(image)[None], PAD, 4).all()
+    assert bool(model()(normalise(image)[None], some_tokens(1)).boxes_cxcywh01.isfinite().all())
+
+
+# --------------------------------------------------------------------------------------------------- cost
+
+
+def test_its_size_is_the_published_one() -> None:
+    """Counted by hand; TransVG prints 149.52 M: those that train, with the pooler nobody uses."""
+    dim, ffn, wide = 256, 2048, 768
+    convolutions = 3 * 64 * 49
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        width, outputs = 64 * 2**stage, 256 * 2**stage
+        inputs = 64 if stage == 0 else outputs // 2
+        convolutions += inputs * width + 9 * width**2 + width * outputs + inputs * outputs
+        convolutions += (depth - 1) * (outputs * width + 9 * width**2 + width * outputs)
+    encoder = 6 * (4 * dim * (dim + 1) + 2 * dim * ffn + ffn + dim + 4 * dim)
+    bert = (30_522 + 512 + 2 + 2) * wide + 12 * (12 * wide**2 + 13 * wide)
+    projections = (2048 + 1) * dim + (dim + 1) * dim + (wide + 1) * dim
+    learned = dim + (1 + 20 + 400) * dim
+    head = 2 * dim * (dim + 1) + 4 * (dim + 1)
+    expected = convolutions + 2 * encoder + bert + projections + learned + head
+    with torch.device("meta"):
+        transvg = build(PRESETS["transvg_r50"])
+    assert sum(p.numel() for p in transvg.parameters()) == expected == 149_155_268
+    frozen = sum(
+        p.numel()
+        for n, p in transvg.net.named_parameters()
+        if n.startswith(("backbone.conv1", "backbone.layer1"))
+    )
+    assert round((expected - frozen + wide * (wide + 1)) / 1e6, 2) == 149.52
+    assert (transvg.config.grid, transvg.units(), transvg.selector) == (20, (), None)
+
+
+@pytest.mark.parametrize("words", [3, 12])
+@pytest.mark.parametrize("size", [64, 90])
+def test_its_cost_is_what_the_flop_counter_counts(words: int, size: int) -> None:
+    transvg = scrambled(TransVG(CONFIG.model_copy(update={"image_size": size})))
+    tokens = Tokens(torch.randint(5, 120, (1, words)), torch.zeros(1, words, dtype=torch.bool))
+    # the fused attention for CPUs is not in the counter's list
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        transvg(torch.randn(1, 3, size, size), tokens)
+    cost = transvg.cost_model.cost(None, words)
+    assert cost.share == 1.0
+    assert cost == transvg.cost_model.cost(Selection(()), words)
+    assert abs(cost.macs * 2 / counter.get_total_flops() - 1) < 0.01
+
+
+def test_its_cost_at_640_pixels() -> None:
+    """ResNet-50 with its stride in the 3×3 is 4.09 GMACs at 224 px, so 33.4 here."""
+    with torch.device("meta"):
+        cost = build(PRESETS["transvg_r50"]).cost_model.cost(None, 20)
+    vision = sum(cost.parts[part] for part in ("stem", "layer1", "layer2", "layer3", "layer4"))
+    assert vision == pytest.approx(4.087e9 * (640 / 224) ** 2, rel=2e-3)
+    assert cost.parts["visual_encoder"] == 6 * (400 * (4 * 256**2 + 2 * 256 * 2048) + 2 * 400**2 * 256)
+    assert cost.parts["attention"] == 6 * (421 * 4 * 256**2 + 2 * 421**2 * 256)
+    assert cost.parts["head"] == 256 * (256 + 256 + 4)
+
+
+# ------------------------------------------------------------------------------------- as others here use it
+
+
+def test_the_extracted_network_answers_the_same_and_leaves_the_model_as_it_was() -> None:
+    transvg = model().train()
+    subnet = extract(transvg, Selection(()))
+    assert all(part.training for part in transvg.modules())
+    assert not any(part.training for part in subnet.modules())
+    transvg.eval()
+    text = transvg.text(some_tokens())
+    expected = transvg.net(some_images(), text, some_tokens()).boxes_cxcywh01
+    assert_close(subnet(some_images(), text, some_tokens()).boxes_cxcywh01, expected, rtol=1e-4, atol=1e-5)
+    assert not any("bn" in name for name, _ in subnet.named_buffers())
+    with pytest.raises(ValueError, match="another supernet"):
+        extract(transvg, Selection((("layer1.0", (True,)),)))
+    with pytest.raises(ValueError, match="static"):
+        transvg(some_images(), some_tokens(), {"layer1.0": torch.ones(1, 1)})
+
+
+def test_configurations_print_and_parse() -> None:
+    assert parse_config(CONFIG.model_dump(mode="json")) == CONFIG
+    assert isinstance(build(CONFIG.model_dump(mode="json")), TransVG)
+    with pytest.raises(ValueError, match=r"configuration of transvg: gating: Extra inputs"):
+        build({**CONFIG.model_dump(), "gating": None})
+    with pytest.raises(ValueError, match=r"unknown system 'transvgg'; there are lads, transvg"):
+        build({"system": "transvgg"})
+
+
+def test_it_evaluates_like_any_other_system(tmp_path: Path) -> None:
+    data = tiny.drawn(tmp_path, images=3)
+    tokenizer = Tokenizer.train([s.expression for s in data.samples], 120, limit=12)
+    outcomes = list(answers(model(), tokenizer, data.samples, batch=5))
+    assert len(outcomes) == len(data.samples)
+    assert {(outcome.share, outcome.selection) for outcome in outcomes} == {(1.0, Selection(()))}
+
+
+def test_training_reaches_every_parameter() -> None:
+    transvg, tokens = model().train(), some_tokens()
+    tokens = Tokens(tokens.ids, tokens.padding)
+    pictures = torch.stack([canvas(*size)[0] for size in ((90, 40), (50, 50), (30, 70))])
+    boxes = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.4, 0.6, 0.3, 0.5], [0.7, 0.3, 0.2, 0.4]])
+
+    class Asked:
+        images, ids, padding, boxes_cxcywh01, image_index = pictures, tokens.ids, tokens.padding, boxes, None
+
+    losses = grounding_losses(transvg, Asked, None, GroundingLoss())  # type: ignore[arg-type]
+    assert set(losses) == {"l1", "giou", "metric/prec@0.5"}
+    (losses["l1"] + losses["giou"]).backward()
+    assert not [name for name, p in transvg.named_parameters() if p.grad is None or not bool(p.grad.any())]
