@@ -1,0 +1,50 @@
+"""`groundling analyze`: what a selector does with the words of a dataset."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from groundling.cli import console, datasets
+
+if TYPE_CHECKING:
+    from groundling.analyze import Report
+
+
+def analyze(
+    model: Annotated[str, typer.Argument(help="A packaged model or a checkpoint folder.")],
+    data: Annotated[Path, typer.Option(help=datasets.FOLDER_HELP)],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures (PNG) and their numbers (CSV).")],
+    dataset: Annotated[str | None, typer.Option(help=datasets.NAME_HELP)] = None,
+    split: Annotated[str | None, typer.Option(help="val without it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many expressions.")] = None,
+) -> None:
+    """Draw what runs for which words.
+
+    Figures 4 to 7 of the LADS paper, as PNG, with their numbers as CSV.
+    """
+    from groundling import load
+    from groundling.analyze import analyze as run
+    from groundling.models.lads import Lads
+
+    opened = datasets.opened(data, dataset, split or (data.stem if data.is_file() else "val"))
+    loaded = load(model)
+    if not isinstance(loaded.model, Lads):
+        raise ValueError(f"a {loaded.model.config.system} model selects nothing; give one with a selector")
+    with console.counted("reading expressions") as progress:
+        report = run(loaded.model, loaded.tokenizer, opened, out, limit=limit, progress=progress)
+    _print(report)
+
+
+def _print(report: "Report") -> None:
+    spread, layers = report.spread, dict(report.layers)
+    share = spread.macs_share
+    rows = [("MACs", *map(console.percent, (share.mean, share.least, share.most)), "")]
+    rows += [
+        (f"layers on, {part}", f"{found.mean:.1f}", f"{found.least:g}", f"{found.most:g}", str(layers[part]))
+        for part, found in report.layers_on
+    ]
+    console.print_table(("", "mean", "least", "most", "of"), rows)
+    print(f"{spread.expressions} expressions, {spread.subnets} different subnets")
+    for file in report.files:
+        print(file)

@@ -1,0 +1,111 @@
+"""What a terminal shows: tables, JSON lines, progress, and warnings and errors in one line each."""
+
+import json
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PIPED_WIDTH = 160  # columns where the output is no terminal
+ALIKE = 3  # warnings of a kind that are shown; the rest is counted
+# Messages name Python's arguments; this is how the command line spells them.
+SPELLING = {
+    "only when asked to download": "with --download",
+    "download=True": "--download",
+    "resume=True": "--resume",
+    "init=": "--init",
+}
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    for python, here in SPELLING.items():
+        message = message.replace(python, here)
+    print(f"groundling: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, and with control characters spelled out."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """One line of strict JSON on stdout."""
+    print(json.dumps(value, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: bool = True) -> None:
+    """A table on stdout; columns after the first, mostly numbers, are set `right`."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index and right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(one_line, row))
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(table)
+
+
+def followed(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
+    """The items, with a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, doing, total, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def counted(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with (done, total); it moves a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Our own warnings as one line on stderr; those of other libraries are for developers."""
+    seen: Counter[str] = Counter()
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if category.__module__.startswith("groundling."):
+            seen[category.__name__] += 1
+            if seen[category.__name__] <= ALIKE:
+                complain(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = show
+        try:
+            yield
+        finally:
+            for name, count in seen.items():
+                if count > ALIKE:
+                    complain(f"warning: {count - ALIKE} more of this kind ({name})")
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.1f}%"
+
+
+def numbers(values: Iterable[float]) -> str:
+    """Numbers of a box."""
+    return " ".join(f"{value:.1f}" for value in values)

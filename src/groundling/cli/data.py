@@ -1,0 +1,31 @@
+"""`groundling data street`: the embedded dataset, drawn."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from groundling.cli import console
+
+app = typer.Typer(rich_markup_mode=None, help="Make datasets.")
+
+
+@app.callback()
+def _data() -> None:
+    """Make datasets."""
+
+
+@app.command()
+def street(
+    folder: Annotated[Path, typer.Argument(help="Where to write; new, empty, or street scenes to replace.")],
+    scenes: Annotated[int, typer.Option(help="How many pictures.")] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of a picture in pixels.")] = 192,
+    workers: Annotated[int, typer.Option(help="Processes that draw.")] = 1,
+) -> None:
+    """Draw street scenes with expressions, in the layout of RefCOCO."""
+    from groundling.data.street import write
+
+    with console.counted("drawing") as progress:
+        write(folder, scenes, seed, size, workers=workers, progress=progress)
+    print(f"{scenes} scenes in {folder}; read them as the dataset refcoco: train, val, testA, testB")

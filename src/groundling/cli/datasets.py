@@ -1,0 +1,50 @@
+"""Datasets as the command line names them: where there is only one, it needs no name."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from groundling.data import Dataset
+
+FOLDER_HELP = "Dataset folder, or a .jsonl file."
+NAME_HELP = "refcoco, refcoco+, refcocog, refclef, transvg or jsonl; not needed where there is only one."
+
+
+def opened(root: Path, name: str | None, split: str, limit: int | None = None) -> "Dataset":
+    """A split of a dataset, at most `limit` expressions of it; ValueError names what there is instead."""
+    from groundling.data import open_dataset
+
+    dataset = open_dataset(root, name_in(root, name), split)
+    return dataset if limit is None else limited(dataset, limit)
+
+
+def name_in(root: Path, name: str | None) -> str:
+    """The name that `open_dataset` knows a dataset by: the only one there is, of one layout for "transvg"."""
+    from groundling.data import available, transvg
+
+    if not root.exists():
+        raise FileNotFoundError(f"dataset folder not found: {root}")
+    if root.is_file() and name is None:
+        return "jsonl"
+    if name not in (None, "transvg"):
+        return str(name)
+    there = [n for n in available(root) if name is None or n in transvg.DATASETS]
+    return _only(there, root, "dataset" if name is None else "TransVG dataset")
+
+
+def _only(there: Sequence[str], root: Path, what: str) -> str:
+    if not there:
+        raise ValueError(f"{root} holds no {what} in a known layout")
+    if len(there) > 1:
+        raise ValueError(f"{root} holds {', '.join(there)}; choose one with --dataset")
+    return there[0]
+
+
+def limited(dataset: "Dataset", limit: int) -> "Dataset":
+    """At most `limit` expressions, evenly spread over the dataset: neighbours are often of one image."""
+    if limit < 1:
+        raise ValueError(f"a limit of {limit} expressions leaves none; give 1 or more")
+    samples, count = dataset.samples, min(limit, len(dataset))
+    return replace(dataset, samples=tuple(samples[i * len(samples) // count] for i in range(count)))

@@ -1,0 +1,69 @@
+"""The demo: expressions about fresh street scenes, chosen without a look at the answers.
+
+Time is measured interleaved, the subnet and the full network in turns, after one warm-up; medians count.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from PIL import Image
+
+from groundling.data.sample import Box
+from groundling.data.street import JPEG_QUALITY, describe, render, scene
+from groundling.draw import Cell, contact_sheet
+from groundling.grounder import Grounder
+from groundling.images import open_image
+from groundling.results import Grounding
+from groundling.selection import Selection
+
+SCENES, EACH, COLUMNS, REPEATS = 6, 2, 4, 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """An expression about a picture (JPEG, as the training data), and the box that answers it."""
+
+    picture: bytes
+    expression: str
+    truth: Box
+
+
+def questions(seed: int) -> list[Question]:
+    """Two expressions for each scene, of different kinds and about different objects where possible."""
+    asked = []
+    for index in range(SCENES):
+        street = scene(seed, index)
+        data = io.BytesIO()
+        render(street).save(data, "JPEG", quality=JPEG_QUALITY)
+        first, *others = describe(street)
+        others.sort(key=lambda other: (other.target == first.target) + (other.kind == first.kind))
+        boxes = {thing.id: thing.box for thing in street.objects}
+        asked += [Question(data.getvalue(), r.expression, boxes[r.target]) for r in (first, *others)[:EACH]]
+    return asked
+
+
+def ask(model: Grounder, asked: Sequence[Question], repeats: int = REPEATS) -> list[Cell]:
+    """The model's answers, with their time and that of the full network: medians of `repeats` turns."""
+    whole = Selection.all_on(model.model.units())
+    return [_answer(model, question, whole, repeats) for question in asked]
+
+
+def show(cells: Sequence[Cell]) -> Image.Image:
+    """The contact sheet: expressions about one picture are beside each other."""
+    return contact_sheet([cells[first : first + COLUMNS] for first in range(0, len(cells), COLUMNS)])
+
+
+def _answer(model: Grounder, question: Question, whole: Selection, repeats: int) -> Cell:
+    def turn() -> tuple[Grounding, Grounding]:
+        return (
+            model.ground(question.picture, question.expression),
+            model.ground(question.picture, question.expression, selection=whole),
+        )
+
+    turn()  # extracts the subnet, which later requests find in the cache
+    turns = [turn() for _ in range(repeats)]
+    spent, full = (median(answer.milliseconds for answer in column) for column in zip(*turns, strict=True))
+    found = replace(turns[0][0], milliseconds=spent)
+    return Cell(open_image(question.picture), found, question.truth, full)
