@@ -76,7 +76,7 @@ def asked_to_stop_at(step: int) -> Any:
 
 def test_a_stopped_run_continues_bit_for_bit(tmp_path: Path, dataset: Dataset) -> None:
     whole = trained(tmp_path / "whole", dataset)
-    with pytest.raises(Stopped, match=r"stopped at step 4 of 6; .*step-00000004 continues with resume=True"):
+    with pytest.raises(Stopped, match=r"stopped at step 4 of 6; resume=True continues from .*step-00000004"):
         trained(tmp_path / "cut", dataset, objective=asked_to_stop_at(3))
     assert not (tmp_path / "cut/final").exists()
     resumed = trained(tmp_path / "cut", dataset, resume=True)
@@ -248,8 +248,39 @@ def test_plain_lines_say_where_the_run_is(
     trained(tmp_path, dataset, steps=4, objective=None, ema=None)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["tiny", "2/4"], ["tiny", "4/4"]]
-    for name in ("loss", "prec@0.5", "share", "lr", "images_per_s", "data_wait", "eta"):
+    for name in ("loss", "prec@0.5", "MACs", "lr", "images/s", "data wait", "eta"):
         assert f" {name} " in lines[0]
+
+
+def test_in_a_terminal_a_bar_says_it(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    trained(tmp_path, dataset, steps=4, evaluate=lambda *_: {"prec@0.5": 0.25})
+    told = capsys.readouterr().out
+    assert "4/4" in told
+    assert "MACs" in told
+    assert "tiny 4/4  eval/prec@0.5 0.25" in told  # a line of its own, above the bar
+
+
+def test_tensorboard_holds_what_the_log_does(tmp_path: Path, dataset: Dataset) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trained(tmp_path, dataset, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert shown == [(line["step"], pytest.approx(line["loss"], rel=1e-4)) for line in logged(tmp_path)]
+
+
+def test_numbers_that_are_none_keep_the_log_readable(tmp_path: Path, dataset: Dataset) -> None:
+    def objective(model: Any, batch: Any, draw: Any) -> dict[str, Tensor]:
+        return {**tiny.objective(model, batch, draw), "metric/odd": torch.tensor(math.nan)}
+
+    trained(tmp_path, dataset, steps=2, objective=objective)
+    assert logged(tmp_path)[0]["metric/odd"] is None
 
 
 # ---------------------------------------------------------------------------------------------- parts

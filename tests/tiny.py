@@ -83,6 +83,7 @@ def config(**changes: Any) -> TrainConfig:
         "checkpoint_every": 2,
         "log_every": 2,
         "device": "cpu",
+        "tensorboard": False,  # seconds to import
     }
     return TrainConfig(**{**fields, **changes})
 

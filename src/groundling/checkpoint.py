@@ -131,13 +131,16 @@ def locate(
     download: bool = False,
     files: Sequence[str] = (CONFIG, WEIGHTS, TOKENIZER, MANIFEST),
 ) -> Path:
-    """The folder behind a path or, only when asked to download (these files of it), behind a hub id."""
+    """The folder behind a packaged name, a path or, only when asked to download, a hub id (these files)."""
+    if str(source) in packaged():
+        return PACKAGED / str(source)
     folder = Path(source)
     if folder.is_dir():
         return folder
     if not download:
         raise FileNotFoundError(
-            f"no checkpoint folder at '{source}'; a Hugging Face hub id is fetched only with download=True"
+            f"no model '{source}': packaged are {', '.join(packaged()) or 'none'}, else give a checkpoint folder; "
+            "a Hugging Face hub id is fetched only when asked to download"
         )
     from huggingface_hub import snapshot_download
 
@@ -145,6 +148,11 @@ def locate(
         return Path(snapshot_download(str(source), allow_patterns=list(files)))
     except Exception as error:  # the hub raises HTTP, validation and offline errors without a common class
         raise CheckpointError(f"could not download '{source}' from the hub: {_line(error)}") from error
+
+
+def packaged() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    return tuple(sorted(folder.name for folder in PACKAGED.glob("*") if (folder / CONFIG).is_file()))
 
 
 def load_weights(

@@ -22,7 +22,7 @@ from groundling.training.config import DataConfig, Run, TrainConfig
 from groundling.training.distributed import joined
 from groundling.training.optimisation import freeze_norms, lr_factor, mixed, not_finite, set_lr
 from groundling.training.progress import Meter, Progress
-from groundling.training.state import publish, save
+from groundling.training.state import finished, publish, save, starting_point
 from groundling.training.trainer import Objective, Trainer, prepare
 
 if TYPE_CHECKING:
@@ -89,11 +89,12 @@ def train(
     """
     out, config = Path(out), run.config
     with joined(config.device) as group, asked_to_stop() as stop:
-        trainer = prepare(run, out, group, resume, init, dataset, objective)
-        start, steps = trainer.step, trainer.steps
-        if start >= steps and (out / "final").is_dir():
+        saved = starting_point(run, out, resume)
+        if finished(run, out):
             return out / "final"
-        with Progress(out, run.name, start, steps, speaks=group.first) as progress:
+        trainer = prepare(run, out, group, saved, init, dataset, objective)
+        start, steps = trainer.step, trainer.steps
+        with Progress(out, run.name, start, steps, speaks=group.first, board=config.tensorboard) as progress:
             meter = Meter(group)
             batches = ahead(lambda step: micro_batches(trainer, step), range(start, steps), config.workers)
             for step in range(start, steps):
@@ -110,20 +111,18 @@ def train(
                 trainer.step = step + 1
                 progress.step(trainer.step)
                 last, stopping = trainer.step == steps, group.any(stop.is_set())
-                if last or stopping or trainer.step % config.log_every == 0:
+                if last or stopping or due(trainer.step, config.log_every):
                     epoch = trainer.step / trainer.data.steps_per_epoch
                     numbers = {**meter.read(), "lr": trainer.optimizer.param_groups[0]["lr"], "epoch": epoch}
                     progress.log(trainer.step, numbers)
-                if evaluate and (
-                    last or (config.evaluate_every and trainer.step % config.evaluate_every == 0)
-                ):
+                if evaluate and (last or due(trainer.step, config.evaluate_every)):
                     trainer.scores = measured(trainer, evaluate)
                     progress.log(trainer.step, trainer.scores)
-                if last or stopping or trainer.step % config.checkpoint_every == 0:
+                if last or stopping or due(trainer.step, config.checkpoint_every):
                     saved = save(trainer, out)
                 if stopping and not last:
                     raise Stopped(
-                        f"stopped at step {trainer.step} of {steps}; {saved} continues with resume=True"
+                        f"stopped at step {trainer.step} of {steps}; resume=True continues from {saved}"
                     )
             return publish(trainer, out)
 
@@ -193,6 +192,11 @@ def learning_rate_factor(trainer: Trainer, step: int) -> float:
     unit = trainer.data.steps_per_epoch if config.epochs is not None else 1
     drops = [drop * unit for drop in config.drops]
     return lr_factor(step, trainer.steps, config.schedule, config.warmup, drops, config.lr_floor)
+
+
+def due(step: int, every: int | None) -> bool:
+    """Whether something done every so many steps is to be done after this one."""
+    return every is not None and step % every == 0
 
 
 def measured(trainer: Trainer, evaluate: Evaluate) -> dict[str, float]:

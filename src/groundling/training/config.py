@@ -50,6 +50,10 @@ class TrainConfig(_Frozen):
     freeze_norm: bool = False
     channels_last: bool = False
     compile: bool = False
+    init: str | None = None  # packaged model or checkpoint folder to begin with, where none is given
+    backbone: str | None = None  # published ResNet or DETR weights to begin with
+    text: str | None = None  # a published BERT
+    download: bool = False  # these may be hub ids
     tokenizer: Path | None = None  # else the one of the initial weights, else trained on the expressions
     fresh: tuple[str, ...] = ()  # prefixes that initial weights need not have
     discard: tuple[str, ...] = ()  # prefixes of initial weights that are not wanted
@@ -58,6 +62,7 @@ class TrainConfig(_Frozen):
     checkpoint_every: int = Field(500, gt=0)
     keep_last: int = Field(2, gt=0)
     log_every: int = Field(20, gt=0)
+    tensorboard: bool = True  # beside log.jsonl, where it is installed
     evaluate_every: int | None = Field(None, gt=0)
 
     @field_validator("model", mode="before")

@@ -1,6 +1,7 @@
 """How a training says where it is: a bar in a terminal or plain lines, log.jsonl, TensorBoard."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -12,21 +13,32 @@ from torch import Tensor
 
 from groundling.training.distributed import Group
 
-SHOWN = ("loss", "metric/prec@0.5", "metric/share", "lr", "grad_norm", "images_per_s", "data_wait")
+SHOWN = {  # what a reader watches, and how it is written
+    "loss": "loss {:.4g}",
+    "metric/prec@0.5": "prec@0.5 {:.3f}",
+    "metric/share": "MACs {:.1%}",
+    "lr": "lr {:.3g}",
+    "grad_norm": "grad {:.3g}",
+    "images_per_s": "images/s {:.4g}",
+    "data_wait": "data wait {:.0%}",
+}
 
 
 class Progress:
     """Writes and shows the numbers of a run; in processes other than the first, nothing."""
 
-    def __init__(self, out: Path, name: str, start: int, steps: int, *, speaks: bool = True) -> None:
+    def __init__(
+        self, out: Path, name: str, start: int, steps: int, *, speaks: bool = True, board: bool = True
+    ) -> None:
         self.out, self.name, self.steps, self.speaks = out, name, steps, speaks
         self.began, self.start = time.monotonic(), start
         self.bar: Any = None
         self.board: Any = None
         if not speaks:
             return
+        out.mkdir(parents=True, exist_ok=True)
         _forget(out / "log.jsonl", start)
-        self.board = _tensorboard(out / "tensorboard", start)
+        self.board = _tensorboard(out / "tensorboard", start) if board else None
         if sys.stdout.isatty():
             self.bar, self.task = _bar(name, start, steps)
 
@@ -51,14 +63,14 @@ class Progress:
         if not self.speaks:
             return
         with (self.out / "log.jsonl").open("a") as file:
-            file.write(
-                json.dumps({"step": step, **{k: float(f"{v:.6g}") for k, v in numbers.items()}}) + "\n"
-            )
+            file.write(json.dumps({"step": step, **{k: _six_digits(v) for k, v in numbers.items()}}) + "\n")
         if self.board is not None:
             for name, value in numbers.items():
                 self.board.add_scalar(name, value, step)
-        if self.bar is not None:
+        if self.bar is not None and "loss" in numbers:
             self.bar.update(self.task, numbers=_brief(numbers))
+        elif self.bar is not None:
+            self.say(f"{self.name} {step}/{self.steps}  {_brief(numbers)}")
         else:
             done = step - self.start
             left = (time.monotonic() - self.began) / max(1, done) * (self.steps - step)
@@ -107,12 +119,13 @@ class Meter:
 
 def _brief(numbers: Mapping[str, float]) -> str:
     """The numbers a reader watches; where none of them is there, all."""
-    shown = [name for name in SHOWN if name in numbers] or list(numbers)
-    return "  ".join(f"{name.removeprefix('metric/')} {_number(name, numbers[name])}" for name in shown)
+    shown = [form.format(numbers[name]) for name, form in SHOWN.items() if name in numbers]
+    return "  ".join(shown or [f"{name} {value:.4g}" for name, value in numbers.items()])
 
 
-def _number(name: str, value: float) -> str:
-    return f"{value:.0%}" if name == "data_wait" else f"{value:.4g}"
+def _six_digits(value: float) -> float | None:
+    """A number as JSON knows it: short, and null where it is none."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _clock(seconds: float) -> str:

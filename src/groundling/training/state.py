@@ -14,16 +14,8 @@ if TYPE_CHECKING:
     from groundling.training.trainer import Trainer
 
 # What may change when a run is resumed: nothing that the steps already made depend on.
-FREE = {
-    "steps",
-    "epochs",
-    "workers",
-    "checkpoint_every",
-    "log_every",
-    "evaluate_every",
-    "keep_last",
-    "device",
-}
+FREE = {"steps", "epochs", "workers", "device", "keep_last", "tensorboard"}
+FREE |= {"checkpoint_every", "log_every", "evaluate_every"}
 
 
 def starting_point(run: Run, out: Path, resume: bool) -> Path | None:
@@ -45,6 +37,14 @@ def starting_point(run: Run, out: Path, resume: bool) -> Path | None:
         check_same_run(run, state)
         return folder
     raise CheckpointError(f"no checkpoint in {out} can be resumed: {problems[0]}")
+
+
+def finished(run: Run, out: Path) -> bool:
+    """Whether out/final is this run at its full length."""
+    if not (out / "final").is_dir():
+        return False
+    length = checkpoint.read_config(out / "final")["training"]["config"]
+    return bool((length["steps"], length["epochs"]) == (run.config.steps, run.config.epochs))
 
 
 def check_same_run(run: Run, state: TrainerState) -> None:

@@ -14,7 +14,7 @@ from groundling.dynamic.gates import Draw
 from groundling.training.config import Run, TrainConfig
 from groundling.training.distributed import Group
 from groundling.training.optimisation import MovingAverage, freeze_norms, mixed, parameter_groups
-from groundling.training.state import restore, starting_point
+from groundling.training.state import restore
 
 if TYPE_CHECKING:
     from groundling.data.sample import Dataset
@@ -46,12 +46,12 @@ def prepare(
     run: Run,
     out: Path,
     group: Group,
-    resume: bool,
+    saved: Path | None,
     init: Path | None,
     dataset: "Dataset | None",
     objective: Objective | None,
 ) -> Trainer:
-    """Everything a run needs, as it is at its start or at the checkpoint it continues from."""
+    """Everything a run needs, as it is at its start or in the checkpoint `saved`."""
     from groundling.losses import OBJECTIVES
 
     config = run.config
@@ -59,16 +59,20 @@ def prepare(
         if run.objective not in OBJECTIVES:
             raise ValueError(f"no objective '{run.objective}'; there are {', '.join(sorted(OBJECTIVES))}")
         objective = OBJECTIVES[run.objective](config.loss)
-    saved = starting_point(run, out, resume)
     group.wait()  # nobody writes before everybody has looked
-    model, origin = built(config, group, init)
+    if init is None and config.init is not None:
+        init = checkpoint.locate(config.init, download=config.download)
+    model, origin, own_words = built(config, group, init)
     if dataset is None:
         from groundling.data import open_dataset
 
         dataset = open_dataset(config.data.path, config.data.dataset, config.data.split)
-    tokenizer = tokenizer_for(
-        model, config, out, group, saved or init, [s.expression for s in dataset.samples]
-    )
+    if own_words is not None and saved is None and config.tokenizer is None:
+        tokenizer = own_words
+    else:
+        tokenizer = tokenizer_for(
+            model, config, out, group, saved or init, [s.expression for s in dataset.samples]
+        )
     data = training_set(dataset, tokenizer, model, config)
     trainer = Trainer(
         run,
@@ -91,8 +95,11 @@ def prepare(
     return trainer
 
 
-def built(config: TrainConfig, group: Group, init: Path | None) -> tuple[nn.Module, dict[str, Any]]:
-    """The model with its first weights, and where they come from."""
+def built(
+    config: TrainConfig, group: Group, init: Path | None
+) -> tuple[nn.Module, dict[str, Any], "Tokenizer | None"]:
+    """The model with its first weights, where they come from, and the tokenizer of a published BERT."""
+    from groundling.importers import initialise
     from groundling.models import build
 
     if config.autocast == "fp16" and group.device.type != "cuda":
@@ -100,7 +107,11 @@ def built(config: TrainConfig, group: Group, init: Path | None) -> tuple[nn.Modu
             f"autocast fp16 needs a GPU and this run is on {group.device.type}; bf16 or none works there"
         )
     torch.manual_seed(mixed(config.seed, -1, 0))
-    model: nn.Module = build(config.model).to(group.device)
+    model = build(config.model)
+    tokenizer = None
+    if init is None and (config.backbone or config.text):
+        tokenizer = initialise(model, backbone=config.backbone, text=config.text, download=config.download)
+    model = model.to(group.device)
     origin: dict[str, Any] = {}
     if init is not None:
         weights = checkpoint.locate(init) / checkpoint.WEIGHTS
@@ -111,7 +122,7 @@ def built(config: TrainConfig, group: Group, init: Path | None) -> tuple[nn.Modu
     if config.compile:
         for part in model.children():  # objectives call the parts, not the whole
             part.compile()
-    return model, origin
+    return model, origin, tokenizer
 
 
 def training_set(
