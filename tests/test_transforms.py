@@ -240,6 +240,16 @@ def test_what_a_preset_says_is_where_the_target_is(preset):
         assert found == pytest.approx(expected, abs=2)
 
 
+def test_a_target_larger_than_the_crop_is_shrunk_and_not_cut():
+    view = marked(100, 100, (2, 2, 98, 98))
+    drawn = [transforms.lads_train(64)(view, random.Random(seed)) for seed in range(40)]
+    assert max(placement.width for _, placement, _ in drawn) == 64
+    for canvas, placement, last in drawn:
+        whole = placement.apply(torch.tensor(last.box)).tolist()
+        assert whole[2] - whole[0] >= 0.9 * placement.width
+        assert canvas.shape == (3, 64, 64)
+
+
 @pytest.mark.parametrize("preset", [transforms.lads_train, transforms.transvg_train])
 def test_the_same_seed_draws_the_same(preset):
     view = marked(90, 60, (20, 10, 40, 30))

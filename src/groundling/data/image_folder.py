@@ -29,6 +29,7 @@ class ImageFolder:
         """With `look=False` no file is looked for: for work on the expressions alone."""
         self.folder = folder
         self._listing = Listing() if look else None
+        self._paths: dict[str, Path] = {}  # several expressions are about one image
 
     @classmethod
     def holding(cls, names: Iterable[str], places: Sequence[Path]) -> "ImageFolder":
@@ -43,6 +44,11 @@ class ImageFolder:
 
     def path(self, name: str) -> Path:
         """The path of an image; DataError if there is no such file or the name leads out of the folder."""
+        if name not in self._paths:
+            self._paths[name] = self._find(name)
+        return self._paths[name]
+
+    def _find(self, name: str) -> Path:
         inner = PurePosixPath(name)
         if inner.is_absolute() or ".." in inner.parts or not inner.name:
             raise DataError(f"image name {name!r} leads out of the image folder")
