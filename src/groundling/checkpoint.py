@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS, TOKENIZER, MANIFEST = "config.json", "model.safetensors", "tokenizer.json", "manifest.json"
 STATE, TENSORS = "trainer/state.json", "trainer/tensors.safetensors"
 FORMAT = 1
+PACKAGED = Path(__file__).parent / "weights"
 
 
 class CheckpointError(ValueError):
@@ -139,7 +140,7 @@ def locate(
         return folder
     if not download:
         raise FileNotFoundError(
-            f"no model '{source}': packaged are {', '.join(packaged()) or 'none'}, else give a checkpoint folder; "
+            f"no model '{source}': packaged are {', '.join(packaged()) or 'none'}, folders fit too; "
             "a Hugging Face hub id is fetched only when asked to download"
         )
     from huggingface_hub import snapshot_download

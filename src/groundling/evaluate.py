@@ -77,7 +77,9 @@ def summarise(dataset: Dataset, outcomes: Sequence[Outcome], milliseconds: float
 
 
 @torch.inference_mode()
-def answers(model: Supernet, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64) -> Iterator[Outcome]:
+def answers(
+    model: Supernet, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64
+) -> Iterator[Outcome]:
     """The model's answer to each sample, in the order of the images.
 
     Runs the supernet masked by hard gates, which equals the extracted subnets (tests hold that) and can
@@ -100,13 +102,19 @@ def answers(model: Supernet, tokenizer: Tokenizer, samples: Sequence[Sample], ba
         found = model.net(images, text, tokens, gates, index).boxes_cxcywh01.cpu()
         for row, sample in enumerate(part):
             placement = canvases[sample.image][1]
-            yield _outcome(model, sample, found[row], placement, gates, row, int((~tokens.padding[row]).sum()))
+            length = int((~tokens.padding[row]).sum())
+            yield _outcome(model, sample, found[row], placement, gates, row, length)
 
 
 def _outcome(
-    model: Supernet, sample: Sample, found: Tensor, placement: Placement, gates: dict[str, Tensor] | None, row: int,
+    model: Supernet,
+    sample: Sample,
+    found: Tensor,
+    placement: Placement,
+    gates: dict[str, Tensor] | None,
+    row: int,
     tokens: int,
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     box = placement.undo(cxcywh_to_xyxy(found) * placement.size)
     box = clip(box, placement.width, placement.height)
     selection = Selection(()) if gates is None else Selection.from_gates(gates, row)

@@ -12,7 +12,6 @@ Nothing of a request stays on the object: threads can share one.
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import overload
 
 import torch
@@ -29,7 +28,6 @@ from groundling.models.supernet import Supernet
 from groundling.results import Grounding
 from groundling.selection import Selection, check
 
-PACKAGED = Path(__file__).parent / "weights"
 DEFAULT = "lads_street"
 
 
@@ -50,8 +48,13 @@ class Grounder:
         self.subnets = SubnetCache(self.model, cache_mib * 2**20)
 
     @overload
-    def ground(
-        self, image: ImageSource, expressions: str, *, budget: float | None = None, selection: Selection | None = None
+    def ground(  # type: ignore[overload-overlap]  # a str is a sequence of str too
+        self,
+        image: ImageSource,
+        expressions: str,
+        *,
+        budget: float | None = None,
+        selection: Selection | None = None,
     ) -> Grounding: ...
     @overload
     def ground(
@@ -152,22 +155,5 @@ def load(
     max_pixels: int = MAX_PIXELS,
 ) -> Grounder:
     """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name")."""
-    loaded = checkpoint.load(locate(model, download=download), download=download)
+    loaded = checkpoint.load(model, download=download)
     return Grounder(loaded.model, loaded.tokenizer, device=device, cache_mib=cache_mib, max_pixels=max_pixels)
-
-
-def packaged() -> tuple[str, ...]:
-    """Names of the models that come with the package."""
-    return tuple(sorted(folder.name for folder in PACKAGED.glob("*") if (folder / "config.json").is_file()))
-
-
-def locate(model: str | os.PathLike[str], *, download: bool = False) -> str | os.PathLike[str]:
-    """Where a model lies: packaged names first, then folders; ValueError says what there is."""
-    if str(model) in packaged():
-        return PACKAGED / str(model)
-    if not download and not Path(model).exists():
-        raise ValueError(
-            f"no model {str(model)!r}: packaged are {', '.join(packaged()) or 'none'}; else give a checkpoint folder, "
-            "or a hub id together with --download"
-        )
-    return model

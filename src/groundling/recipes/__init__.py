@@ -1,1 +1,1 @@
-"""Recipes: functions that return the runs of a training; each docstring holds command, hardware, time and result."""
+"""Recipes: functions that return the runs of a training; docstrings hold command, hardware, time, result."""

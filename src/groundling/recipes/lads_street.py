@@ -71,8 +71,8 @@ def _adapt(data: Path, model: LadsConfig) -> Run:
     config = TrainConfig(
         model=model.model_dump(mode="json"),
         data=DataConfig(path=data, dataset="refcoco"),
-        loss={"dense": 0.5, "mi": 0.1, "budget": 5.0 if adaptive else 0.0, "budget_share": 0.45},
-        steps=1800,
+        loss={"dense": 0.5, "mi": 0.1, "budget": 10.0 if adaptive else 0.0, "budget_share": 0.45},
+        steps=2400,
         images_per_batch=64,
         expressions_per_image=2,
         lr=5e-4,

@@ -60,14 +60,15 @@ def prepare(
             raise ValueError(f"no objective '{run.objective}'; there are {', '.join(sorted(OBJECTIVES))}")
         objective = OBJECTIVES[run.objective](config.loss)
     group.wait()  # nobody writes before everybody has looked
-    if init is None and config.init is not None:
-        init = checkpoint.locate(config.init, download=config.download)
-    model, origin, own_words = built(config, group, init)
+    source = init or config.init
+    # A run that continues has its weights: where it began may be gone by now.
+    init = checkpoint.locate(source, download=config.download) if source and not saved else None
+    model, origin, own_words = built(config, group, init, published=saved is None)
     if dataset is None:
         from groundling.data import open_dataset
 
         dataset = open_dataset(config.data.path, config.data.dataset, config.data.split)
-    if own_words is not None and saved is None and config.tokenizer is None:
+    if own_words is not None and config.tokenizer is None:
         tokenizer = own_words
     else:
         tokenizer = tokenizer_for(
@@ -96,9 +97,12 @@ def prepare(
 
 
 def built(
-    config: TrainConfig, group: Group, init: Path | None
+    config: TrainConfig, group: Group, init: Path | None, *, published: bool
 ) -> tuple[nn.Module, dict[str, Any], "Tokenizer | None"]:
-    """The model with its first weights, where they come from, and the tokenizer of a published BERT."""
+    """The model with its first weights, where they come from, and the tokenizer of a published BERT.
+
+    `published` lets weights of backbone and text encoder be read that the configuration names.
+    """
     from groundling.importers import initialise
     from groundling.models import build
 
@@ -109,14 +113,14 @@ def built(
     torch.manual_seed(mixed(config.seed, -1, 0))
     model = build(config.model)
     tokenizer = None
-    if init is None and (config.backbone or config.text):
+    if published and init is None and (config.backbone or config.text):
         tokenizer = initialise(model, backbone=config.backbone, text=config.text, download=config.download)
     model = model.to(group.device)
     origin: dict[str, Any] = {}
     if init is not None:
-        weights = checkpoint.locate(init) / checkpoint.WEIGHTS
+        weights = init / checkpoint.WEIGHTS
         checkpoint.load_weights(model, weights, fresh=config.fresh, discard=config.discard)
-        origin = {"init": Path(init).name, "init_sha256": checkpoint.sha256(weights)}
+        origin = {"init": init.name, "init_sha256": checkpoint.sha256(weights)}
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.compile:

@@ -1,0 +1,34 @@
+"""Fine-tuning the packaged model on a user's own expressions, in any layout that `open_dataset` reads.
+
+    groundling train finetune --set data=DIR [--set dataset=jsonl] --out runs/mine
+
+Minutes on a CPU for a hundred images: the packaged weights know colours, sides and sizes already, and
+new words are spelled by their letters. `--init` starts from another checkpoint.
+"""
+
+from pathlib import Path
+
+from groundling.models import LADS
+from groundling.train import DataConfig, Run, TrainConfig
+
+
+def finetune(data: Path, dataset: str = "refcoco", steps: int = 600) -> tuple[Run, ...]:
+    """One short run; its share of MACs stays where the packaged model has it."""
+    config = TrainConfig(
+        model=LADS["lads_street"].model_dump(mode="json"),
+        data=DataConfig(path=data, dataset=dataset),
+        init="lads_street",
+        loss={"dense": 0.5, "mi": 0.1, "budget": 5.0, "budget_share": 0.45},
+        steps=steps,
+        images_per_batch=16,
+        expressions_per_image=2,
+        lr=5e-4,
+        weight_decay=1e-2,
+        no_decay=("selector",),
+        schedule="cosine",
+        warmup=20,
+        clip_norm=1.0,
+        freeze_norm=True,
+        autocast="bf16",
+    )
+    return (Run("finetune", config, "grounding"),)
