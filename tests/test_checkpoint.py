@@ -216,7 +216,7 @@ def test_nothing_is_downloaded_unless_asked(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         "huggingface_hub.snapshot_download", lambda name, **_: (asked.append(name), folder)[1]
     )
-    with pytest.raises(FileNotFoundError, match="only with download=True"):
+    with pytest.raises(FileNotFoundError, match="only when asked to download"):
         checkpoint.load("someone/groundling-tiny")
     assert asked == []
     assert checkpoint.load("someone/groundling-tiny", download=True).info.path == folder

@@ -197,6 +197,18 @@ def test_detection_pretraining_feeds_grounding(tmp_path: Path, dataset: Dataset)
     assert training["init_sha256"] == checkpoint.sha256(tmp_path / "detect/final/model.safetensors")
 
 
+def test_a_run_continues_without_the_weights_it_began_with(tmp_path: Path, dataset: Dataset) -> None:
+    init = trained(tmp_path / "before", dataset, steps=2)
+    whole = trained(tmp_path / "whole", dataset, init=init)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "cut", dataset, init=init, objective=asked_to_stop_at(2))
+    init.rename(tmp_path / "elsewhere")
+    resumed = trained(tmp_path / "cut", dataset, init=init, resume=True)
+    assert_same(whole, resumed)
+    first, again = (checkpoint.load(folder).info.training["init_sha256"] for folder in (whole, resumed))
+    assert first == again
+
+
 def test_the_averaged_model_is_evaluated_and_published(tmp_path: Path, dataset: Dataset) -> None:
     seen: list[dict[str, Tensor]] = []
 
