@@ -46,7 +46,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     config = tiny.config(model=tiny.STILL, freeze_norm=True, log_every=1)
     dataset = tiny.drawn(tmp_path / "own")
     one = train(Run("tiny", config, "grounding"), tmp_path / "one", dataset=dataset, objective=tiny.objective)
-    told, _ = process.communicate(timeout=120)
+    told, _ = process.communicate(timeout=600)
     assert process.returncode == 0, told
     left, right = logged(tmp_path / "one"), logged(tmp_path / "two")
     assert [line["step"] for line in right] == [1, 2, 3, 4, 5, 6]  # the first process writes, once
@@ -68,7 +68,7 @@ def test_two_processes_stop_at_the_same_step(tmp_path: Path) -> None:
     assert process.stdout is not None
     next(line for line in process.stdout if line.startswith("tiny "))
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=120)
+    told, _ = process.communicate(timeout=600)
     (newest, *_) = checkpoint.steps(out)
     step = checkpoint.load_trainer(newest).step
     assert f"stopped at step {step} of 500" in told
