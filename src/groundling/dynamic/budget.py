@@ -1,5 +1,6 @@
 """A budget: the most relevant units whose MACs fit a share of the supernet's."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
@@ -19,11 +20,11 @@ def fit(
     """What the selector wants, as far as it costs no more than `budget` × the supernet's MACs.
 
     `relevance` holds (size,) scores r of one expression of `tokens` tokens; only what has r ≥ 0 may run.
-    Units come in the order of their relevance, a filter never before its layer (until the layer is on, it
-    would cost nothing and do nothing), and the longest beginning of that list that fits is the answer.
-    So each answer contains those of all smaller budgets, and MACs never fall as the budget grows; what fits
-    already comes back as the selector wants it. ValueError for a budget outside (0, 1], BudgetError for one
-    that is out of reach.
+    Units are put in the order of their relevance, and the longest beginning of that list that fits is the
+    answer: so it contains the answers to all smaller budgets, and MACs never fall as the budget grows.
+    A layer brings along the more relevant half of its filters, and the others follow in their order: before
+    their layer they would do nothing, and a layer with hardly a filter is mostly the shift of its norms.
+    ValueError for a budget outside (0, 1], BudgetError for one that is out of reach.
     """
     if not 0 < budget <= 1:
         raise ValueError(f"a budget is a share of the supernet's MACs in (0, 1], given {budget}")
@@ -36,7 +37,8 @@ def fit(
         return sum(cost_model.count(beginning(count), tokens).values())
 
     full = cost_model.cost(Selection.all_on(units), tokens).full
-    fitting = bisect_right(range(wanted + 1), budget * full, key=macs)
+    # divided, not multiplied: the share that a Cost has is a budget that it fits
+    fitting = bisect_right(range(wanted + 1), budget, key=lambda count: macs(count) / full)
     if not fitting:
         raise BudgetError(
             f"a budget of {budget:g} is out of reach: the least possible share of the supernet's MACs "
@@ -53,22 +55,25 @@ def _scores(relevance: Mapping[str, Tensor], units: Sequence[Unit]) -> dict[str,
     for unit in units:
         scores = relevance[unit.name]
         if scores.shape != (unit.size,) or bool(scores.isnan().any()):
-            raise ValueError(f"relevance of {unit.name} should be ({unit.size},) numbers, given {scores}")
+            given = "NaN" if scores.shape == (unit.size,) else tuple(scores.shape)
+            raise ValueError(f"relevance of {unit.name} should be ({unit.size},) numbers, given {given}")
     return {unit.name: relevance[unit.name].tolist() for unit in units}
 
 
 def _ranks(scores: Mapping[str, list[float]], units: Sequence[Unit]) -> tuple[dict[str, list[int]], int]:
-    """Each filter's or layer's place in the order of relevance, and how many are wanted; the rest is behind.
-
-    A filter counts as no more relevant than its layer, so that it comes after it.
-    """
-    wanted = []
+    """Each filter's and layer's place in the order of relevance, the unwanted last; how many are wanted."""
+    order: list[tuple[float, bool, float, str, int]] = []
     for unit in units:
-        layer = scores.get(layer_of(unit.name), [float("inf")])[0] if is_filters(unit.name) else float("inf")
-        for index, score in enumerate(scores[unit.name]):
-            if min(score, layer) >= 0:
-                wanted.append((-min(score, layer), is_filters(unit.name), -score, unit.name, index))
-    ranks = {unit.name: [len(wanted)] * unit.size for unit in units}
-    for rank, (_, _, _, name, index) in enumerate(sorted(wanted)):
+        filters = is_filters(unit.name)
+        layer = scores[layer_of(unit.name) if filters else unit.name][0]
+        if layer < 0:
+            continue
+        ranked = sorted((-score, index) for index, score in enumerate(scores[unit.name]) if score >= 0)
+        for place, (minus, index) in enumerate(ranked):
+            brought = filters and 2 * place < len(ranked)
+            relevance = layer if brought else min(-minus, layer)
+            order.append((-relevance, not brought, minus if filters else -math.inf, unit.name, index))
+    ranks = {unit.name: [len(order)] * unit.size for unit in units}
+    for rank, (*_, name, index) in enumerate(sorted(order)):
         ranks[name][index] = rank
-    return ranks, len(wanted)
+    return ranks, len(order)

@@ -1,7 +1,7 @@
 """The one module that counts MACs: of any Selection, and expected ones for gate probabilities.
 
 A MAC is one multiply-accumulate. Counted are convolutions, linear maps and attention products (what
-`torch.utils.flop_counter` counts, halved), not norms, activations and additions.
+`torch.utils.flop_counter` counts, halved; on a CPU it misses fused attention), not norms and activations.
 """
 
 from collections.abc import Mapping

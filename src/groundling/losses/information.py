@@ -10,7 +10,8 @@ from torch import Tensor
 def entropy(p: Tensor) -> Tensor:
     """−p log p − (1−p) log(1−p) in nats, 0 at p = 0 and 1."""
     on: Tensor = torch.special.entr(p.clamp(1e-6, 1 - 1e-6))
-    return on + torch.special.entr((1 - p).clamp(1e-6, 1 - 1e-6))
+    off: Tensor = torch.special.entr((1 - p).clamp(1e-6, 1 - 1e-6))
+    return on + off
 
 
 def mutual_information(soft: Mapping[str, Tensor], conditional: float = 1.0) -> dict[str, Tensor]:
