@@ -1,0 +1,127 @@
+"""Groundings drawn on their image: a coloured box for each, its expression on a label that can be read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
+
+from groundling.data.sample import Box
+from groundling.draw import ink
+from groundling.draw.ink import Rect
+from groundling.images import open_image
+from groundling.results import Grounding
+
+LINES = 2  # of a label
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where a label lies, wholly inside the picture, and its lines."""
+
+    rect: Rect
+    lines: tuple[str, ...]
+
+
+def draw_grounding(
+    image: Image.Image, groundings: Sequence[Grounding], truth: Sequence[Box] | None = None
+) -> Image.Image:
+    """A copy of the image with a solid box and a label for each grounding, and dashed true boxes.
+
+    `truth` are boxes xyxy in pixels of the image. Lines and letters grow with the picture. ValueError if a
+    grounding is of an image of another size, or a true box is not four numbers.
+    """
+    picture = open_image(image, max_pixels=image.width * image.height).copy()
+    for grounding in groundings:
+        if picture.size != (grounding.width, grounding.height):
+            raise ValueError(
+                f"a grounding in an image of {grounding.width}x{grounding.height} does not fit this image of "
+                f"{picture.width}x{picture.height}; give the upright original image"
+            )
+    draw, size = ImageDraw.Draw(picture), letter_size(picture.size)
+    width = max(2, round(size / 7))
+    colours = [ink.BOXES[i % len(ink.BOXES)] for i in range(len(groundings))]
+    for grounding, colour in zip(groundings, colours, strict=True):
+        ink.frame(draw, grounding.box, colour, width)
+    for box in truth or ():
+        ink.dashes(draw, _checked(box), ink.TRUTH, max(1, width // 2))
+    labels = place_labels(picture.size, [g.box for g in groundings], [_words(g) for g in groundings], size)
+    for label, colour in zip(labels, colours, strict=True):
+        _draw_label(draw, label, colour, size)
+    return picture
+
+
+def letter_size(size: tuple[int, int]) -> int:
+    """Letters that can be read when the picture fills a screen, and on a picture of 128 pixels."""
+    return max(11, round(0.032 * min(size)))
+
+
+def place_labels(
+    size: tuple[int, int], boxes: Sequence[Box], texts: Sequence[str], letters: int
+) -> list[Label]:
+    """A label for each box: near it, inside the picture, off other labels and boxes where there is room."""
+    placed: list[Label] = []
+    for index, (box, text) in enumerate(zip(boxes, texts, strict=True)):
+        pad = _pad(letters)
+        lines = ink.wrapped(text, letters, min(size[0] - 2 * pad, 26 * letters), LINES)
+        wide = max(ink.font(letters).getlength(line) for line in lines) + 2 * pad
+        high = len(lines) * _leading(letters) + pad
+        # Covering its own box is twice as bad as another's, a label worst; being far away counts too.
+        weights = [(other, 1 + (number == index)) for number, other in enumerate(boxes)]
+        weights += [(label.rect, 100) for label in placed]
+        places = _places(size, box, wide, high, max(2, round(letters / 7)))
+        troubles = [
+            sum(weight * _overlap(place, rect) for rect, weight in weights) + 2 * letters * _gap(place, box)
+            for place in places
+        ]
+        placed.append(Label(places[troubles.index(min(troubles))], tuple(lines)))
+    return placed
+
+
+def _places(size: tuple[int, int], box: Box, wide: float, high: float, gap: int) -> list[Rect]:
+    """Above, below, right, left, then inside the box, then anywhere: moved inside the picture."""
+    x1, y1, x2, y2 = box
+    corners = [(x1 - gap, y1 - gap - high), (x2 + gap - wide, y1 - gap - high), (x1 - gap, y2 + gap)]
+    corners += [(x2 + gap - wide, y2 + gap), (x2 + gap, y1), (x1 - gap - wide, y1), (x1, y1), (x1, y2 - high)]
+    corners += [(x1, row * high) for row in range(int(size[1] // high))]
+    rects = []
+    for x, y in corners:
+        left, top = max(0.0, min(x, size[0] - wide)), max(0.0, min(y, size[1] - high))
+        rects.append((left, top, left + wide, top + high))
+    return rects
+
+
+def _words(grounding: Grounding) -> str:
+    return grounding.expression + ("" if grounding.score is None else f" {grounding.score:.2f}")
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: str, size: int) -> None:
+    left, top, right, bottom = (round(value) for value in label.rect)
+    draw.rectangle((left, top, right - 1, bottom - 1), fill=colour)
+    for row, line in enumerate(label.lines):
+        place = (left + _pad(size), top + _pad(size) / 2 + row * _leading(size))
+        draw.text(place, line, fill=ink.on(colour), font=ink.font(size))
+
+
+def _pad(size: int) -> int:
+    return max(2, round(0.35 * size))
+
+
+def _leading(size: int) -> int:
+    return round(1.25 * size)
+
+
+def _overlap(a: Rect, b: Rect) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _gap(a: Rect, b: Rect) -> float:
+    """How far two rectangles are apart; 0 where they touch."""
+    return max(0.0, a[0] - b[2], b[0] - a[2]) + max(0.0, a[1] - b[3], b[1] - a[3])
+
+
+def _checked(box: Box) -> Box:
+    try:
+        x1, y1, x2, y2 = map(float, box)
+    except (TypeError, ValueError):
+        raise ValueError(f"{box!r} is not a box; truth is a list of (x1, y1, x2, y2)") from None
+    return x1, y1, x2, y2

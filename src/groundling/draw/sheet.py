@@ -1,0 +1,240 @@
+"""A contact sheet: pictures, their boxes, and which part of the network ran for the words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from PIL import Image, ImageDraw
+
+from groundling.boxes import iou
+from groundling.data.sample import Box
+from groundling.draw import ink
+from groundling.draw.ink import Rect
+from groundling.images import open_image
+from groundling.results import Grounding
+from groundling.selection import Selection, is_filters, layer_of
+
+TITLE = "Groundling runs only the part of the network your words need"
+CELL, GAP, MARGIN, HEADER = 372, 30, 36, 132  # pixels
+LINE, BELOW, STRIP = 22, 116, 34  # of a cell: a line of words, what is under them, the bars of its Selection
+LABELS = 72  # width of the words left of the bars
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One answer to show: its image, the grounding, the true box (xyxy) and what the full network takes."""
+
+    image: Image.Image
+    grounding: Grounding
+    truth: Box | None = None
+    full_milliseconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.full_milliseconds is not None and not self.full_milliseconds > 0:
+            raise ValueError(f"a full network in {self.full_milliseconds} ms? Give None where unknown")
+
+    @property
+    def iou(self) -> float | None:
+        """IoU of the grounding with the true box, None without one."""
+        if self.truth is None:
+            return None
+        found, true = (torch.tensor(box, dtype=torch.float64) for box in (self.grounding.box, self.truth))
+        return float(iou(found, true))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One layer or sublayer of a Selection: its colour, and the share of it that runs (0: skipped)."""
+
+    stage: str
+    colour: str
+    share: float
+
+
+def contact_sheet(rows: Sequence[Sequence[Cell]], title: str = TITLE) -> Image.Image:
+    """Rows of cells under a title and a legend; ValueError without any cell."""
+    cells = [cell for row in rows for cell in row]
+    if not cells:
+        raise ValueError("a contact sheet needs at least one cell")
+    columns = max(2, max(len(row) for row in rows))  # two, or the legend would not fit
+    heights = [max((_fit(cell.image)[1] for cell in row), default=0) for row in rows]
+    lines = [max((len(_words(cell)) for cell in row), default=0) for row in rows]
+    width = 2 * MARGIN + columns * (CELL + GAP) - GAP
+    height = HEADER + sum(heights) + LINE * sum(lines) + (BELOW + GAP) * len(rows) - GAP + MARGIN
+    sheet = Image.new("RGB", (width, height), ink.PAPER)
+    _header(ImageDraw.Draw(sheet), cells, title, width)
+    top = HEADER
+    for row, high, count in zip(rows, heights, lines, strict=True):
+        for column, cell in enumerate(row):
+            _cell(sheet, cell, MARGIN + column * (CELL + GAP), top, high, count)
+        top += high + LINE * count + BELOW + GAP
+    return sheet
+
+
+def bars(selection: Selection) -> list[Bar]:
+    """A Selection as bars, in the network's order; none for a static network."""
+    selection, found = selection.canonical(), []
+    for name, bits in selection.units:
+        if is_filters(name):
+            continue
+        stage, kind = name.partition(".")[0], name.rpartition(".")[2]
+        colour = {"attention": ink.ATTENTION, "ffn": ink.FFN}.get(kind, ink.LAYER)
+        found.append(Bar(stage, colour, _filters(selection, name) if bits[0] else 0.0))
+    return found
+
+
+def _filters(selection: Selection, layer: str) -> float:
+    """Share of a layer's filters that run; 1 where none can be left out."""
+    rows = [row for name, row in selection.units if is_filters(name) and layer_of(name) == layer]
+    bits = [bit for row in rows for bit in row]
+    return sum(bits) / len(bits) if bits else 1.0
+
+
+def _fit(image: Image.Image) -> tuple[int, int]:
+    """Size of a picture in its cell: as wide as the cell, at most as high, small ones enlarged."""
+    scale = CELL / max(image.size)
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
+def _header(draw: ImageDraw.ImageDraw, cells: Sequence[Cell], title: str, width: int) -> None:
+    _text(draw, (MARGIN, 28), title, 27, ink.INK, bold=True)
+    _text(draw, (MARGIN, 66), _summary(cells), 16, ink.QUIET)
+    x = float(MARGIN)
+    for words, sign in _legend(any(cell.truth for cell in cells)):
+        sign(draw, (x, 99, x + 22, 113))
+        x = _text(draw, (x + 29, 98), words, 14, ink.INK) + 22
+    draw.line((MARGIN, HEADER - 10, width - MARGIN, HEADER - 10), fill=ink.RULE, width=1)
+
+
+def _summary(cells: Sequence[Cell]) -> str:
+    count = len(cells)
+    parts = [f"{count} expression{'s' * (count != 1)}"]
+    if found := [cell.iou for cell in cells if cell.iou is not None]:
+        parts.append(f"{sum(value >= 0.5 for value in found)} of {len(found)} found (IoU of 0.5 or more)")
+    share = sum(cell.grounding.cost.share for cell in cells) / count
+    return " · ".join([*parts, f"{share:.0%} of the full network's computation on average"])
+
+
+def _legend(truth: bool) -> list[tuple[str, Callable[[ImageDraw.ImageDraw, Rect], None]]]:
+    def solid(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
+        draw.rectangle(rect, outline=ink.PREDICTED, width=3)
+
+    def dashed(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
+        ink.dashes(draw, rect, ink.TRUTH, 2)
+
+    def bar(colour: str, share: float) -> Callable[[ImageDraw.ImageDraw, Rect], None]:
+        return lambda draw, rect: _bar(draw, (rect[0] + 6, rect[1], rect[0] + 16, rect[3]), colour, share)
+
+    return [
+        ("found", solid),
+        *([("true box", dashed)] if truth else []),
+        ("layer, filled by its filters that run", bar(ink.LAYER, 0.6)),
+        ("attention", bar(ink.ATTENTION, 1.0)),
+        ("feed-forward", bar(ink.FFN, 1.0)),
+        ("left out", bar(ink.OFF, 0.0)),
+    ]
+
+
+def _cell(sheet: Image.Image, cell: Cell, x: int, y: int, high: int, lines: int) -> None:
+    picture = _picture(cell)
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((x, y, x + CELL - 1, y + high - 1), fill="#f3f5f7")
+    sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (high - picture.height) // 2))
+    top = y + high + 10
+    for row, line in enumerate(_words(cell)):
+        _text(draw, (x, top + LINE * row), line, 18, ink.INK, bold=True)
+    if cell.iou is not None:
+        _pill(draw, x + CELL, top + 1, f"IoU {cell.iou:.2f}", ink.GOOD if cell.iou >= 0.5 else ink.BAD)
+    share, base = cell.grounding.cost.share, top + LINE * lines + 10
+    _gauge(draw, (x, base), "compute", share, f"{share:.0%} of the network")
+    _gauge(draw, (x, base + 24), "time", *_time(cell))
+    _text(draw, (x, base + 60), "layers", 14, ink.QUIET)
+    _strip(draw, (x + LABELS, base + 52, x + CELL, base + 52 + STRIP), bars(cell.grounding.selection))
+
+
+def _words(cell: Cell) -> list[str]:
+    return ink.wrapped(cell.grounding.expression, 18, CELL - (84 if cell.truth else 0), 2)
+
+
+def _picture(cell: Cell) -> Image.Image:
+    original = open_image(cell.image, max_pixels=cell.image.width * cell.image.height)
+    picture = original.resize(_fit(original), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(picture)
+    scale = (picture.width / original.width, picture.height / original.height) * 2
+
+    def scaled(box: Box) -> Rect:
+        x1, y1, x2, y2 = (value * by for value, by in zip(box, scale, strict=True))
+        return x1, y1, x2, y2
+
+    ink.frame(draw, scaled(cell.grounding.box), ink.PREDICTED, 4)
+    if cell.truth is not None:
+        ink.dashes(draw, scaled(cell.truth), ink.TRUTH, 2)
+    return picture
+
+
+def _time(cell: Cell) -> tuple[float | None, str]:
+    spent, full = cell.grounding.milliseconds, cell.full_milliseconds
+    if full is None:
+        return None, f"{spent:.1f} ms"
+    return spent / full, f"{spent:.1f} of {full:.1f} ms"
+
+
+def _gauge(
+    draw: ImageDraw.ImageDraw, place: tuple[int, int], name: str, share: float | None, value: str
+) -> None:
+    """A line of the cell: a name, a bar filled by `share` (no bar for None), and the value in words."""
+    x, y = place
+    _text(draw, (x, y), name, 14, ink.QUIET)
+    left, right = x + LABELS, x + CELL - 140
+    if share is not None:
+        draw.rectangle((left, y + 4, right, y + 12), fill=ink.RULE)
+        filled = max(1, round((right - left) * min(1.0, share)))
+        draw.rectangle((left, y + 4, left + filled, y + 12), fill=ink.INK)
+    _text(draw, (left if share is None else right + 10, y), value, 14, ink.INK)
+
+
+def _strip(draw: ImageDraw.ImageDraw, rect: Rect, found: Sequence[Bar]) -> None:
+    """The bars of a Selection over the width, with a gap between stages."""
+    left, top, right, bottom = rect
+    if not found:
+        _text(draw, (left, top + 8), "all: a static network", 14, ink.INK)
+        return
+    breaks = [a.stage != b.stage for a, b in pairwise(found)]
+    step = (right - left) / (len(found) + 0.6 * sum(breaks))
+    x = left
+    for bar, stage_ends in zip(found, [*breaks, False], strict=True):
+        _bar(draw, (x, top, x + max(2.0, step - max(1.0, 0.18 * step)), bottom), bar.colour, bar.share)
+        x += step * (1.6 if stage_ends else 1.0)
+
+
+def _bar(draw: ImageDraw.ImageDraw, rect: Rect, colour: str, share: float) -> None:
+    """What is left out is grey from top to bottom; what runs is filled by its share, pale above."""
+    left, top, right, bottom = (round(value) for value in rect)
+    if share <= 0:
+        middle = (top + bottom) // 2
+        draw.rectangle((left, middle - 1, right - 1, middle + 1), fill=ink.OFF)
+        return
+    draw.rectangle((left, top, right - 1, bottom - 1), fill=ink.pale(colour))
+    draw.rectangle((left, bottom - max(1, round((bottom - top) * share)), right - 1, bottom - 1), fill=colour)
+
+
+def _pill(draw: ImageDraw.ImageDraw, right: int, top: int, words: str, colour: str) -> None:
+    wide = ink.font(14).getlength(words) + 18
+    draw.rounded_rectangle((right - wide, top, right - 1, top + 22), radius=5, fill=colour)
+    _text(draw, (right - wide + 9, top + 3), words, 14, ink.PAPER)
+
+
+def _text(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    words: str,
+    size: int,
+    colour: str,
+    *,
+    bold: bool = False,
+) -> float:
+    """Draw words with their upper left corner at `place`; returns where they end."""
+    letters = ink.font(size)
+    draw.text(place, words, fill=colour, font=letters, stroke_width=0.35 if bold else 0, stroke_fill=colour)
+    return place[0] + letters.getlength(words)
