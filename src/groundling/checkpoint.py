@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from groundling.language import Tokenizer
+    from groundling.models.supernet import Supernet
 
 CONFIG, WEIGHTS, TOKENIZER, MANIFEST = "config.json", "model.safetensors", "tokenizer.json", "manifest.json"
 STATE, TENSORS = "trainer/state.json", "trainer/tensors.safetensors"
@@ -49,7 +50,7 @@ class Info:
 class Loaded(NamedTuple):
     """What a checkpoint holds, ready to use: the model is on the CPU, in eval mode."""
 
-    model: nn.Module
+    model: "Supernet"
     tokenizer: "Tokenizer"
     info: Info
 

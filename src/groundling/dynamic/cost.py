@@ -6,6 +6,7 @@ A MAC is one multiply-accumulate. Counted are convolutions, linear maps and atte
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -49,7 +50,11 @@ class CostModel:
 
     def count(self, selection: Selection | None, tokens: int) -> dict[str, int]:
         """MACs per part for an expression of `tokens` tokens; None is the static network without selector."""
-        parts = {"text": self._text(tokens), "selector": 0, "stem": self.stem}
+        return self._count(selection, tokens)
+
+    def _count(self, selection: Selection | None, tokens: Any) -> dict[str, Any]:
+        """`count`, also for a tensor of token counts."""
+        parts: dict[str, Any] = {"text": self._text(tokens), "selector": 0, "stem": self.stem}
         if selection is not None:
             parts["selector"] = self.selector[0] * tokens + self.selector[1]
         for block in self.blocks:
@@ -74,13 +79,13 @@ class CostModel:
         parts = self.count(selection, tokens)
         return Cost(parts, sum(self.count(None, tokens).values()) + parts["selector"])
 
-    def expected_share(self, on: Mapping[str, Tensor], tokens: int) -> Tensor:
+    def expected_share(self, on: Mapping[str, Tensor], tokens: int | Tensor) -> Tensor:
         """Expected share (E,) of the static supernet's MACs when gates are on with probabilities (E, size).
 
         Exact for gates that are independent: MACs are a polynomial in them that is linear in each.
         """
-        full = sum(self.count(None, tokens).values())
-        always = self.count(_nothing(on), tokens)
+        full = sum(self._count(None, tokens).values())
+        always = self._count(_nothing(on), tokens)
         total = next(iter(on.values())).new_zeros(()) + sum(always.values())
         for block in self.blocks:
             if block.name in on:  # else `always` holds its MACs
@@ -94,15 +99,15 @@ class CostModel:
                 total = total + p[:, 0] * (attention if name.endswith("attention") else ffn)
         return total / full
 
-    def _text(self, tokens: int) -> int:
+    def _text(self, tokens: Any) -> Any:
         layers, dim, ffn = self.text
         return layers * (tokens * (4 * dim**2 + 2 * dim * ffn) + 2 * tokens**2 * dim)
 
-    def _sublayers(self, tokens: int) -> tuple[int, int]:
+    def _sublayers(self, tokens: Any) -> tuple[Any, Any]:
         (_, dim, ffn), count = self.fusion, tokens + self.visual
         return count * 4 * dim**2 + 2 * count**2 * dim, count * 2 * dim * ffn
 
-    def _projection(self, tokens: int) -> int:
+    def _projection(self, tokens: Any) -> Any:
         return (self.visual * self.channels + tokens * self.text[1]) * self.fusion[1]
 
 

@@ -45,7 +45,7 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
     if model.selector is not None and not weights.gates_open:
         soft = soft_gates(model.selector(text, tokens), draw)
         gates = tossed_gates(soft, draw, model.config.gating.coin)  # type: ignore[union-attr]
-        losses |= gate_losses(model, soft, tokens.ids.shape[1], weights)
+        losses |= gate_losses(model, soft, (~tokens.padding).sum(1), weights)
     prediction = model.net(normalise(batch.images), text, tokens, gates, batch.image_index)
     losses |= prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
     if weights.detection:
@@ -55,7 +55,7 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
 
 
 def gate_losses(
-    model: Lads, soft: dict[str, Tensor], tokens: int, weights: GroundingLoss
+    model: Lads, soft: dict[str, Tensor], tokens_E: int | Tensor, weights: GroundingLoss
 ) -> dict[str, Tensor]:
     """−λ·I(G; F), averaged over units of a kind and summed over kinds, and the budget loss."""
     information = mutual_information(soft, weights.mi_conditional)
@@ -63,7 +63,7 @@ def gate_losses(
     for unit in model.units():
         kinds.setdefault(unit.kind, []).append(information[unit.name])
     mi = torch.stack([torch.stack(values).mean() for values in kinds.values()]).sum()
-    share = batch_mean(model.cost_model.expected_share(soft, tokens))
+    share = batch_mean(model.cost_model.expected_share(soft, tokens_E))
     losses = {"mi": -weights.mi * mi, "metric/mi": mi.detach(), "metric/share": share.detach()}
     if weights.budget:
         losses["budget"] = weights.budget * (share - weights.budget_share).square()
