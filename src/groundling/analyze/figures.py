@@ -73,8 +73,9 @@ def _layer_rates(axes: "Axes", table: GateTable) -> None:
     axes.bar(range(len(units)), heights, color=[COLOURS[unit.kind] for unit in units], width=0.8)
     axes.set_xticks(range(len(units)), [unit.name for unit in units], rotation=90)
     axes.set_ylim(0, 1.12)
+    letters = min(6.5, 130 / max(1, len(units)))
     for place, height in enumerate(heights):
-        axes.text(place, height + 0.01, f"{height:.0%}", ha="center", fontsize=6.5, color=ink.INK)
+        axes.text(place, height + 0.01, f"{height:.0%}", ha="center", fontsize=letters, color=ink.INK)
     for kind, name in (("layer", "residual layer"), ("attention", "attention"), ("ffn", "feed-forward")):
         axes.bar([0], [0], color=COLOURS[kind], label=name)
     axes.legend(fontsize=8, frameon=False, ncols=3, loc="upper left")
