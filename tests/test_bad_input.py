@@ -155,8 +155,8 @@ def test_budgets_that_cannot_be_kept(
 TYPED: dict[str, tuple[tuple[str, ...], str]] = {
     "no verb of ours": (("grund", "PICTURE", "left"), "grund"),
     "no option of ours": (("ground", "PICTURE", "left", "--modle", "x"), "--modle"),
-    "no expression": (("ground", "PICTURE"), "EXPRESSIONS"),
-    "no number": (("ground", "PICTURE", "left", "--budget", "half"), "half"),
+    "no expression": (("ground", "PICTURE"), "expressions"),
+    "no number": (("ground", "PICTURE", "left", "--budget", "half"), "--budget"),
     "no model": (("ground", "PICTURE", "left", "--model", "lads_streat"), "lads_streat"),
     "no model to describe": (("info", "lads_streat"), "lads_street"),
     "no weights": (("ground", "PICTURE", "left", "--model", "lads_r50"), "lads_r50"),

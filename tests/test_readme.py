@@ -53,7 +53,7 @@ def test_the_commands_of_the_readme_run(
 
 
 def test_every_verb_of_the_readme_takes_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {command[0] for command in commands()} >= set(QUICK)
+    assert {"ground", "info", "train", "evaluate"} <= {command[0] for command in commands()}
     for verb, *arguments in commands():
         helped = Shell(capsys)(verb, *(["street"] if verb == "data" else []), "--help").out
         for option in (word for word in arguments if word.startswith("--")):

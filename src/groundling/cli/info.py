@@ -154,6 +154,6 @@ def _training_rows(training: Mapping[str, Any]) -> list[tuple[str, object]]:
     if data:
         rows.append(("training data", f"{data.get('dataset')} {data.get('split')}"))
     if "run" in training:
-        rows.append(("trained", f"run {training['run']}, {training.get('step')} steps"))
+        rows.append(("trained", f"run {training['run']}, {training.get('step', 0):,} steps"))
     rows += [(name, value) for name, value in (training.get("scores") or {}).items()]
     return rows
