@@ -18,7 +18,7 @@ from groundling.images import open_image
 from groundling.results import Grounding
 from groundling.selection import Selection
 
-SCENES, EACH, COLUMNS, REPEATS = 6, 2, 4, 5
+SCENES, EACH, COLUMNS, REPEATS = 6, 2, 4, 9
 
 
 @dataclass(frozen=True)
