@@ -123,6 +123,15 @@ def test_expected_share_of_hard_gates_is_exact(shape: str) -> None:
         assert float(expected) == pytest.approx(exact, rel=1e-5)
 
 
+def test_expected_share_of_expressions_of_several_lengths() -> None:
+    model, generator = lads("inner"), torch.Generator().manual_seed(7)
+    chances, lengths = probabilities(model, 3, generator), (4, 9, 6)
+    together = model.cost_model.expected_share(chances, torch.tensor(lengths))
+    for row, tokens in enumerate(lengths):
+        alone = {name: p[row : row + 1] for name, p in chances.items()}
+        torch.testing.assert_close(together[row : row + 1], model.cost_model.expected_share(alone, tokens))
+
+
 def probabilities(model: Lads, rows: int, generator: torch.Generator) -> dict[str, Tensor]:
     return {u.name: torch.rand(rows, u.size, generator=generator, dtype=torch.float64) for u in model.units()}
 

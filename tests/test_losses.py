@@ -152,7 +152,7 @@ def test_detection_losses() -> None:
     classes, boxes = torch.zeros(2, 4, 3), torch.tensor([0.25, 0.25, 0.5, 0.5]).expand(2, 4, 4)
     classes[0, 0, 0] = LN2
     found = detection_losses(classes, torch.zeros(2, 4, 3), boxes, **things((2, 0)), grid=2)
-    assert float(found["category"]) == pytest.approx((LN2 + 7 * 0.2 * LN3) / (1 + 7 * 0.2))
+    assert found["category"].item() == pytest.approx((LN2 + 7 * 0.2 * LN3) / (1 + 7 * 0.2))
     assert float(found["box_l1"]) == pytest.approx(0.1)
     assert float(found["box_giou"]) == pytest.approx(0.2)
     assert float(found["attributes"]) == pytest.approx(0.3 * 3 * LN2)
@@ -163,7 +163,7 @@ def test_images_without_objects() -> None:
     """The mean over no boxes was NaN, which stops a training."""
     classes = torch.zeros(2, 4, 3, requires_grad=True)
     found = detection_losses(classes, torch.zeros(2, 4, 3), torch.rand(2, 4, 4), **things((0, 0)), grid=2)
-    assert float(found["category"]) == pytest.approx(LN3)
+    assert found["category"].item() == pytest.approx(LN3)
     assert all(bool(loss.isfinite()) for loss in found.values())
     sum(found.values()).backward()
     assert classes.grad is not None

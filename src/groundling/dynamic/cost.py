@@ -97,7 +97,8 @@ class CostModel:
         for name, p in on.items():
             if name.startswith("encoder."):
                 total = total + p[:, 0] * (attention if name.endswith("attention") else ffn)
-        return total / full
+        share: Tensor = total / full
+        return share
 
     def _text(self, tokens: Any) -> Any:
         layers, dim, ffn = self.text

@@ -141,7 +141,7 @@ class _Shelf(Generic[N]):
             del self.nets[key]
             return
         self.sizes[key] = size
-        for oldest in [other for other in self.nets if other in self.sizes and other != key]:
+        for oldest in [other for other in self.nets if other in self.sizes]:
             if sum(self.sizes.values()) <= limit_bytes:
                 break
             del self.nets[oldest], self.sizes[oldest]
