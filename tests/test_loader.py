@@ -159,6 +159,15 @@ def test_a_random_view_keeps_its_object(dataset: Dataset) -> None:
     assert not torch.equal(batch.boxes_cxcywh01, other.boxes_cxcywh01)
 
 
+def test_an_epoch_of_views_shows_every_expression_once(dataset: Dataset) -> None:
+    data = training_set(dataset, Plan(0, 8, 1, mirror=False), view=lads_train(SIZE))
+    assert data.steps_per_epoch == len(dataset) // 8 == 12
+    shown = [s.id for step in range(12, 24) for example in data.examples(step) for s in example.samples]
+    assert sorted(shown) == sorted(sample.id for sample in dataset.samples)
+    with pytest.raises(ValueError, match="96 expressions in drawn train, 97 in a batch"):
+        training_set(dataset, Plan(0, 97, 1), view=lads_train(SIZE))
+
+
 @settings(deadline=None, max_examples=20)
 @given(workers=st.integers(0, 4), count=st.integers(0, 12))
 def test_working_ahead_keeps_the_order(workers: int, count: int) -> None:

@@ -396,6 +396,11 @@ def test_a_configuration_survives_json() -> None:
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
+def test_a_run_that_ends_before_its_warm_up_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="a warm-up of 2 steps does not fit a run of 2;"):
+        trained(tmp_path, dataset, steps=2, warmup=2)
+
+
 def test_unknown_objectives_are_named(tmp_path: Path, dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="no objective 'sleep'; there are detection, grounding"):
         train(Run("tiny", tiny.config(), "sleep"), tmp_path, dataset=dataset)

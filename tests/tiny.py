@@ -78,7 +78,7 @@ def config(**changes: Any) -> TrainConfig:
         "expressions_per_image": 2,
         "lr": 1e-3,
         "schedule": "cosine",
-        "warmup": 2,
+        "warmup": 1,
         "ema": 0.9,
         "checkpoint_every": 2,
         "log_every": 2,

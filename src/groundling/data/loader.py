@@ -1,7 +1,8 @@
 """Batches for training: images decoded once and kept in memory, in an order that follows from the seed.
 
 A training step takes one *global* batch of images. Which images, which of their expressions and which are
-mirrored depends on (seed, epoch) only; process r of w reads its contiguous slice. So N processes see exactly
+mirrored depends on (seed, epoch) only; where each expression has a view of its own, an image comes as often
+in an epoch as it has expressions; process r of w reads its contiguous slice. So N processes see exactly
 what one sees, and a resumed run needs to know nothing but its step.
 Shapes: I images, E expressions (each points at its image), L tokens, N things (padded), A attributes.
 """
@@ -133,7 +134,8 @@ class Plan:
 class TrainingSet:
     """A dataset ready to be asked for the batch of any step.
 
-    size: side of the square canvas. view: draws a random view for each expression (one per image then).
+    size: side of the square canvas. view: draws a random view for each expression; every sample is an
+    example of its own then, otherwise every image is one.
     names: set to get things beside the expressions. cache_gib: memory for decoded images; what does not fit
     is decoded again each time.
     """
@@ -149,20 +151,19 @@ class TrainingSet:
         names: ThingNames | None = None,
         cache_gib: float = 4.0,
     ) -> None:
-        groups: dict[Path, list[Sample]] = {}
-        for sample in dataset.samples:
-            groups.setdefault(sample.image, []).append(sample)
-        if len(groups) < plan.images_per_batch:
+        self.groups = by_image(dataset) if view is None else tuple((sample,) for sample in dataset.samples)
+        if len(self.groups) < plan.images_per_batch:
+            what = "images" if view is None else "expressions"
             raise ValueError(
-                f"{len(groups)} images in {dataset.name} {dataset.split}, {plan.images_per_batch} in a batch"
+                f"{len(self.groups)} {what} in {dataset.name} {dataset.split}, "
+                f"{plan.images_per_batch} in a batch"
             )
         if names is not None:
             names.check(dataset)
         self.dataset, self.tokenizer, self.size, self.plan = dataset, tokenizer, size, plan
         self.view, self.names = view, names
-        self.images = tuple(groups)
-        self.groups = tuple(tuple(group) for group in groups.values())
-        self.steps_per_epoch = len(self.images) // plan.images_per_batch
+        self.images = tuple(group[0].image for group in self.groups)
+        self.steps_per_epoch = len(self.groups) // plan.images_per_batch
         limit = int(cache_gib * 2**30)
         self.canvases = Cache(
             lambda path: letterbox(open_image(path), size), lambda placed: placed[0].nbytes, limit
@@ -173,7 +174,7 @@ class TrainingSet:
         """The global batch of a step: its images in order, their expressions, and which are mirrored."""
         epoch, position = divmod(step, self.steps_per_epoch)
         first = position * self.plan.images_per_batch
-        chosen = order(self.plan.seed, epoch, len(self.images))[first : first + self.plan.images_per_batch]
+        chosen = order(self.plan.seed, epoch, len(self.groups))[first : first + self.plan.images_per_batch]
         return [self._example(epoch, index) for index in chosen]
 
     def _example(self, epoch: int, index: int) -> Example:
@@ -264,10 +265,18 @@ class Cache(Generic[T]):
         return made
 
 
+def by_image(dataset: Dataset) -> tuple[tuple[Sample, ...], ...]:
+    """The samples of each image, in the order in which the images come first."""
+    groups: dict[Path, list[Sample]] = {}
+    for sample in dataset.samples:
+        groups.setdefault(sample.image, []).append(sample)
+    return tuple(tuple(group) for group in groups.values())
+
+
 @lru_cache(maxsize=4)
-def order(seed: int, epoch: int, images: int) -> tuple[int, ...]:
-    """The permutation of the images in an epoch."""
-    permutation = list(range(images))
+def order(seed: int, epoch: int, examples: int) -> tuple[int, ...]:
+    """The permutation of the examples in an epoch."""
+    permutation = list(range(examples))
     random.Random(f"{seed}/{epoch}").shuffle(permutation)
     return tuple(permutation)
 

@@ -5,7 +5,7 @@
 From scratch: 120 epochs of 256 expressions, rates divided by 10 after 90. Pre-training: 40 epochs of 512
 on all expressions at hand, after 30; fine-tuning: 20 epochs of 256, after 10. The paper used A100 GPUs
 and reports Prec@0.5 of 82.85 / 86.67 / 78.57 on RefCOCO val / testA / testB, 87.80 / 91.23 / 84.03 with
-pre-training. These numbers are the paper's: no machine at hand could repeat the runs.
+pre-training. These numbers are the paper's: the runs are not repeated here.
 
 `backbone`: a ResNet-50 or DETR checkpoint (the paper's comes from COCO detection without the images of
 the val and test splits). `text`: a folder with BERT base, uncased.
@@ -43,10 +43,10 @@ def lads_pretrain(
 
 def lads_finetune(data: Path, dataset: str = "refcoco") -> tuple[Run, ...]:
     """Fine-tuning of pre-trained weights, given by `--init`: 20 epochs, batch 256, drop at 10."""
-    return (Run("finetune", _paper(data, dataset, epochs=20, batch=256, drop=10), "grounding"),)
+    return (Run("finetune", _paper(data, dataset, epochs=20, batch=256, drop=10, warmup=500), "grounding"),)
 
 
-def _paper(data: Path, dataset: str, epochs: int, batch: int, drop: int) -> TrainConfig:
+def _paper(data: Path, dataset: str, epochs: int, batch: int, drop: int, warmup: int = 8000) -> TrainConfig:
     return TrainConfig(
         model=LADS["lads_r50"].model_dump(mode="json"),
         data=DataConfig(path=data, dataset=dataset, augment="lads"),
@@ -59,7 +59,7 @@ def _paper(data: Path, dataset: str, epochs: int, batch: int, drop: int) -> Trai
         no_decay=("selector",),
         schedule="step",
         drops=(drop,),
-        warmup=8000,
+        warmup=warmup,
         clip_norm=0.15,
         autocast="bf16",
     )

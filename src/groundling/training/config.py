@@ -24,7 +24,10 @@ class DataConfig(_Frozen):
 
 
 class TrainConfig(_Frozen):
-    """One run, of either `steps` (of the optimiser) or `epochs` (each shows every image once)."""
+    """One run, of either `steps` (of the optimiser) or `epochs`.
+
+    An epoch shows every image once; where `data.augment` draws a view per expression, every expression once.
+    """
 
     model: dict[str, Any]
     data: DataConfig
@@ -32,7 +35,7 @@ class TrainConfig(_Frozen):
     seed: int = 0
     steps: int | None = Field(None, gt=0)
     epochs: int | None = Field(None, gt=0)
-    images_per_batch: int = Field(32, gt=0)  # of all processes and micro-batches together
+    images_per_batch: int = Field(32, gt=0)  # views, of all processes and micro-batches together
     expressions_per_image: int = Field(1, gt=0)
     accumulate: int = Field(1, gt=0)  # micro-batches a batch is computed in
     lr: float = 1e-4
@@ -41,7 +44,7 @@ class TrainConfig(_Frozen):
     no_decay: tuple[str, ...] = ()  # module prefixes without weight decay
     decay_vectors: bool = True  # norms and biases decay too (DETR's and TransVG's habit)
     schedule: Literal["constant", "step", "cosine"] = "step"
-    warmup: int = Field(0, ge=0)  # steps
+    warmup: int = Field(0, ge=0)  # steps, fewer than the run has
     drops: tuple[int, ...] = ()  # ×0.1 at each, in the unit of the length (steps or epochs)
     lr_floor: float = 0.0  # where the cosine ends, as a share
     clip_norm: float | None = 0.15
@@ -83,6 +86,16 @@ class TrainConfig(_Frozen):
                 f"augment '{self.data.augment}' draws a view per expression: one each, and no things"
             )
         return self
+
+    def length(self, steps_per_epoch: int) -> int:
+        """All steps of the run; ValueError where it would end before its warm-up."""
+        steps = self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+        if self.warmup >= steps:
+            raise ValueError(
+                f"a warm-up of {self.warmup} steps does not fit a run of {steps}; "
+                "set a smaller warmup or more steps or epochs"
+            )
+        return steps
 
 
 class Run(NamedTuple):

@@ -85,7 +85,7 @@ def prepare(
         adamw(model, config),
         torch.amp.GradScaler(group.device.type, enabled=config.autocast == "fp16"),
         MovingAverage(model, config.ema) if config.ema is not None else None,
-        config.steps if config.steps is not None else (config.epochs or 0) * data.steps_per_epoch,
+        config.length(data.steps_per_epoch),
         origin={**origin, "data_sha256": fingerprint(dataset)},
     )
     if saved is not None:

@@ -1,0 +1,57 @@
+"""Schedules of the recipes for published data: arithmetic on the sizes of RefCOCO, without its files."""
+
+from pathlib import Path
+
+import pytest
+
+from groundling.data.loader import Plan, TrainingSet
+from groundling.data.sample import Dataset, Sample
+from groundling.data.transforms import lads_train
+from groundling.recipes.lads_refcoco import lads_finetune, lads_pretrain, lads_refcoco
+from groundling.train import Run
+from groundling.training.optimisation import lr_factor
+
+IMAGES, EXPRESSIONS = 17_000, 120_000
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    samples = (
+        Sample(f"{n}", Path(f"{n % IMAGES}.jpg"), "left", (0.0, 0.0, 8.0, 8.0)) for n in range(EXPRESSIONS)
+    )
+    return Dataset("refcoco", "train", tuple(samples))
+
+
+def steps_per_epoch(dataset: Dataset, run: Run) -> int:
+    plan = Plan(0, run.config.images_per_batch, 1, mirror=False)
+    return TrainingSet(dataset, None, 512, plan, view=lads_train(512)).steps_per_epoch  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("run", "per_epoch", "length", "drop"),
+    [
+        (lads_refcoco(Path())[0], 468, 120 * 468, 90 * 468),
+        (lads_pretrain(Path())[0], 234, 40 * 234, 30 * 234),
+        (lads_finetune(Path())[0], 468, 20 * 468, 10 * 468),
+    ],
+)
+def test_every_expression_is_seen_and_the_warm_up_ends(
+    dataset: Dataset, run: Run, per_epoch: int, length: int, drop: int
+) -> None:
+    """With an epoch of 66 steps, one expression an image, RefCOCO never left its warm-up of 8000."""
+    config = run.config
+    assert steps_per_epoch(dataset, run) == per_epoch
+    assert config.length(per_epoch) == length
+    assert config.drops == (drop // per_epoch,)
+    last = lr_factor(length - 1, length, config.schedule, config.warmup, [drop])
+    assert last == pytest.approx(0.1)
+
+
+def test_fine_tuning_is_warm_long_before_its_drop(dataset: Dataset) -> None:
+    (run,) = lads_finetune(Path())
+    assert run.config.warmup <= 2 * steps_per_epoch(dataset, run)
+
+
+def test_a_warm_up_longer_than_the_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="a warm-up of 8000 steps does not fit a run of 7920; set a smaller"):
+        lads_refcoco(Path())[0].config.length(66)
