@@ -30,7 +30,6 @@ ROOMS = [
     "train",
     "recipes",
     "draw",
-    "runtime",
     "grounder",
     "__init__",
     "analyze",
@@ -87,10 +86,6 @@ def test_imports_point_down(module: str) -> None:
     for other in imports(MODULES[module]):
         place, theirs = ROOMS.index(room(module)), ROOMS.index(room(other))
         assert theirs <= place, f"{module} imports {other}, which lies above it"
-
-
-def test_losses_know_nothing_of_data() -> None:
-    assert ROOMS.index("losses") < ROOMS.index("data")
 
 
 def test_no_circles() -> None:

@@ -80,12 +80,12 @@ class CostModel:
         return Cost(parts, sum(self.count(None, tokens).values()) + parts["selector"])
 
     def expected_share(self, on: Mapping[str, Tensor], tokens: int | Tensor) -> Tensor:
-        """Expected share (E,) of the static supernet's MACs when gates are on with probabilities (E, size).
+        """Expected share (E,) of the supernet's MACs for gates that are on with probabilities (E, size).
 
         Exact for gates that are independent: MACs are a polynomial in them that is linear in each.
         """
-        full = sum(self._count(None, tokens).values())
         always = self._count(_nothing(on), tokens)
+        full = sum(self._count(None, tokens).values()) + always["selector"]
         total = next(iter(on.values())).new_zeros(()) + sum(always.values())
         for block in self.blocks:
             if block.name in on:  # else `always` holds its MACs
