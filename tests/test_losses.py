@@ -56,6 +56,26 @@ def test_mutual_information(gates: list[list[float]], conditional: float, expect
     assert float(found) == pytest.approx(expected, abs=5e-5)
 
 
+def test_processes_exchange_all_units_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with the same gates, played by one: as many numbers travel as there are gates, once."""
+    travelled: list[int] = []
+
+    def both(x: Tensor) -> Tensor:
+        travelled.append(x.numel())
+        return 2 * x
+
+    gates = {"a": torch.rand(4, 1), "b": torch.rand(4, 5), "c": torch.rand(4, 2)}
+    alone = mutual_information(gates)
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.nn.functional.all_reduce", both)
+    together = mutual_information(gates)
+    assert travelled == [8]
+    assert {n: float(v) for n, v in together.items()} == pytest.approx(
+        {n: float(v) for n, v in alone.items()}
+    )
+
+
 def test_mean_over_one_process_is_the_mean() -> None:
     x = torch.tensor([[1.0, 2.0], [3.0, 6.0]], requires_grad=True)
     assert batch_mean(x).tolist() == [2, 4]
@@ -148,15 +168,33 @@ def things(counts: tuple[int, ...]) -> dict[str, Tensor]:
 
 
 def test_detection_losses() -> None:
-    """Two objects in one cell: the later wins. One cell of eight holds an object, the others weigh 0.2."""
+    """Two objects in one cell: the later wins. Cells without an object weigh 0.2; the mean is over images."""
     classes, boxes = torch.zeros(2, 4, 3), torch.tensor([0.25, 0.25, 0.5, 0.5]).expand(2, 4, 4)
     classes[0, 0, 0] = LN2
     found = detection_losses(classes, torch.zeros(2, 4, 3), boxes, **things((2, 0)), grid=2)
-    assert found["category"].item() == pytest.approx((LN2 + 7 * 0.2 * LN3) / (1 + 7 * 0.2))
-    assert float(found["box_l1"]) == pytest.approx(0.1)
-    assert float(found["box_giou"]) == pytest.approx(0.2)
-    assert float(found["attributes"]) == pytest.approx(0.3 * 3 * LN2)
+    assert found["category"].item() == pytest.approx(((LN2 + 3 * 0.2 * LN3) / (1 + 3 * 0.2) + LN3) / 2)
+    assert float(found["box_l1"]) == pytest.approx(0.1 / 2)
+    assert float(found["box_giou"]) == pytest.approx(0.2 / 2)
+    assert float(found["attributes"]) == pytest.approx(0.3 * 3 * LN2 / 2)
     assert float(found["metric/category_accuracy"]) == 1.0
+
+
+def test_detection_losses_of_a_batch_are_the_mean_of_its_images() -> None:
+    """However the objects are spread: a batch may be cut between any two images."""
+    generator = torch.Generator().manual_seed(4)
+    categories = torch.tensor([[0, 1, 1, 0], [1, -1, -1, -1], [-1] * 4])
+    given = (
+        torch.randn(3, 9, 3, generator=generator),
+        torch.randn(3, 9, 2, generator=generator),
+        torch.rand(3, 9, 4, generator=generator),
+        categories,
+        torch.randint(0, 2, (3, 4, 2), generator=generator).float(),
+        torch.rand(3, 4, 4, generator=generator),
+    )
+    whole = detection_losses(*given, grid=3)
+    images = [detection_losses(*(part[i : i + 1] for part in given), grid=3) for i in range(3)]
+    for name, loss in whole.items():
+        assert float(loss) == pytest.approx(sum(float(image[name]) for image in images) / 3, rel=1e-5), name
 
 
 def test_images_without_objects() -> None:

@@ -1,8 +1,11 @@
 """A training small enough to repeat in tests: two dozen drawn images, a network of a few thousand weights.
 
-Run as a script, it trains: `python tests/tiny.py OUT [--resume] [--still] [slow=SECONDS] [field=value ...]`.
+Run as a script, it trains:
+`python tests/tiny.py OUT [--resume] [--still] [--apart] [objective=NAME] [slow=SECONDS] [field=value ...]`;
+--apart gives each process a folder of its own, as computers without a shared disk have.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +20,7 @@ from groundling.data.loader import Batch
 from groundling.data.sample import Dataset, Sample, Thing
 from groundling.dynamic.gates import Draw
 from groundling.language import TextConfig
-from groundling.losses.grounding import GroundingLoss, grounding_losses
+from groundling.losses.grounding import GroundingLoss, detection, grounding_losses
 from groundling.models.lads import GatingConfig, LadsConfig
 from groundling.train import DataConfig, Run, TrainConfig, train
 
@@ -88,10 +91,24 @@ def config(**changes: Any) -> TrainConfig:
     return TrainConfig(**{**fields, **changes})
 
 
+def thinned(dataset: Dataset) -> Dataset:
+    """The same images, of whose two things 0, 1 or 2 are left."""
+    things = {path: found[: n % 3] for n, (path, found) in enumerate(dataset.things.items())}
+    return Dataset(dataset.name, dataset.split, dataset.samples, things)
+
+
 def objective(model: Any, batch: Batch, draw: Draw) -> dict[str, Tensor]:
     """The real objective without mutual information, which is no mean over expressions."""
     losses = grounding_losses(model, batch, draw, GroundingLoss(mi=0.0))
     return {name: loss for name, loss in losses.items() if name != "mi"}
+
+
+def informed(model: Any, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+    """The real objective with what is no mean over expressions: mutual information and a budget."""
+    return grounding_losses(model, batch, draw, GroundingLoss(mi=1.0, budget=1.0))
+
+
+OBJECTIVES = {"plain": objective, "informed": informed, "detection": detection}
 
 
 def main(arguments: list[str]) -> None:
@@ -99,16 +116,21 @@ def main(arguments: list[str]) -> None:
     changes: dict[str, Any] = dict(flag.split("=", 1) for flag in flags if "=" in flag)
     if "slow" in changes:
         slow = float(changes.pop("slow"))
+    name = changes.pop("objective", "plain")
+    if name == "detection":
+        changes["data"] = config().data.model_copy(update={"things": True})
 
     def slowly(model: Any, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         time.sleep(slow)
-        return objective(model, batch, draw)
+        return OBJECTIVES[name](model, batch, draw)
 
     torch.set_num_threads(1)
     if "--still" in flags:
         changes |= {"model": STILL, "freeze_norm": True}
-    run = Run("tiny", config(**changes), "grounding")
-    train(run, out, resume="--resume" in flags, dataset=drawn(out.parent / "images"), objective=slowly)
+    run, dataset = Run("tiny", config(**changes), "grounding"), drawn(out.parent / "images")
+    dataset = thinned(dataset) if name == "detection" else dataset
+    out = out / os.environ["RANK"] if "--apart" in flags else out
+    train(run, out, resume="--resume" in flags, dataset=dataset, objective=slowly)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ def detection_losses(
 ) -> dict[str, Tensor]:
     """Detection pre-training: each object's centre cell says category, attributes and box.
 
+    Means within an image, then over images, so that a batch may be cut anywhere between them. An image
+    without objects has no boxes or attributes to be wrong about: it adds 0 there.
     `categories_IN` is −1 where there is no object. Objects later in the list win a shared cell.
     `nothing` weighs cells without an object, as DETR's no-object class.
     """
@@ -65,17 +67,18 @@ def detection_losses(
     weight = torch.where(owner >= 0, 1.0, nothing)
     ce = F.cross_entropy(classes_IVC.flatten(0, 1), wanted.flatten(), reduction="none").view(images, cells)
     rows, cols = (owner >= 0).nonzero(as_tuple=True)
-    object_of, count = owner[rows, cols], max(len(rows), 1)  # a batch without objects is no 0/0
+    object_of = owner[rows, cols]
+    share = 1 / ((owner >= 0).sum(1)[rows] * images)  # of each object in the mean over images
     l1, overlap = box_losses(boxes_IV4[rows, cols], target_IN4[rows, object_of])
     losses = {
-        "category": (ce * weight).sum() / weight.sum(),
-        "box_l1": l1.sum() / count,
-        "box_giou": overlap.sum() / count,
+        "category": ((ce * weight).sum(1) / weight.sum(1)).mean(),
+        "box_l1": (l1 * share).sum(),
+        "box_giou": (overlap * share).sum(),
     }
     if attributes_IVA.shape[2]:
         hot = attribute_hot_INA[rows, object_of]
         bce = F.binary_cross_entropy_with_logits(attributes_IVA[rows, cols], hot, reduction="none")
-        losses["attributes"] = 0.3 * bce.sum() / count
-    right = classes_IVC[rows, cols].argmax(-1) == wanted[rows, cols]
-    losses["metric/category_accuracy"] = right.float().sum() / count
+        losses["attributes"] = 0.3 * (bce.sum(1) * share).sum()
+    wrong = classes_IVC[rows, cols].argmax(-1) != wanted[rows, cols]
+    losses["metric/category_accuracy"] = 1 - (wrong * share).sum()
     return losses

@@ -20,9 +20,10 @@ def mutual_information(soft: Mapping[str, Tensor], conditional: float = 1.0) -> 
     p(g) is the mean over the batch, over all processes where there are several. `conditional` weighs
     H(G|F) (1 in the paper; the released code has 0.1 in one of its losses).
     """
-    return {
-        name: (entropy(batch_mean(g)) - conditional * entropy(g).mean(0)).mean() for name, g in soft.items()
-    }
+    gates = torch.cat(list(soft.values()), dim=1)  # of all units, for one exchange between processes
+    information = entropy(batch_mean(gates)) - conditional * entropy(gates).mean(0)
+    parts = information.split_with_sizes([g.shape[1] for g in soft.values()])
+    return {name: part.mean() for name, part in zip(soft, parts, strict=True)}
 
 
 def batch_mean(x: Tensor) -> Tensor:

@@ -37,7 +37,9 @@ class TrainConfig(_Frozen):
     epochs: int | None = Field(None, gt=0)
     images_per_batch: int = Field(32, gt=0)  # views, of all processes and micro-batches together
     expressions_per_image: int = Field(1, gt=0)
-    accumulate: int = Field(1, gt=0)  # micro-batches a batch is computed in
+    # Micro-batches a batch is computed in. Mutual information's p(g) and the budget's share are means over
+    # one micro-batch (of all processes): the only losses that are not the whole batch's.
+    accumulate: int = Field(1, gt=0)
     lr: float = 1e-4
     lr_groups: dict[str, float] = {}  # module prefix -> rate; 0 freezes
     weight_decay: float = 1e-4
