@@ -86,6 +86,17 @@ def test_two_processes_stop_at_the_same_step(tmp_path: Path) -> None:
     assert not list(out.glob(".*"))
 
 
+def test_processes_that_share_no_disk_cannot_resume(tmp_path: Path) -> None:
+    """One process found step 2, the other nothing: they would have trained different steps together."""
+    config = tiny.config(steps=2, schedule="constant")
+    dataset = tiny.drawn(tmp_path / "images")
+    train(Run("tiny", config, "grounding"), tmp_path / "out/0", dataset=dataset, objective=tiny.objective)
+    process = launched(tmp_path / "out", "--apart", "--resume", "schedule=constant")
+    told, _ = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert "at different steps, 0 to 2: it must be one folder on a disk that all of them share" in told
+
+
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with (
@@ -97,4 +108,5 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (group.rank, group.world, group.device.type) == (0, 1, "cpu")
         assert group.any(True)
         assert not group.any(False)
+        assert group.range(3) == (3, 3)
         assert group.sum({"b": torch.tensor(2), "a": torch.tensor(0.5)}) == {"a": 0.5, "b": 2.0}

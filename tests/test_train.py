@@ -137,21 +137,35 @@ def test_a_run_is_never_overwritten(tmp_path: Path, dataset: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"lr": 0.5}, "lr"), ({"model": tiny.STILL}, "model"), ({"loss": {"mi": 0.5}}, "loss")],
+    [
+        ({"lr": 0.5}, "lr"),
+        ({"model": tiny.STILL}, "model"),
+        ({"loss": {"mi": 0.5}}, "loss"),
+        ({"steps": 4}, "steps"),  # the cosine would have been another one
+    ],
 )
 def test_resuming_another_run_is_refused(
     tmp_path: Path, dataset: Dataset, change: dict[str, Any], named: str
 ) -> None:
     trained(tmp_path, dataset, steps=2)
     with pytest.raises(ValueError, match=f"cannot resume with another {named};"):
-        trained(tmp_path, dataset, resume=True, **{"steps": 4, **change})
+        trained(tmp_path, dataset, resume=True, **{"steps": 2, **change})
+
+
+def test_a_run_may_go_on_for_longer_where_rates_do_not_follow_from_its_length(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    constant = {"schedule": "constant", "warmup": 0}
+    trained(tmp_path / "longer", dataset, steps=2, **constant)
+    longer = trained(tmp_path / "longer", dataset, steps=4, resume=True, **constant)
+    assert_same(longer, trained(tmp_path / "at once", dataset, steps=4, **constant))
 
 
 def test_resuming_with_other_samples_is_refused(tmp_path: Path, dataset: Dataset) -> None:
-    trained(tmp_path, dataset, steps=2)
+    trained(tmp_path, dataset, steps=2, schedule="constant")
     fewer = Dataset(dataset.name, dataset.split, dataset.samples[4:], dataset.things)
     with pytest.raises(ValueError, match="the samples are not those"):
-        trained(tmp_path, fewer, resume=True, steps=4)
+        trained(tmp_path, fewer, resume=True, steps=4, schedule="constant")
 
 
 # ---------------------------------------------------------------------------------------------- steps
@@ -186,7 +200,16 @@ def test_detection_pretraining_feeds_grounding(tmp_path: Path, dataset: Dataset)
             "grounding",
         ),
     ]
-    final = train_all(runs, tmp_path, dataset=dataset)
+    asked: list[str] = []
+
+    def evaluate(run: Run) -> Any:
+        asked.append(run.name)
+        return (lambda model, tokenizer: {"half": 0.5}) if run.objective == "grounding" else None
+
+    final = train_all(runs, tmp_path, dataset=dataset, evaluate=evaluate)
+    assert asked == ["detect", "ground"]
+    scores = [checkpoint.load(tmp_path / n / "final").info.training.get("scores") for n in asked]
+    assert scores == [None, {"eval/half": 0.5}]
     assert final == tmp_path / "ground/final"
     detected, grounded = weights(tmp_path / "detect/final"), weights(final)
     assert {n for n in detected if n not in grounded} == {n for n in detected if n.startswith("detector.")}

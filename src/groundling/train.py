@@ -22,7 +22,7 @@ from groundling.training.config import DataConfig, Run, TrainConfig
 from groundling.training.distributed import joined
 from groundling.training.optimisation import freeze_norms, lr_factor, mixed, not_finite, set_lr
 from groundling.training.progress import Meter, Progress
-from groundling.training.state import finished, publish, save, starting_point
+from groundling.training.state import check_same_place, finished, publish, save, starting_point
 from groundling.training.trainer import Objective, Trainer, prepare
 
 if TYPE_CHECKING:
@@ -58,12 +58,16 @@ def train_all(
     *,
     resume: bool = False,
     init: Path | None = None,
-    evaluate: Evaluate | None = None,
+    evaluate: Callable[[Run], Evaluate | None] | None = None,
     dataset: "Dataset | None" = None,
 ) -> Path:
-    """The runs of a recipe one after another in out/<name>, each from the weights of the one before."""
+    """The runs of a recipe one after another in out/<name>, each from the weights of the one before.
+
+    evaluate: chooses what measures a run, None where nothing does.
+    """
     for run in runs:
-        init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=evaluate, dataset=dataset)
+        score = evaluate(run) if evaluate else None
+        init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=score, dataset=dataset)
     if init is None:
         raise ValueError("no runs to train")
     return init
@@ -90,6 +94,7 @@ def train(
     out, config = Path(out), run.config
     with joined(config.device) as group, asked_to_stop() as stop:
         saved = starting_point(run, out, resume)
+        check_same_place(group, saved, out)  # else they would wait for each other in different places
         if finished(run, out):
             return out / "final"
         trainer = prepare(run, out, group, saved, init, dataset, objective)

@@ -31,15 +31,12 @@ def train(
     Prints where the finished checkpoint is. `torchrun -m groundling train …` trains over several processes.
     """
     from groundling.cli import recipes, settings
-    from groundling.train import Stopped
-    from groundling.train import train as run_once
+    from groundling.train import Stopped, train_all
 
     runs = settings.applied(recipes.find(recipe), settings.parsed(set_ or ()))
-    folder, weights = out or Path("runs") / Path(recipe).stem, init
+    folder = out or Path("runs") / Path(recipe).stem
     try:
-        for run in runs:
-            score = scorer(run)
-            weights = run_once(run, folder / run.name, resume=resume, init=weights, evaluate=score)
+        weights = train_all(runs, folder, resume=resume, init=init, evaluate=scorer)
     except Stopped as stop:
         if _first():
             console.complain(str(stop))
@@ -49,15 +46,20 @@ def train(
 
 
 def scorer(run: "Run") -> "Evaluate | None":
-    """What measures a grounding run: some expressions of val, where its dataset has that split."""
+    """What measures a grounding run: some expressions of val, where its dataset has that split.
+
+    DataError for a split that is there and cannot be read.
+    """
     from groundling.cli.datasets import limited
-    from groundling.data import open_dataset
+    from groundling.data import DataError, open_dataset
     from groundling.evaluate import evaluate
 
     if run.objective != "grounding":
         return None
     try:
         val = limited(open_dataset(run.config.data.path, run.config.data.dataset, "val"), SCORED)
+    except DataError:
+        raise
     except ValueError:
         return None
 

@@ -31,6 +31,15 @@ class Group:
         dist.all_reduce(told, dist.ReduceOp.MAX)
         return bool(told)
 
+    def range(self, number: int) -> tuple[int, int]:
+        """The least and the greatest of the processes' numbers."""
+        if self.world == 1:
+            return number, number
+        told = torch.tensor([-number, number], device=self.device)
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        low, high = told.tolist()
+        return -low, high
+
     def sum(self, numbers: Mapping[str, Tensor]) -> dict[str, float]:
         """Each number summed over the processes, with one exchange and one wait for the device."""
         names = sorted(numbers)

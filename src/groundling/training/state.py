@@ -8,14 +8,15 @@ import torch
 from groundling import checkpoint
 from groundling.checkpoint import CheckpointError, TrainerState
 from groundling.training.config import Run, TrainConfig
+from groundling.training.distributed import Group
 from groundling.training.optimisation import optimizer_tensors, restore_optimizer
 
 if TYPE_CHECKING:
     from groundling.training.trainer import Trainer
 
 # What may change when a run is resumed: nothing that the steps already made depend on.
-FREE = {"steps", "epochs", "workers", "device", "keep_last", "tensorboard"}
-FREE |= {"checkpoint_every", "log_every", "evaluate_every"}
+FREE = {"workers", "device", "keep_last", "tensorboard", "checkpoint_every", "log_every", "evaluate_every"}
+LENGTH = {"steps", "epochs"}  # free unless every learning rate follows from the length, as the cosine's do
 
 
 def starting_point(run: Run, out: Path, resume: bool) -> Path | None:
@@ -47,12 +48,25 @@ def finished(run: Run, out: Path) -> bool:
     return bool((length["steps"], length["epochs"]) == (run.config.steps, run.config.epochs))
 
 
+def check_same_place(group: Group, saved: Path | None, out: Path) -> None:
+    """ValueError unless every process found the run at the same step, finished or not."""
+    step = 0 if saved is None else int(saved.name.removeprefix("step-"))
+    steps = group.range(step)
+    ends = group.range(int((out / "final").is_dir()))
+    if steps[0] != steps[1] or ends[0] != ends[1]:
+        raise ValueError(
+            f"processes find the run in {out} at different steps, {steps[0]} to {steps[1]}: "
+            "it must be one folder on a disk that all of them share"
+        )
+
+
 def check_same_run(run: Run, state: TrainerState) -> None:
     """ValueError naming the settings that differ from those the run began with."""
     from groundling.models import parse_config
 
     then, now = TrainConfig.model_validate(state.values["run"]["config"]), run.config
-    names = sorted(set(TrainConfig.model_fields) - FREE - {"model", "data", "tokenizer"})
+    free = FREE if now.schedule == "cosine" else FREE | LENGTH
+    names = sorted(set(TrainConfig.model_fields) - free - {"model", "data", "tokenizer"})
     changed = [name for name in names if getattr(then, name) != getattr(now, name)]
     changed += ["model"] if parse_config(then.model) != parse_config(now.model) else []
     parts = [name for name in type(now.data).model_fields if name not in ("path", "cache_gib")]
