@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 from PIL import Image
 from safetensors.torch import load_file
 from small import Shell, data_folder, model_folder
@@ -16,7 +17,8 @@ from typer.main import get_command
 import groundling
 from groundling import checkpoint
 from groundling.cli import app, datasets, recipes, settings
-from groundling.data import open_dataset
+from groundling.cli.train import scorer
+from groundling.data import DataError, open_dataset
 from groundling.evaluate import evaluate
 from groundling.losses.grounding import GroundingLoss
 from groundling.train import Run, Stopped, TrainingError
@@ -273,6 +275,16 @@ def test_train_runs_a_recipe_and_measures_it(
     ran = shell(*given)
     assert ran.code == 130
     assert ran.only_line() == "groundling: stopped at step 1 of 3; --resume continues from there"
+
+
+def test_a_missing_split_is_not_scored_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}")
+    given = tiny.DataConfig(path=tmp_path, dataset="jsonl")
+    run = Run("tiny", tiny.config(data=given), "grounding")
+    assert scorer(run) is None
+    (tmp_path / "val.jsonl").write_text("half a row")
+    with pytest.raises(DataError, match=r"val\.jsonl"):
+        scorer(run)
 
 
 def test_broken_numbers_are_no_users_mistake(

@@ -1,5 +1,6 @@
 """Schedules of the recipes for published data: arithmetic on the sizes of RefCOCO, without its files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from groundling.data.loader import Plan, TrainingSet
 from groundling.data.sample import Dataset, Sample
 from groundling.data.transforms import lads_train
 from groundling.recipes.lads_refcoco import lads_finetune, lads_pretrain, lads_refcoco
-from groundling.train import Run
+from groundling.train import Run, train_all
 from groundling.training.optimisation import lr_factor
 
 IMAGES, EXPRESSIONS = 17_000, 120_000
@@ -50,6 +51,21 @@ def test_every_expression_is_seen_and_the_warm_up_ends(
 def test_fine_tuning_is_warm_long_before_its_drop(dataset: Dataset) -> None:
     (run,) = lads_finetune(Path())
     assert run.config.warmup <= 2 * steps_per_epoch(dataset, run)
+
+
+@pytest.mark.parametrize("recipe", [lads_refcoco, lads_pretrain])
+def test_only_weights_worth_keeping_are_frozen(recipe: Callable[..., tuple[Run, ...]]) -> None:
+    """The first layers of the backbone used to stay at random values where it was not given."""
+    (scratch,), (given,) = recipe(Path()), recipe(Path(), backbone="detr-r50.pth")
+    assert 0.0 not in scratch.config.lr_groups.values()
+    frozen = {name for name, rate in given.config.lr_groups.items() if rate == 0}
+    assert frozen == {"net.backbone.conv1", "net.backbone.layer1"}
+    assert given.config.backbone == "detr-r50.pth"
+
+
+def test_fine_tuning_needs_weights(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run 'finetune' continues from trained weights: it needs init"):
+        train_all(lads_finetune(tmp_path), tmp_path)
 
 
 def test_a_warm_up_longer_than_the_run_is_refused() -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from groundling.models import LADS
 from groundling.train import DataConfig, Run, TrainConfig
 
+FROZEN = {"net.backbone.conv1": 0.0, "net.backbone.layer1": 0.0}  # where they hold weights worth keeping
+
 
 def lads_refcoco(
     data: Path,
@@ -43,7 +45,9 @@ def lads_pretrain(
 
 def lads_finetune(data: Path, dataset: str = "refcoco") -> tuple[Run, ...]:
     """Fine-tuning of pre-trained weights, given by `--init`: 20 epochs, batch 256, drop at 10."""
-    return (Run("finetune", _paper(data, dataset, epochs=20, batch=256, drop=10, warmup=500), "grounding"),)
+    config = _paper(data, dataset, epochs=20, batch=256, drop=10, warmup=500)
+    given = {"needs_init": True, "lr_groups": {**config.lr_groups, **FROZEN}}
+    return (Run("finetune", config.model_copy(update=given), "grounding"),)
 
 
 def _paper(data: Path, dataset: str, epochs: int, batch: int, drop: int, warmup: int = 8000) -> TrainConfig:
@@ -54,7 +58,7 @@ def _paper(data: Path, dataset: str, epochs: int, batch: int, drop: int, warmup:
         epochs=epochs,
         images_per_batch=batch,
         lr=1e-4,
-        lr_groups={"net.backbone": 1e-5, "net.backbone.conv1": 0.0, "net.backbone.layer1": 0.0, "text": 1e-5},
+        lr_groups={"net.backbone": 1e-5, "text": 1e-5},
         weight_decay=1e-4,
         no_decay=("selector",),
         schedule="step",
@@ -68,5 +72,6 @@ def _paper(data: Path, dataset: str, epochs: int, batch: int, drop: int, warmup:
 def _starting_from(
     config: TrainConfig, name: str, backbone: str | None, text: str | None, download: bool
 ) -> Run:
-    parts = {"backbone": backbone, "text": text, "download": download}
-    return Run(name, TrainConfig.model_validate(config.model_dump() | parts), "grounding")
+    rates = config.lr_groups if backbone is None else {**config.lr_groups, **FROZEN}
+    parts = {"backbone": backbone, "text": text, "download": download, "lr_groups": rates}
+    return Run(name, config.model_copy(update=parts), "grounding")

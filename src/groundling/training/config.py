@@ -56,6 +56,7 @@ class TrainConfig(_Frozen):
     channels_last: bool = False
     compile: bool = False
     init: str | None = None  # packaged model or checkpoint folder to begin with, where none is given
+    needs_init: bool = False  # this run makes no sense without weights to begin with
     backbone: str | None = None  # published ResNet or DETR weights to begin with
     text: str | None = None  # a published BERT
     download: bool = False  # these may be hub ids

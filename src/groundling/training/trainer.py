@@ -61,6 +61,10 @@ def prepare(
         objective = OBJECTIVES[run.objective](config.loss)
     group.wait()  # nobody writes before everybody has looked
     source = init or config.init
+    if config.needs_init and not source and not saved:
+        raise ValueError(
+            f"run '{run.name}' continues from trained weights: it needs init, a checkpoint folder"
+        )
     # A run that continues has its weights: where it began may be gone by now.
     init = checkpoint.locate(source, download=config.download) if source and not saved else None
     model, origin, own_words = built(config, group, init, published=saved is None)
