@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
@@ -155,13 +155,19 @@ class TextConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocabulary: int = 30_522
-    layers: int = 6
-    dim: int = 768
-    heads: int = 12
-    ffn: int = 3072
-    tokens: int = 40
-    dropout: float = 0.1
+    vocabulary: int = Field(30_522, gt=0)
+    layers: int = Field(6, gt=0)
+    dim: int = Field(768, gt=0)
+    heads: int = Field(12, gt=0)
+    ffn: int = Field(3072, gt=0)
+    tokens: int = Field(40, ge=3, le=512)  # BERT has 512 positions
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _divides(self) -> "TextConfig":
+        if self.dim % self.heads:
+            raise ValueError(f"text.dim {self.dim} must be a multiple of text.heads, {self.heads}")
+        return self
 
 
 class TextEncoder(nn.Module):

@@ -1,6 +1,7 @@
 """What a terminal shows: tables, JSON lines, progress, and warnings and errors in one line each."""
 
 import json
+import re
 import sys
 import warnings
 from collections import Counter
@@ -24,7 +25,7 @@ SPELLING = {
 def complain(message: str) -> None:
     """One line on stderr."""
     for python, here in SPELLING.items():
-        message = message.replace(python, here)
+        message = re.sub(rf"(?<![\w/]){re.escape(python)}", here, message)  # not in a user's path
     print(f"groundling: {one_line(message)}", file=sys.stderr)
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import CostModel
@@ -32,7 +33,7 @@ class GatingConfig(Frozen):
 
     blocks: Literal["released", "paper", "all"] = "released"
     inner_filters: bool = False  # gate the filters of the first 1×1 too
-    hidden: int = 32
+    hidden: int = Field(32, gt=0)
     trunk: Literal["paper", "released"] = "paper"
     bias: float = 3.0
     coin: Coin = "batch"

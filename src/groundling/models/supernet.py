@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import BlockCost, CostModel
@@ -27,19 +27,27 @@ class SupernetConfig(Frozen):
     """Sizes that all systems have: BERT, a bottleneck ResNet, and an encoder over words and image."""
 
     system: str
-    image_size: int = 512
+    image_size: int = Field(512, gt=0, le=4096)
     text: TextConfig = TextConfig()
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
-    width: int = 64
-    expansion: int = 4
+    blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1)
+    width: int = Field(64, gt=0)
+    expansion: int = Field(4, gt=0)
     stem: Literal["conv7", "conv3"] = "conv7"
-    stem_width: int = 64
+    stem_width: int = Field(64, ge=4)
     norm: Norm = "frozen"
-    dim: int = 256
-    heads: int = 8
-    ffn: int = 2048
-    layers: int = 6
-    dropout: float = 0.1
+    dim: int = Field(256, gt=0)
+    heads: int = Field(8, gt=0)
+    ffn: int = Field(2048, gt=0)
+    layers: int = Field(6, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _divides(self) -> "SupernetConfig":
+        if self.dim % self.heads or self.dim % 4:
+            raise ValueError(f"dim {self.dim} must be a multiple of 4 and of heads, {self.heads}")
+        if min(self.blocks) < 1:
+            raise ValueError(f"blocks {self.blocks}: each stage has at least one")
+        return self
 
     @property
     def grid(self) -> int:
