@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from safetensors.torch import save_file
 from scrambled import scrambled
@@ -18,6 +19,8 @@ from groundling.language import TextConfig, TextEncoder, Tokens
 from groundling.layers.resnet import ResNet
 from groundling.models.lads import Lads, LadsConfig
 from groundling.models.transvg import TransVG, TransVGConfig
+from groundling.training.distributed import Group
+from groundling.training.trainer import built
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "man", "guy", "car", "the"]
 
@@ -411,6 +414,16 @@ def test_a_transvg_begins_with_detrs_eyes_and_berts_words(tmp_path: Path) -> Non
     assert tokenizer is not None
     words = tokenizer.encode(["the man"])
     assert_close(model.text(words), cut_bert(theirs, 2, words), rtol=1e-4, atol=1e-5)
+
+
+def test_a_training_begins_with_detr(tmp_path: Path) -> None:
+    sizes = TransVGConfig(**SIZES, visual_layers=2)
+    config = tiny.config(model=sizes, detr=str(detr_file(tmp_path / "detr.pth")))
+    model: Any = built(config, Group(0, 1, torch.device("cpu")), None, published=True)[0]
+    resnet, projection, _ = detr_parts()
+    images = torch.randn(2, 3, 32, 32)
+    assert_close(model.eval().net.backbone(images), resnet(images))
+    assert_close(model.net.input_proj.weight, projection.weight.flatten(1))
 
 
 def test_an_encoder_of_another_depth_is_named(tmp_path: Path) -> None:

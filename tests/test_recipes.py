@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from groundling.data.loader import Plan, TrainingSet
 from groundling.data.sample import Dataset, Sample
 from groundling.data.transforms import lads_train
+from groundling.models import build
 from groundling.recipes.lads_refcoco import lads_finetune, lads_pretrain, lads_refcoco
+from groundling.recipes.transvg_refcoco import transvg_refcoco
 from groundling.train import Run, train_all
-from groundling.training.optimisation import lr_factor
+from groundling.training.optimisation import lr_factor, parameter_groups
 
 IMAGES, EXPRESSIONS = 17_000, 120_000
 
@@ -61,6 +64,29 @@ def test_only_weights_worth_keeping_are_frozen(recipe: Callable[..., tuple[Run, 
     frozen = {name for name, rate in given.config.lr_groups.items() if rate == 0}
     assert frozen == {"net.backbone.conv1", "net.backbone.layer1"}
     assert given.config.backbone == "detr-r50.pth"
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "drop", "tokens"),
+    [("refcoco", 90, 60, 20), ("unc+", 180, 120, 20), ("refcocog(umd)", 90, 60, 40), ("gref", 90, 60, 40)],
+)
+def test_transvg_as_published(name: str, epochs: int, drop: int, tokens: int) -> None:
+    (run,) = transvg_refcoco(Path(), name, detr="detr-r50.pth")
+    config = run.config
+    assert (config.epochs, config.drops, config.images_per_batch) == (epochs, (drop,), 64)
+    assert (config.lr, config.clip_norm, config.data.augment) == (1e-4, None, "transvg")
+    assert (config.model["text"]["tokens"], config.detr) == (tokens, "detr-r50.pth")
+
+
+@pytest.mark.parametrize("recipe", [lads_refcoco, lads_pretrain, lads_finetune, transvg_refcoco])
+def test_rates_are_of_parts_that_the_model_has(recipe: Callable[..., tuple[Run, ...]]) -> None:
+    (run,) = recipe(Path())
+    config = run.config
+    with torch.device("meta"):
+        model = build(config.model)
+    options = (config.weight_decay, config.lr_groups, config.no_decay, config.decay_vectors)
+    groups = parameter_groups(model, config.lr, *options)
+    assert {1e-4, 1e-5} == {group["lr"] for group in groups}
 
 
 def test_fine_tuning_needs_weights(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class TrainConfig(_Frozen):
     init: str | None = None  # packaged model or checkpoint folder to begin with, where none is given
     needs_init: bool = False  # this run makes no sense without weights to begin with
     backbone: str | None = None  # published ResNet or DETR weights to begin with
+    detr: str | None = None  # a published DETR instead: a TransVG takes its encoder too
     text: str | None = None  # a published BERT
     download: bool = False  # these may be hub ids
     tokenizer: Path | None = None  # else the one of the initial weights, else trained on the expressions

@@ -117,8 +117,14 @@ def built(
     torch.manual_seed(mixed(config.seed, -1, 0))
     model = build(config.model)
     tokenizer = None
-    if published and init is None and (config.backbone or config.text):
-        tokenizer = initialise(model, backbone=config.backbone, text=config.text, download=config.download)
+    if published and init is None and (config.backbone or config.text or config.detr):
+        tokenizer = initialise(
+            model,
+            backbone=config.backbone,
+            text=config.text,
+            detr=config.detr,
+            download=config.download,
+        )
     model = model.to(group.device)
     origin: dict[str, Any] = {}
     if init is not None:
