@@ -315,15 +315,15 @@ def run_of(**given: str) -> Run:
 
 
 def test_settings_reach_every_run_that_has_them() -> None:
-    detect, ground, adapt = settings.applied(
+    detect, ground, adapt, spread = settings.applied(
         recipes.find("lads_street"),
         {"steps": "7", "loss.mi": "0.3", "adapt.lr": "1e-5", "model.layers": "2", "ground.ema": "null"},
     )
-    assert [run.config.steps for run in (detect, ground, adapt)] == [7, 7, 7]
+    assert [run.config.steps for run in (detect, ground, adapt, spread)] == [7] * 4
     assert "mi" not in detect.config.loss  # its objective has no such term
     assert GroundingLoss.model_validate(ground.config.loss).mi == 0.3
     assert adapt.config.lr == 1e-5 != ground.config.lr
-    assert {run.config.model["layers"] for run in (detect, ground, adapt)} == {2}
+    assert {run.config.model["layers"] for run in (detect, ground, adapt, spread)} == {2}
     assert ground.config.ema is None
 
 
