@@ -54,5 +54,5 @@ def _summary(cells: "list[Cell]") -> str:
     full = sum(cell.full_milliseconds or 0 for cell in cells) / count
     return (
         f"Prec@0.5 {right / count:.2f} ({right} of {count}) · {share:.0%} of the full network's MACs · "
-        f"{spent:.1f} ms, full network {full:.1f} ms (means)"
+        f"{spent:.1f} ms, full network {full:.1f} ms (one thread, means)"
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TOKENS = 8  # of a typical expression: six words, [CLS] and [SEP]
 UNSTATED = "not stated in the checkpoint"
+LEARNT_FROM = {"lads_street": "street scenes, drawn by `groundling data street`"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _print(described: Described) -> None:
         ),
         ("licence", described.licence),
         ("weights", "none" if described.sha256 is None else f"SHA-256 {described.sha256[:16]}…"),
-        *_training_rows(described.training or {}),
+        *_training_rows(described.name, described.training or {}),
     ]
     console.print_table(("", ""), [(name, str(value)) for name, value in rows], right=False)
     full = int(str(values["full_macs"]))
@@ -145,14 +146,14 @@ _NAMES = {
 }
 
 
-def _training_rows(training: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _training_rows(name: str, training: Mapping[str, Any]) -> list[tuple[str, object]]:
     """What a checkpoint says about its making, as far as it does."""
     data = (training.get("config") or {}).get("data") or {}
     rows: list[tuple[str, object]] = []
-    if about := training.get("about"):
-        rows.append(("about", about))
+    if learnt_from := LEARNT_FROM.get(name) or training.get("about"):
+        rows.append(("learnt from", learnt_from))
     if data:
-        rows.append(("training data", f"{data.get('dataset')} {data.get('split')}"))
+        rows.append(("dataset", f"{data.get('dataset')}, split {data.get('split')}"))
     if "run" in training:
         rows.append(("trained", f"run {training['run']}, {training.get('step', 0):,} steps"))
     rows += [(name, value) for name, value in (training.get("scores") or {}).items()]
