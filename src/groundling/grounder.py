@@ -84,9 +84,9 @@ class Grounder:
         """
         if isinstance(expressions, str):
             return self.ground(image, [expressions], budget=budget, selection=selection)[0]
-        wrong = next((e for e in expressions if not isinstance(e, str)), None)
-        if wrong is not None:
-            raise ValueError(f"an expression is a text, given {wrong!r}")
+        for expression in expressions:
+            if not isinstance(expression, str):
+                raise ValueError(f"an expression is a text, given {expression!r}")
         if budget is not None and selection is not None:
             raise ValueError("give a budget or a selection, not both")
         picture = open_image(image, self.max_pixels)
