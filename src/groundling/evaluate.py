@@ -1,7 +1,7 @@
 """Accuracy with its cost beside it: Prec@0.5, mean IoU, and the share of the supernet that was run."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,11 +50,20 @@ class Metrics:
 
 
 def evaluate(
-    model: Supernet, tokenizer: Tokenizer, dataset: Dataset, *, batch: int = 64, strict: bool = False
+    model: Supernet,
+    tokenizer: Tokenizer,
+    dataset: Dataset,
+    *,
+    batch: int = 64,
+    strict: bool = False,
+    watch: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
 ) -> Metrics:
-    """Metrics of a model on a dataset; `strict` counts IoU > 0.5 instead of ≥ 0.5 (the papers differ)."""
+    """Metrics of a model on a dataset; `strict` counts IoU > 0.5 instead of ≥ 0.5 (the papers differ).
+
+    `watch` sees the outcomes as they come, for a progress bar.
+    """
     began = time.perf_counter()
-    outcomes = list(answers(model, tokenizer, dataset.samples, batch))
+    outcomes = list(watch(answers(model, tokenizer, dataset.samples, batch)))
     milliseconds = 1000 * (time.perf_counter() - began) / len(outcomes)
     return summarise(dataset, outcomes, milliseconds, strict)
 

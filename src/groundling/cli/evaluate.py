@@ -1,6 +1,6 @@
 """`groundling evaluate`: accuracy on a dataset, with its cost beside it."""
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from groundling.evaluate import Metrics
     from groundling.grounder import Grounder
 
-BATCH = 64
 COLUMNS = (
     "dataset", "split", "expressions", "Prec@0.5", "mean IoU", "MACs", "layers on", "filters on", "ms",
 )  # fmt: skip
@@ -29,6 +28,7 @@ def evaluate(
     strict: Annotated[bool, typer.Option("--strict", help="Count IoU > 0.5, not ≥ 0.5.")] = False,
     limit: Annotated[int | None, typer.Option(help="At most so many expressions of a split.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
 ) -> None:
     """Measure accuracy on a dataset, and its cost.
 
@@ -38,7 +38,7 @@ def evaluate(
 
     default = data.stem if data.is_file() else "val"
     opened = [datasets.opened(data, dataset, name, limit) for name in split or [default]]
-    loaded = load(model, device=devices.checked(device))
+    loaded = load(model, device=devices.checked(device), download=download)
     found = [_measured(loaded, part, strict) for part in opened]
     if json:
         for metrics in found:
@@ -48,13 +48,10 @@ def evaluate(
 
 
 def _measured(loaded: "Grounder", dataset: "Dataset", strict: bool) -> "Metrics":
-    from groundling.evaluate import answers, summarise
+    from groundling.evaluate import evaluate
 
-    began = time.perf_counter()
-    asked = answers(loaded.model, loaded.tokenizer, dataset.samples, BATCH)
-    outcomes = list(console.followed(asked, len(dataset), f"evaluating {dataset.split}"))
-    milliseconds = 1000 * (time.perf_counter() - began) / len(outcomes)
-    return summarise(dataset, outcomes, milliseconds, strict)
+    watch = partial(console.followed, total=len(dataset), doing=f"evaluating {dataset.split}")
+    return evaluate(loaded.model, loaded.tokenizer, dataset, strict=strict, watch=watch)
 
 
 def _row(metrics: "Metrics") -> tuple[str, ...]:
