@@ -2,8 +2,9 @@
 
     groundling train finetune --set data=DIR [--set dataset=jsonl] --out runs/mine
 
-Minutes on a CPU for a hundred images: the packaged weights know colours, sides and sizes already, and
-new words are spelled by their letters. `--init` starts from another checkpoint.
+12 minutes on one CPU core: 96 COCO photos with 554 expressions (examples/refer_from_coco.py) are learned by
+heart, Prec@0.5 of 91.7 on what it trained on (64.8 after 600 steps). The packaged weights know colours,
+sides and sizes already, new words are spelled by their letters. `--init` starts from another checkpoint.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from groundling.models import LADS
 from groundling.train import DataConfig, Run, TrainConfig
 
 
-def finetune(data: Path, dataset: str = "refcoco", steps: int = 600) -> tuple[Run, ...]:
+def finetune(data: Path, dataset: str = "refcoco", steps: int = 1800) -> tuple[Run, ...]:
     """One short run; its share of MACs stays where the packaged model has it."""
     config = TrainConfig(
         model=LADS["lads_street"].model_dump(mode="json"),
