@@ -70,6 +70,8 @@ def _ranks(scores: Mapping[str, list[float]], units: Sequence[Unit]) -> tuple[di
             continue
         ranked = sorted((-score, index) for index, score in enumerate(scores[unit.name]) if score >= 0)
         for place, (minus, index) in enumerate(ranked):
+            # Half, because it does best: of street expressions at a budget of 0.3, 38 % are right,
+            # 28 % where filters follow their layer one by one, 31 % where it brings all (98 expressions).
             brought = filters and 2 * place < len(ranked)
             relevance = layer if brought else min(-minus, layer)
             order.append((-relevance, not brought, minus if filters else -math.inf, unit.name, index))
