@@ -113,10 +113,16 @@ def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
     config = read_config(folder)
     try:
         model = build(config["model"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
     load_weights(model, folder / WEIGHTS)
     tokenizer = load_tokenizer(folder)
+    room = model.config.text
+    if tokenizer.limit > room.tokens or tokenizer.highest >= room.vocabulary:
+        raise CheckpointError(
+            f"{folder}: a tokenizer of {tokenizer.limit} tokens and ids up to {tokenizer.highest} does not "
+            f"fit a model of {room.tokens} tokens and {room.vocabulary} ids"
+        )
     info = Info(
         path=folder,
         preset=config.get("preset"),
@@ -188,6 +194,11 @@ def fit(
         f"{name} {tuple(tensor.shape)} where the model has {tuple(own[name].shape)}"
         for name, tensor in shared.items()
         if tensor.shape != own[name].shape
+    ]
+    shapes += [
+        f"{name} of {tensor.dtype} where the model has {own[name].dtype}"
+        for name, tensor in shared.items()
+        if tensor.is_complex() or tensor.is_floating_point() != own[name].is_floating_point()
     ]
     if shapes:
         raise CheckpointError(f"{file} does not fit the model: {_few(shapes)}")
@@ -339,7 +350,7 @@ def read_json(file: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is missing")
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is not JSON: {_line(error)}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{file} holds a JSON {type(value).__name__}, not an object")

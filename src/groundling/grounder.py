@@ -84,6 +84,8 @@ class Grounder:
         """
         if isinstance(expressions, str):
             return self.ground(image, [expressions], budget=budget, selection=selection)[0]
+        if not isinstance(expressions, Sequence):
+            raise ValueError(f"expressions are a text or a list of texts, given {type(expressions).__name__}")
         for expression in expressions:
             if not isinstance(expression, str):
                 raise ValueError(f"an expression is a text, given {expression!r}")
@@ -98,7 +100,7 @@ class Grounder:
     def select(self, expression: str, *, budget: float | None = None) -> Selection:
         """The units that these words choose, without an image."""
         tokens, text = self._read(expression)
-        return self._select(text, tokens, budget)
+        return self._select(text, tokens, budget).canonical()
 
     def _answer(
         self,

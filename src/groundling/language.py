@@ -46,10 +46,12 @@ class Tokenizer:
         # Published tokenizer files may cut and pad by themselves, which would hide long expressions.
         fast.no_truncation()
         fast.no_padding()
+        fast.encode_special_tokens = True  # nobody types [SEP] into a model
         if fast.encode("").tokens != ["[CLS]", "[SEP]"]:
             raise ValueError("this tokenizer does not put words between [CLS] and [SEP]; BERT's does")
         self._fast, self.limit = fast, limit
         self.pad: int = fast.get_vocab()["[PAD]"]
+        self.highest = max(fast.get_vocab().values())
 
     def __len__(self) -> int:
         return int(self._fast.get_vocab_size())
@@ -155,11 +157,11 @@ class TextConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocabulary: int = Field(30_522, gt=0)
-    layers: int = Field(6, gt=0)
-    dim: int = Field(768, gt=0)
-    heads: int = Field(12, gt=0)
-    ffn: int = Field(3072, gt=0)
+    vocabulary: int = Field(30_522, gt=0, le=1_000_000)
+    layers: int = Field(6, gt=0, le=100)
+    dim: int = Field(768, gt=0, le=8192)
+    heads: int = Field(12, gt=0, le=256)
+    ffn: int = Field(3072, gt=0, le=65_536)
     tokens: int = Field(40, ge=3, le=512)  # BERT has 512 positions
     dropout: float = Field(0.1, ge=0, lt=1)
 

@@ -32,7 +32,7 @@ def read(path: Path, split: str | None = None, need_images: bool = True) -> Data
         samples.append(sample)
     if not samples:
         raise DataError(f"{file}: has no rows")
-    return Dataset(file.stem, split or file.stem, tuple(samples))
+    return Dataset(file.stem, file.stem, tuple(samples))
 
 
 def write(path: Path, samples: Iterable[Sample]) -> None:

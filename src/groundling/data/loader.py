@@ -156,7 +156,7 @@ class TrainingSet:
             what = "images" if view is None else "expressions"
             raise ValueError(
                 f"{len(self.groups)} {what} in {dataset.name} {dataset.split}, "
-                f"{plan.images_per_batch} in a batch"
+                f"{plan.images_per_batch} in a batch; set images_per_batch to what there is or less"
             )
         if names is not None:
             names.check(dataset)

@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ JPEG_QUALITY = 92
 MARK = ".street"  # an empty file: how we know a folder as our own
 OURS = ("refs(unc).p", "instances.json")
 PART = ".part-"  # starts the name of a file that is not yet whole
+PICTURE = re.compile(r"street_\d+_\d{6,}\.jpg")
 OTHERS = tuple(name for name in CATEGORIES if name not in PEOPLE)
 TARGETS: Mapping[str, tuple[str, ...]] = {"testA": PEOPLE, "testB": OTHERS}
 
@@ -120,10 +122,12 @@ def _claim(root: Path) -> None:
             f"{root} is not empty and holds no street scenes of ours; give a new or empty folder"
         )
     for part in ("images", "refcoco"):
+        if (root / part).is_symlink():
+            raise ValueError(f"{root / part} is a link to another folder; give a new or empty folder")
         (root / part).mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
     for old in (*(root / "refcoco").iterdir(), *(root / "images").iterdir()):
-        if old.name in OURS or old.name.startswith(("street_", PART)):
+        if old.name in OURS or old.name.startswith(PART) or PICTURE.fullmatch(old.name):
             old.unlink()
 
 

@@ -29,24 +29,24 @@ class SupernetConfig(Frozen):
     system: str
     image_size: int = Field(512, gt=0, le=4096)
     text: TextConfig = TextConfig()
-    blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1)
-    width: int = Field(64, gt=0)
-    expansion: int = Field(4, gt=0)
+    blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1, max_length=5)
+    width: int = Field(64, gt=0, le=1024)
+    expansion: int = Field(4, gt=0, le=16)
     stem: Literal["conv7", "conv3"] = "conv7"
-    stem_width: int = Field(64, ge=4)
+    stem_width: int = Field(64, ge=4, le=1024)
     norm: Norm = "frozen"
-    dim: int = Field(256, gt=0)
-    heads: int = Field(8, gt=0)
-    ffn: int = Field(2048, gt=0)
-    layers: int = Field(6, gt=0)
+    dim: int = Field(256, gt=0, le=8192)
+    heads: int = Field(8, gt=0, le=256)
+    ffn: int = Field(2048, gt=0, le=65_536)
+    layers: int = Field(6, gt=0, le=100)
     dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _divides(self) -> "SupernetConfig":
         if self.dim % self.heads or self.dim % 4:
             raise ValueError(f"dim {self.dim} must be a multiple of 4 and of heads, {self.heads}")
-        if min(self.blocks) < 1:
-            raise ValueError(f"blocks {self.blocks}: each stage has at least one")
+        if not 1 <= min(self.blocks) <= max(self.blocks) <= 100:
+            raise ValueError(f"blocks {self.blocks}: each stage has 1 to 100")
         return self
 
     @property
