@@ -405,9 +405,9 @@ def raising(error: BaseException) -> Any:
         ),
         (ValueError("two\nlines \x07"), 2, "groundling: error: two lines \\x07"),
         (
-            PermissionError(13, "Permission denied", "/root/x"),
+            PermissionError(13, "Permission denied", "/somewhere/x"),
             2,
-            "groundling: error: /root/x: Permission denied",
+            "groundling: error: /somewhere/x: Permission denied",
         ),
     ],
 )
