@@ -3,8 +3,8 @@
 Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D channels.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -75,11 +75,12 @@ class Prediction:
     visual: Tensor | None = None
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """What sees, given the words' features: a supernet's network and its extracted subnets alike."""
 
     backbone: ResNet
 
+    @abstractmethod
     def forward(
         self,
         images: Tensor,
@@ -92,14 +93,13 @@ class Network(nn.Module):
 
         `image_index` (E,) says which image each expression is about (None: its own row).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def extract(self, selection: Selection) -> "Network":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
-        raise NotImplementedError
 
 
-class Supernet(nn.Module):
+class Supernet(nn.Module, ABC):
     """A text encoder, a network that sees, the units that can be left out, and what decides about them."""
 
     config: SupernetConfig
@@ -107,14 +107,14 @@ class Supernet(nn.Module):
     net: Network
     selector: LanguageGates | None
 
+    @abstractmethod
     def units(self) -> tuple[Unit, ...]:
         """Everything that can be left out, in network order; empty for a static network."""
-        raise NotImplementedError
 
-    @cached_property
+    @property
+    @abstractmethod
     def cost_model(self) -> CostModel:
         """What each part of this network costs."""
-        raise NotImplementedError
 
     def forward(
         self, images: Tensor, tokens: Tokens, gates: Gates | None = None, image_index: Tensor | None = None
