@@ -213,6 +213,15 @@ def test_info_of_a_preset_says_that_it_has_no_weights(shell: Shell) -> None:
     assert "without weights" in shell("info", "lads_r50").out
 
 
+def test_info_fetches_from_the_hub_when_asked(
+    shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: model)
+    assert shell("info", "someone/tiny").code == 2
+    (here,), (fetched,) = (strict(shell("info", *a, "--json").out) for a in ([model], ["someone/tiny", "--download"]))
+    assert here["sha256"] == fetched["sha256"]
+
+
 def test_street_scenes_can_be_evaluated(shell: Shell, model: Path, tmp_path: Path) -> None:
     drawn = shell("data", "street", tmp_path / "street", "--scenes", 8, "--size", 96, "--seed", 5)
     assert (drawn.code, drawn.err) == (0, "")

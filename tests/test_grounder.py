@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from groundling.checkpoint import packaged
 from groundling.dynamic.budget import BudgetError
 from groundling.dynamic.gates import hard_gates
 from groundling.images import letterbox, normalise
-from groundling.language import Tokenizer, TruncationWarning
+from groundling.language import Tokenizer, TruncationWarning, UnknownWordWarning
 from groundling.models import build
 from groundling.models.lads import LadsConfig
 
@@ -212,6 +213,16 @@ def test_an_expression_too_long_is_cut_and_said_so(model: Grounder) -> None:
     with pytest.warns(TruncationWarning, match="expression of 10000 words cut to 12 tokens"):
         found = model.ground(photo(), "left " * 10_000)
     assert found.expression == "left " * 10_000
+
+
+def test_words_that_the_model_was_never_taught() -> None:
+    """A box for a zebra from a model that never saw one may be anything: it says so."""
+    network, tokenizer = build(CONFIGS["dense"]), Tokenizer.train(WORDS, 120, 12)
+    with pytest.warns(UnknownWordWarning, match="never taught 'zebra': its answer to 'left zebra' rests"):
+        Grounder(network, tokenizer).ground(photo(), "left zebra")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Grounder(network, tokenizer, taught=("zebra",)).ground(photo(), "left zebra")
 
 
 def test_a_picture_too_large() -> None:

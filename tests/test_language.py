@@ -123,6 +123,21 @@ def test_words_behind_one_endless_word_are_not_dropped_silently(tokenizer: Token
         assert tokenizer.encode(["a" * 10_000 + " man"]).ids.tolist() == [[2, 1, 3]]
 
 
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("the Zebra's left side", ("zebra",)),  # the sign and the lone letter are pieces of their own
+        ("zébra 42 犬 left", ("zebra", "42", "犬")),
+        ("left", ()),
+        ("", ()),
+        ("left " * 20 + "zebra", ()),  # behind the limit: another warning speaks of that
+    ],
+)
+def test_spelled_words(expression: str, words: tuple[str, ...]) -> None:
+    tokenizer = Tokenizer.train(["the left side"], 120, limit=12)
+    assert tokenizer.spelled(expression) == words
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=4))
 def test_any_text_is_tokens_or_one_clear_error(expressions: list[str]) -> None:

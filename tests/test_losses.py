@@ -14,10 +14,10 @@ from groundling.data.loader import Batch, ThingTargets
 from groundling.dynamic.gates import Draw, soft_gates
 from groundling.losses import OBJECTIVES
 from groundling.losses.box import box_losses
-from groundling.losses.dense import cells_of, dense_losses, detection_losses, positive_cells
+from groundling.losses.dense import cells_of, dense_losses, detection_losses, group_losses, positive_cells
 from groundling.losses.grounding import GroundingLoss, gate_losses, prediction_losses
 from groundling.losses.information import batch_mean, entropy, mutual_information
-from groundling.models.lads import Lads
+from groundling.models.lads import Lads, attribute_groups
 from groundling.models.supernet import Prediction
 
 LN2, LN3 = math.log(2), math.log(3)
@@ -164,7 +164,13 @@ def things(counts: tuple[int, ...]) -> dict[str, Tensor]:
         categories[image, :count] = torch.tensor([1, 0])[:count]
     boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.25, 0.25, 0.5, 0.4]]).expand(2, 2, 4)
     attributes = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]).expand(2, 2, 3)
-    return {"categories_IN": categories, "attribute_hot_INA": attributes, "target_IN4": boxes}
+    groups = torch.tensor([[0, 1], [2, -1]])
+    return {
+        "categories_IN": categories,
+        "attribute_hot_INA": attributes,
+        "target_IN4": boxes,
+        "groups_GM": groups,
+    }
 
 
 def test_detection_losses() -> None:
@@ -175,8 +181,31 @@ def test_detection_losses() -> None:
     assert found["category"].item() == pytest.approx(((LN2 + 3 * 0.2 * LN3) / (1 + 3 * 0.2) + LN3) / 2)
     assert float(found["box_l1"]) == pytest.approx(0.1 / 2)
     assert float(found["box_giou"]) == pytest.approx(0.2 / 2)
-    assert float(found["attributes"]) == pytest.approx(0.3 * 3 * LN2 / 2)
+    assert float(found["attributes"]) == pytest.approx(0.5 * (LN3 + LN2) / 2)
     assert float(found["metric/category_accuracy"]) == 1.0
+
+
+def test_group_losses() -> None:
+    """A group's attributes and "none of them" (logit 0) share probability 1; padding has none."""
+    logits = torch.tensor([[LN2, 0.0, LN3], [0.0, LN2, 0.0]])
+    hot = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    found = group_losses(logits, hot, torch.tensor([[0, 1], [2, -1]]))
+    by_hand = [[-math.log(2 / 4), -math.log(1 / 4)], [-(math.log(1 / 4) + math.log(2 / 4)) / 2, LN2]]
+    assert found.flatten().tolist() == pytest.approx([value for row in by_hand for value in row])
+
+
+def test_group_losses_have_finite_gradients() -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    group_losses(logits, torch.zeros(4, 3), torch.tensor([[0, 1], [2, -1]])).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert (logits.grad > 0).all()  # none of them: every logit has to fall
+
+
+def test_attribute_groups() -> None:
+    names = ("hat:blue", "red", "hat:red", "green", "pose:up")
+    assert attribute_groups(names).tolist() == [[0, 2], [1, 3], [4, -1]]
+    assert attribute_groups(()).shape == (0, 0)
 
 
 def test_detection_losses_of_a_batch_are_the_mean_of_its_images() -> None:
@@ -191,8 +220,9 @@ def test_detection_losses_of_a_batch_are_the_mean_of_its_images() -> None:
         torch.randint(0, 2, (3, 4, 2), generator=generator).float(),
         torch.rand(3, 4, 4, generator=generator),
     )
-    whole = detection_losses(*given, grid=3)
-    images = [detection_losses(*(part[i : i + 1] for part in given), grid=3) for i in range(3)]
+    options = {"grid": 3, "groups_GM": torch.tensor([[0], [1]])}
+    whole = detection_losses(*given, **options)
+    images = [detection_losses(*(part[i : i + 1] for part in given), **options) for i in range(3)]
     for name, loss in whole.items():
         assert float(loss) == pytest.approx(sum(float(image[name]) for image in images) / 3, rel=1e-5), name
 

@@ -413,7 +413,9 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
     street.write(tmp_path / "a", scenes=8, seed=1, size=64)
     street.write(tmp_path / "b", scenes=4, seed=2, size=64)
     (tmp_path / "a" / "images" / ".part-left").write_bytes(b"from a run that was stopped")
-    street.write(tmp_path / "a", scenes=4, seed=2, size=64)
+    with pytest.raises(ValueError, match="holds street scenes; give replace=True"):
+        street.write(tmp_path / "a", scenes=4, seed=2, size=64)
+    street.write(tmp_path / "a", scenes=4, seed=2, size=64, replace=True)
     assert _files(tmp_path / "a") == _files(tmp_path / "b")
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,17 @@ def test_a_run_continues_without_the_weights_it_began_with(tmp_path: Path, datas
     assert_same(whole, resumed)
     first, again = (checkpoint.load(folder).info.training["init_sha256"] for folder in (whole, resumed))
     assert first == again
+
+
+def test_a_checkpoint_names_the_words_it_had_to_spell(tmp_path: Path, dataset: Dataset) -> None:
+    """And a run that begins with it keeps them: the model still knows what they mean."""
+    folder = trained(tmp_path / "first", dataset, steps=2)
+    assert checkpoint.load(folder).info.taught == ()
+    exotic = replace(dataset.samples[0], expression="the zebra")
+    more = replace(dataset, samples=(exotic, *dataset.samples[1:]))
+    second = trained(tmp_path / "second", more, steps=2, init=folder)
+    third = trained(tmp_path / "third", dataset, steps=2, init=second)
+    assert [checkpoint.load(folder).info.taught for folder in (second, third)] == [("zebra",)] * 2
 
 
 def test_the_averaged_model_is_evaluated_and_published(tmp_path: Path, dataset: Dataset) -> None:

@@ -45,6 +45,7 @@ class Info:
     version: str
     training: Mapping[str, Any]
     sha256: str  # of model.safetensors
+    taught: tuple[str, ...] = ()  # words that the tokenizer spells and the training had all the same
 
 
 class Loaded(NamedTuple):
@@ -129,6 +130,7 @@ def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
         version=str(config.get("groundling", "unknown")),
         training=config.get("training") or {},
         sha256=sha256(folder / WEIGHTS),
+        taught=tuple(taught(config)),
     )
     return Loaded(model.eval(), tokenizer, info)
 
@@ -231,6 +233,12 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder / CONFIG}: format {config.get('format')!r}, this version reads {FORMAT}"
         )
     return config
+
+
+def taught(config: Mapping[str, Any]) -> list[str]:
+    """Words that the tokenizer of a config.json can only spell, and that its training had all the same."""
+    words = (config.get("training") or {}).get("spelled")
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
 def load_trainer(folder: Path) -> TrainerState:

@@ -3,7 +3,6 @@
 Time is measured in one thread, the subnet and the full network in turns, after one warm-up; medians count.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 
 from groundling.data.sample import Box
-from groundling.data.street import JPEG_QUALITY, describe, render, scene
+from groundling.data.street import describe, jpeg, scene
 from groundling.draw import Cell, contact_sheet
 from groundling.grounder import Grounder
 from groundling.images import open_image
@@ -36,12 +35,11 @@ def questions(seed: int) -> list[Question]:
     asked = []
     for index in range(SCENES):
         street = scene(seed, index)
-        data = io.BytesIO()
-        render(street).save(data, "JPEG", quality=JPEG_QUALITY)
         first, *others = describe(street)
         others.sort(key=lambda other: (other.target == first.target) + (other.kind == first.kind))
         boxes = {thing.id: thing.box for thing in street.objects}
-        asked += [Question(data.getvalue(), r.expression, boxes[r.target]) for r in (first, *others)[:EACH]]
+        picture = jpeg(street)
+        asked += [Question(picture, r.expression, boxes[r.target]) for r in (first, *others)[:EACH]]
     return asked
 
 

@@ -11,7 +11,8 @@ Nothing of a request stays on the object: threads can share one.
 
 import os
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from typing import overload
 
 import torch
@@ -23,7 +24,7 @@ from groundling.dynamic.budget import fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
-from groundling.language import Tokenizer, Tokens
+from groundling.language import Tokenizer, Tokens, UnknownWordWarning
 from groundling.models.supernet import Supernet
 from groundling.results import Grounding
 from groundling.selection import Selection, check
@@ -42,7 +43,9 @@ class Grounder:
         device: str = "cpu",
         cache_mib: int = 256,
         max_pixels: int = MAX_PIXELS,
+        taught: Collection[str] = (),
     ) -> None:
+        self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
         self.model, self.tokenizer, self.max_pixels = model.eval().to(device), tokenizer, max_pixels
         self.device = torch.device(device)
         self.subnets = SubnetCache(self.model, cache_mib * 2**20)
@@ -132,6 +135,14 @@ class Grounder:
         )
 
     def _read(self, expression: str) -> tuple[Tokens, Tensor]:
+        strange = [word for word in self.tokenizer.spelled(expression) if word not in self.taught]
+        if strange:
+            warnings.warn(
+                f"this model was never taught {', '.join(map(repr, strange[:5]))}: "
+                f"its answer to {expression[:80]!r} rests on the other words",
+                UnknownWordWarning,
+                stacklevel=2,
+            )
         tokens = self.tokenizer.encode([expression]).to(self.device)
         return tokens, self.model.text(tokens)
 
@@ -158,4 +169,11 @@ def load(
 ) -> Grounder:
     """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name")."""
     loaded = checkpoint.load(model, download=download)
-    return Grounder(loaded.model, loaded.tokenizer, device=device, cache_mib=cache_mib, max_pixels=max_pixels)
+    return Grounder(
+        loaded.model,
+        loaded.tokenizer,
+        device=device,
+        cache_mib=cache_mib,
+        max_pixels=max_pixels,
+        taught=loaded.info.taught,
+    )

@@ -22,6 +22,10 @@ class TruncationWarning(UserWarning):
     """An expression was longer than the model reads."""
 
 
+class UnknownWordWarning(UserWarning):
+    """An expression has words that the model was never taught."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Token ids (E, L) int64 and padding (E, L) bool, True = no token."""
@@ -89,6 +93,22 @@ class Tokenizer:
     def pieces(self, expression: str) -> list[str]:
         """The word pieces of an expression as the model reads them, `[CLS]` first."""
         return [str(self._fast.id_to_token(i)) for i in self._encode(expression)[0]]
+
+    def spelled(self, expression: str) -> tuple[str, ...]:
+        """Words without a piece longer than a letter, or with none at all: known only where a training had them."""
+        text = " ".join(expression.split())[: self.limit * 200]
+        read = self._fast.encode(text, add_special_tokens=False)
+        words: dict[int, list[int]] = {}
+        for index, word in enumerate(read.word_ids[: self.limit]):
+            words.setdefault(word, []).append(index)
+        found = []
+        for indices in words.values():
+            pieces = [read.tokens[index].removeprefix("##") for index in indices]
+            if "[UNK]" in pieces:
+                found.append(text[read.offsets[indices[0]][0] : read.offsets[indices[-1]][1]])
+            elif len(pieces) > 1 and all(len(piece) == 1 for piece in pieces):
+                found.append("".join(pieces))
+        return tuple(found)
 
     def _encode(self, expression: str) -> tuple[list[int], bool]:
         """At most `limit` ids, and whether they are the whole expression."""

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 def analyze(
-    model: Annotated[str, typer.Argument(help="A packaged model or a checkpoint folder.")],
+    model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, or a hub id.")],
     data: Annotated[Path, typer.Option(help=datasets.FOLDER_HELP)],
     out: Annotated[Path, typer.Option(help="Folder for the pictures (PNG) and their numbers (CSV).")],
     dataset: Annotated[str | None, typer.Option(help=datasets.NAME_HELP)] = None,
     split: Annotated[str | None, typer.Option(help="val without it.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many expressions.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
 ) -> None:
     """Draw what runs for which words.
 
@@ -28,7 +29,7 @@ def analyze(
     from groundling.models.lads import Lads
 
     opened = datasets.opened(data, dataset, split or (data.stem if data.is_file() else "val"))
-    loaded = load(model)
+    loaded = load(model, download=download)
     if not isinstance(loaded.model, Lads):
         raise ValueError(f"a {loaded.model.config.system} model selects nothing; give one with a selector")
     with console.counted("reading expressions") as progress:

@@ -18,6 +18,7 @@ SPELLING = {
     "only when asked to download": "with --download",
     "download=True": "--download",
     "resume=True": "--resume",
+    "replace=True": "--replace",
     "init=": "--init",
 }
 

@@ -17,15 +17,16 @@ def _data() -> None:
 
 @app.command()
 def street(
-    folder: Annotated[Path, typer.Argument(help="Where to write; new, empty, or street scenes to replace.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write: a new or empty folder.")],
     scenes: Annotated[int, typer.Option(help="How many pictures.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
     size: Annotated[int, typer.Option(help="Side of a picture in pixels.")] = 192,
     workers: Annotated[int, typer.Option(help="Processes that draw.")] = 1,
+    replace: Annotated[bool, typer.Option("--replace", help="Draw over the scenes that are there.")] = False,
 ) -> None:
     """Draw street scenes with expressions, in the layout of RefCOCO."""
     from groundling.data.street import write
 
     with console.counted("drawing") as progress:
-        write(folder, scenes, seed, size, workers=workers, progress=progress)
+        write(folder, scenes, seed, size, workers=workers, progress=progress, replace=replace)
     print(f"{scenes} scenes in {folder}; read them as the dataset refcoco: train, val, testA, testB")

@@ -45,23 +45,24 @@ class Described:
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, or a preset.")],
+    model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, a preset, or a hub id.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
 ) -> None:
     """Say what a model is, costs and comes from."""
-    described = _described(model)
+    described = _described(model, download)
     if json:
         console.print_json(described.as_dict())
     else:
         _print(described)
 
 
-def _described(name: str) -> Described:
+def _described(name: str, download: bool = False) -> Described:
     from groundling import checkpoint
     from groundling.models import PRESETS
 
-    if name in checkpoint.packaged() or Path(name).exists():
-        loaded = checkpoint.load(name)
+    if name in checkpoint.packaged() or Path(name).exists() or (download and name not in PRESETS):
+        loaded = checkpoint.load(name, download=download)
         packaged = loaded.info.path.parent == checkpoint.PACKAGED
         licence = loaded.info.training.get("licence") or ("Apache-2.0" if packaged else UNSTATED)
         return Described(name, _supernet(loaded.model), loaded.info.training, licence, loaded.info.sha256)
@@ -69,7 +70,7 @@ def _described(name: str) -> Described:
         packaged_names = ", ".join(checkpoint.packaged()) or "none"
         raise ValueError(
             f"no model {name!r}: packaged are {packaged_names}; presets without weights are "
-            f"{', '.join(PRESETS)}; else give a checkpoint folder"
+            f"{', '.join(PRESETS)}; else give a checkpoint folder, or a hub id with --download"
         )
     return Described(name, _without_weights(name), None, "none: a preset has no weights")
 

@@ -28,7 +28,18 @@ from groundling.data.street_draw import render
 from groundling.data.street_scene import Scene, StreetObject, scene
 from groundling.data.street_words import CATEGORIES, CATEGORY_IDS, PEOPLE, WORDS
 
-__all__ = ["SPLITS", "WORDS", "Referring", "Scene", "StreetObject", "describe", "render", "scene", "write"]
+__all__ = [
+    "SPLITS",
+    "WORDS",
+    "Referring",
+    "Scene",
+    "StreetObject",
+    "describe",
+    "jpeg",
+    "render",
+    "scene",
+    "write",
+]
 
 SPLITS: Mapping[str, float] = {"val": 0.10, "testA": 0.05, "testB": 0.05}
 EXPRESSIONS = 6  # a scene
@@ -62,19 +73,20 @@ def write(
     splits: Mapping[str, float] = SPLITS,
     workers: int = 1,
     progress: Progress | None = None,
+    replace: bool = False,
 ) -> None:
     """Write `scenes` pictures and their expressions under `folder`, in the REFER layout as `refcoco`.
 
     `splits` are the shares of val, testA and testB (each at least one scene; the rest is train).
     `progress(done, total)` is called after each scene. The bytes depend on scenes, seed, size, splits alone.
-    A folder that holds something else raises ValueError; an earlier run of ours is replaced.
+    A folder that holds something else raises ValueError, and so do finished scenes of ours without `replace`.
     """
     root = Path(folder)
     counts = _counts(scenes, splits)
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     scene(seed, 0, size)  # refuses a bad seed or size before anything is written
-    _claim(root)
+    _claim(root, replace)
     jobs = [
         _Job(root / "images", seed, index, size, split)
         for index, split in _assign(scenes, counts, seed, size)
@@ -113,14 +125,16 @@ def _assign(scenes: int, counts: Mapping[str, int], seed: int, size: int) -> lis
     return [(index, "testA" if index in chosen else next(names)) for index in range(scenes)]
 
 
-def _claim(root: Path) -> None:
-    """Make the folder; what an earlier run left is removed, what others left is refused."""
+def _claim(root: Path, replace: bool) -> None:
+    """Make the folder; what an earlier run left is removed if it may be, what others left is refused."""
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is a file; give a folder")
     if root.exists() and any(root.iterdir()) and not (root / MARK).exists():
         raise ValueError(
             f"{root} is not empty and holds no street scenes of ours; give a new or empty folder"
         )
+    if not replace and all((root / "refcoco" / name).exists() for name in OURS):
+        raise ValueError(f"{root} holds street scenes; give replace=True to draw others there, or a new folder")
     for part in ("images", "refcoco"):
         if (root / part).is_symlink():
             raise ValueError(f"{root / part} is a link to another folder; give a new or empty folder")
@@ -142,16 +156,21 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, Any]]:
 def _draw(job: _Job) -> dict[str, Any]:
     """Write one picture; give back its scene and expressions."""
     street = scene(job.seed, job.index, job.size)
-    data = io.BytesIO()
-    render(street).save(data, "JPEG", quality=JPEG_QUALITY)
     name = f"street_{job.seed}_{job.index:06d}.jpg"
-    _save(job.folder / name, data.getvalue())
+    _save(job.folder / name, jpeg(street))
     return {
         "scene": street,
         "split": job.split,
         "file_name": name,
         "said": _said(street, TARGETS.get(job.split)),
     }
+
+
+def jpeg(street: Scene) -> bytes:
+    """The scene's picture as a file: colours in full resolution, since a collar is three pixels high."""
+    data = io.BytesIO()
+    render(street).save(data, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+    return data.getvalue()
 
 
 def _said(street: Scene, only: Collection[str] | None) -> tuple[Referring, ...]:

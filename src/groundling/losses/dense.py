@@ -39,6 +39,20 @@ def dense_losses(
     return choose, zero.index_add(0, rows, weight * l1), zero.index_add(0, rows, weight * overlap)
 
 
+def group_losses(logits_KA: Tensor, hot_KA: Tensor, groups_GM: Tensor) -> Tensor:
+    """Cross-entropy (K, G) of which attribute of each group, if any, an object has.
+
+    `groups_GM` holds indices of attributes that exclude one another, −1 where a group is smaller.
+    "None of them" has the logit 0. Where an object has several of a group, each gets an equal share.
+    """
+    member_GM, place_GM = groups_GM >= 0, groups_GM.clamp(min=0)
+    logits = F.pad(logits_KA[:, place_GM].masked_fill(~member_GM, -torch.inf), (1, 0))
+    hot = hot_KA[:, place_GM] * member_GM
+    wanted = torch.cat((hot.sum(2, keepdim=True) == 0, hot), dim=2)
+    log_p = logits.log_softmax(2).masked_fill(wanted == 0, 0.0)
+    return -(wanted / wanted.sum(2, keepdim=True) * log_p).sum(2)
+
+
 def detection_losses(
     classes_IVC: Tensor,
     attributes_IVA: Tensor,
@@ -47,6 +61,7 @@ def detection_losses(
     attribute_hot_INA: Tensor,
     target_IN4: Tensor,
     grid: int,
+    groups_GM: Tensor,
     nothing: float = 0.2,
 ) -> dict[str, Tensor]:
     """Detection pre-training: each object's centre cell says category, attributes and box.
@@ -54,7 +69,7 @@ def detection_losses(
     Means within an image, then over images, so that a batch may be cut anywhere between them. An image
     without objects has no boxes or attributes to be wrong about: it adds 0 there.
     `categories_IN` is −1 where there is no object. Objects later in the list win a shared cell.
-    `nothing` weighs cells without an object, as DETR's no-object class.
+    `nothing` weighs cells without an object, as DETR's no-object class; `groups_GM` as in `group_losses`.
     """
     images, cells = classes_IVC.shape[0], grid * grid
     wanted = classes_IVC.new_full((images, cells), classes_IVC.shape[2] - 1, dtype=torch.long)
@@ -76,9 +91,8 @@ def detection_losses(
         "box_giou": (overlap * share).sum(),
     }
     if attributes_IVA.shape[2]:
-        hot = attribute_hot_INA[rows, object_of]
-        bce = F.binary_cross_entropy_with_logits(attributes_IVA[rows, cols], hot, reduction="none")
-        losses["attributes"] = 0.3 * (bce.sum(1) * share).sum()
+        wrong_KG = group_losses(attributes_IVA[rows, cols], attribute_hot_INA[rows, object_of], groups_GM)
+        losses["attributes"] = 0.5 * (wrong_KG.sum(1) * share).sum()
     wrong = classes_IVC[rows, cols].argmax(-1) != wanted[rows, cols]
     losses["metric/category_accuracy"] = 1 - (wrong * share).sum()
     return losses

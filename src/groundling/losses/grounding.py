@@ -110,4 +110,6 @@ def object_losses(model: Lads, visual: Tensor | None, batch: Any, rows: Tensor |
     targets = (things.categories, things.attributes, things.boxes_cxcywh01)
     if rows is not None:
         targets = tuple(target[rows] for target in targets)
-    return detection_losses(classes, attributes, boxes, *targets, model.config.grid)
+    return detection_losses(
+        classes, attributes, boxes, *targets, grid=model.config.grid, groups_GM=model.detector.groups
+    )

@@ -11,6 +11,7 @@ Su et al., "Referring Expression Comprehension Using Language Adaptive Inference
 Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D channels.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -145,6 +146,8 @@ class GroundingNet(Network):
 class Detector(nn.Module):
     """A training-only head on the visual tokens: category (last = nothing), attributes, box of each cell."""
 
+    groups: Tensor  # as `attribute_groups` gives them
+
     def __init__(self, config: LadsConfig) -> None:
         super().__init__()
         self.categories, self.attributes = len(config.categories), len(config.attributes)
@@ -153,12 +156,26 @@ class Detector(nn.Module):
         assert isinstance(last, nn.Linear)
         with torch.no_grad():  # an attribute is rare: start there, or its loss drowns the others
             last.bias[self.categories + 1 : -4] = -4.0
+        self.register_buffer("groups", attribute_groups(config.attributes), persistent=False)
 
     def forward(self, visual_IVD: Tensor, prior_V4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """→ class logits (I, V, C+1), attribute logits (I, V, A), boxes cxcywh01 (I, V, 4)."""
         out = self.head(visual_IVD).float()
         classes, attributes, boxes = out.split((self.categories + 1, self.attributes, 4), dim=-1)
         return classes, attributes, (boxes + prior_V4).sigmoid()
+
+
+def attribute_groups(names: Sequence[str]) -> Tensor:
+    """(G, M) indices of the attributes that exclude one another, −1 where a group is smaller.
+
+    `hat:red` and `hat:blue` are of one group; all names without a colon are of another.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name.rpartition(":")[0], []).append(index)
+    most = max(map(len, groups.values()), default=0)
+    rows = [group + [-1] * (most - len(group)) for group in groups.values()]
+    return torch.tensor(rows, dtype=torch.long).view(len(rows), most)
 
 
 class Lads(Supernet):

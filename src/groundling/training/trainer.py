@@ -79,6 +79,7 @@ def prepare(
             model, config, out, group, saved or init, [s.expression for s in dataset.samples]
         )
     data = training_set(dataset, tokenizer, model, config)
+    spelled = {word for sample in dataset.samples for word in tokenizer.spelled(sample.expression)}
     trainer = Trainer(
         run,
         group,
@@ -90,7 +91,11 @@ def prepare(
         torch.amp.GradScaler(group.device.type, enabled=config.autocast == "fp16"),
         MovingAverage(model, config.ema) if config.ema is not None else None,
         config.length(data.steps_per_epoch),
-        origin={**origin, "data_sha256": fingerprint(dataset)},
+        origin={
+            **origin,
+            "data_sha256": fingerprint(dataset),
+            "spelled": sorted({*origin.get("spelled", ()), *spelled}),
+        },
     )
     if saved is not None:
         restore(trainer, saved)
@@ -130,7 +135,8 @@ def built(
     if init is not None:
         weights = init / checkpoint.WEIGHTS
         checkpoint.load_weights(model, weights, fresh=config.fresh, discard=config.discard)
-        origin = {"init": init.name, "init_sha256": checkpoint.sha256(weights)}
+        taught = checkpoint.taught(checkpoint.read_config(init))
+        origin = {"init": init.name, "init_sha256": checkpoint.sha256(weights), "spelled": taught}
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.compile:
