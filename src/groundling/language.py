@@ -95,7 +95,7 @@ class Tokenizer:
         return [str(self._fast.id_to_token(i)) for i in self._encode(expression)[0]]
 
     def spelled(self, expression: str) -> tuple[str, ...]:
-        """Words without a piece longer than a letter, or with none at all: known only where a training had them."""
+        """Words that have no piece longer than a letter: known only where a training had them."""
         text = " ".join(expression.split())[: self.limit * 200]
         read = self._fast.encode(text, add_special_tokens=False)
         words: dict[int, list[int]] = {}

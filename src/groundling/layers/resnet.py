@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundling.layers.fused import conv_relu
 from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
 
@@ -125,6 +126,8 @@ class Bottleneck(nn.Module):
             return F.relu(shortcut + self.constant)
         if self.conv1 is None:  # x comes out of a ReLU, so an identity shortcut needs no second one
             return x if self.downsample is None else F.relu(shortcut)
+        if isinstance(self.bn3, nn.Identity) and layer is None and filters is None and inner is None:
+            return conv_relu(conv_relu(conv_relu(x, self.conv1), self.conv2), self.conv3, shortcut)
         y = F.relu(gated(self.bn1(self.conv1(x)), inner))
         y = F.relu(gated(self.bn2(self.conv2(y)), filters))
         return F.relu(shortcut + gated(self.bn3(self.conv3(y)), layer))
@@ -209,11 +212,17 @@ class ResNet(nn.Module):
     def forward(self, images_BCHW: Tensor, gates: Gates | None = None) -> Tensor:
         """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
         gates = gates or {}
-        x = F.relu(self.bn1(self.conv1(images_BCHW.contiguous(memory_format=torch.channels_last))))
-        x = F.max_pool2d(x, 3, 2, 1) if self.stem == "conv7" else F.relu(self.bn2(self.conv2(x)))
+        x = self._stem(images_BCHW.contiguous(memory_format=torch.channels_last))
         for name, block in self.named_blocks():
             x = block(x, gates.get(name), gates.get(f"{name}.conv2"), gates.get(f"{name}.conv1"))
         return x
+
+    def _stem(self, x: Tensor) -> Tensor:
+        if isinstance(self.bn1, nn.Identity):
+            x = conv_relu(x, self.conv1)
+            return F.max_pool2d(x, 3, 2, 1) if self.stem == "conv7" else conv_relu(x, self.conv2)
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.max_pool2d(x, 3, 2, 1) if self.stem == "conv7" else F.relu(self.bn2(self.conv2(x)))
 
     def extract(self, selection: Selection) -> "ResNet":
         """The dense ResNet that a Selection keeps."""
