@@ -218,7 +218,8 @@ def test_info_fetches_from_the_hub_when_asked(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: model)
     assert shell("info", "someone/tiny").code == 2
-    (here,), (fetched,) = (strict(shell("info", *a, "--json").out) for a in ([model], ["someone/tiny", "--download"]))
+    (here,) = strict(shell("info", model, "--json").out)
+    (fetched,) = strict(shell("info", "someone/tiny", "--download", "--json").out)
     assert here["sha256"] == fetched["sha256"]
 
 
