@@ -33,6 +33,11 @@ class Tokens:
     ids: Tensor
     padding: Tensor
 
+    @property
+    def padded(self) -> bool:
+        """Whether any row is; an exported network reads one expression at a time, and looks at no values."""
+        return not torch.compiler.is_exporting() and bool(self.padding.any())
+
     def to(self, device: torch.device | str) -> "Tokens":
         """The same tokens on another device."""
         return Tokens(self.ids.to(device), self.padding.to(device))
@@ -126,6 +131,21 @@ class Tokenizer:
         """Write a `tokenizer.json`."""
         self._fast.save(str(path), pretty=False)
 
+    def as_json(self) -> str:
+        """What `save` writes."""
+        text: str = self._fast.to_str(pretty=False)
+        return text
+
+    @classmethod
+    def from_json(cls, text: str, limit: int) -> "Tokenizer":
+        """What `as_json` gave; ValueError for anything else."""
+        try:
+            return cls(FastTokenizer.from_str(text), limit)
+        except ValueError:
+            raise
+        except Exception as error:  # the Rust side raises bare Exception
+            raise ValueError(f"not a tokenizer: {error}") from error
+
     @classmethod
     def load(cls, path: Path, limit: int) -> "Tokenizer":
         """A `tokenizer.json`, or BERT's `vocab.txt`."""
@@ -216,6 +236,6 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""
-        mask = None if not bool(tokens.padding.any()) else (~tokens.padding).long()
+        mask = (~tokens.padding).long() if tokens.padded else None
         features: Tensor = self.bert(input_ids=tokens.ids, attention_mask=mask).last_hidden_state
         return features

@@ -18,7 +18,7 @@ from groundling.analyze.projection import selection_map
 from groundling.analyze.report import Report, summarise, tables
 from groundling.analyze.subnets import Structure, examples, subnets_figure
 from groundling.data.sample import Dataset
-from groundling.draw.saving import write
+from groundling.files import write
 from groundling.language import Tokenizer
 from groundling.models.supernet import Supernet
 

@@ -16,9 +16,11 @@ COLUMNS = ("expression", "box (x1 y1 x2 y2)", "score", "MACs", "layers on", "fil
 
 def ground(
     image: Annotated[Path, typer.Argument(help="A picture.")],
-    expressions: Annotated[list[str], typer.Argument(help="What to look for, each in quotes.")],
+    expressions: Annotated[
+        list[str] | None, typer.Argument(help="What to look for, each in quotes (an exported file knows it).")
+    ] = None,
     model: Annotated[
-        str, typer.Option(help="A packaged model, a checkpoint folder, or a hub id.")
+        str, typer.Option(help="A packaged model, a checkpoint folder, an exported file, or a hub id.")
     ] = "lads_street",
     budget: Annotated[
         float | None, typer.Option(help="Largest share of the network's MACs to spend, in (0, 1].")
@@ -33,9 +35,18 @@ def ground(
     from groundling import load
     from groundling.draw import draw_grounding, save
     from groundling.images import open_image
+    from groundling.runtime import ExportedGrounder
+    from groundling.runtime.exported import RUNTIMES
 
-    loaded = load(model, device=devices.checked(device), download=download, max_pixels=max_pixels)
-    found = loaded.ground(image, expressions, budget=budget)
+    if Path(model).suffix in RUNTIMES:
+        if budget is not None or device != "cpu":
+            raise ValueError(f"{model} is an exported file: it has one size and runs on the CPU")
+        found = ExportedGrounder(model, max_pixels=max_pixels).ground(image, expressions)
+    elif not expressions:
+        raise ValueError("say what to look for: groundling ground IMAGE EXPRESSION")
+    else:
+        loaded = load(model, device=devices.checked(device), download=download, max_pixels=max_pixels)
+        found = loaded.ground(image, expressions, budget=budget)
     if out is not None:
         save(draw_grounding(open_image(image, max_pixels), found), out)
     if json:

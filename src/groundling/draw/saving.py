@@ -1,11 +1,12 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Pictures as files."""
 
 import io
 import os
-import tempfile
 from pathlib import Path
 
 from PIL import Image
+
+from groundling.files import write
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -19,18 +20,3 @@ def save(image: Image.Image, path: str | os.PathLike[str]) -> Path:
     data = io.BytesIO()
     image.save(data, kind, **({} if kind == "PNG" else {"quality": 92}))
     return write(path, data.getvalue())
-
-
-def write(path: Path, data: bytes) -> Path:
-    """Write a file in one step, and its folder where that is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path

@@ -109,7 +109,7 @@ class GroundingNet(Network):
 
     @staticmethod
     def _keep(tokens: Tokens, visual: int) -> Tensor | None:
-        if not bool(tokens.padding.any()):
+        if not tokens.padded:
             return None
         return torch.cat((~tokens.padding, tokens.padding.new_ones(len(tokens.padding), visual)), dim=1)
 

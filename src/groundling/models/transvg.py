@@ -133,7 +133,7 @@ def _image_lines(images_I3SS: Tensor, padding_311: Tensor, across: int) -> Tenso
 
 
 def _mask(keep: Tensor) -> Tensor | None:
-    return None if bool(keep.all()) else keep
+    return keep if torch.compiler.is_exporting() or not bool(keep.all()) else None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,58 @@
+"""`groundling export`: a network as a file that runs without this library."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from groundling.cli import console
+
+
+class Format(StrEnum):
+    """What a network can be written as."""
+
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, or a hub id.")],
+    out: Annotated[Path, typer.Argument(help="The file: *.onnx, or *.xml for OpenVINO (*.bin beside it).")],
+    expression: Annotated[
+        str | None, typer.Option(help="Write its subnet, without text encoder; else the full network.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Largest share of the network's MACs for it, in (0, 1].")
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="Of the file.")] = Format.onnx,
+    raw: Annotated[bool, typer.Option("--raw", help="The file takes uint8 pixels.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
+) -> None:
+    """Write one expression's subnet, or the full network, as a file for ONNX runtimes or OpenVINO."""
+    from groundling import checkpoint, load
+    from groundling.runtime import export as write
+    from groundling.runtime.export import check
+
+    check(out, format_.value)
+    if budget is not None and expression is None:
+        raise ValueError("a budget is for the words of an expression: give --expression too")
+    loaded = load(model, download=download)
+    selection = None if expression is None else loaded.select(expression, budget=budget)
+    weights = checkpoint.locate(model, download=download) / checkpoint.WEIGHTS
+    card = write(
+        loaded.model,
+        loaded.tokenizer,
+        out,
+        name=Path(model).name,
+        sha256=checkpoint.sha256(weights),
+        expression=expression,
+        selection=selection,
+        raw=raw,
+        form=format_.value,
+    )
+    what = "any expression" if expression is None else repr(expression)
+    size = sum(
+        out.with_suffix(suffix).stat().st_size for suffix in {out.suffix, *(".bin",)[: out.suffix == ".xml"]}
+    )
+    print(f"{out}: {what}, {console.percent(card.cost.share)} of the MACs, {size / 2**20:.1f} MiB")

@@ -1,0 +1,167 @@
+"""Running an exported file: onnxruntime or OpenVINO compute, this library reads pictures and words.
+
+model = ExportedGrounder("red_car.onnx")
+model.ground("street.jpg")          # → Grounding
+"""
+
+import importlib.util
+import os
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from groundling.boxes import clip
+from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
+from groundling.language import Tokenizer
+from groundling.results import Grounding
+from groundling.runtime.card import KEY, Card
+from groundling.selection import Selection
+
+RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
+
+
+class Session(Protocol):
+    """A file that a runtime has loaded."""
+
+    card: str | None  # the metadata block, None where there is none
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """All outputs, in their order."""
+
+
+class OnnxSession:
+    """An ONNX file in onnxruntime, on the CPU."""
+
+    def __init__(self, file: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            file.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+        self._names = [part.name for part in self._session.get_inputs()]
+        self.card = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """All outputs, in their order."""
+        found: list[NDArray[np.float32]] = self._session.run(
+            None, dict(zip(self._names, inputs, strict=True))
+        )
+        return found
+
+
+class OpenVinoSession:
+    """An OpenVINO file on the CPU, in float32: by itself OpenVINO computes in bf16 where the CPU can."""
+
+    def __init__(self, file: Path, threads: int) -> None:
+        import openvino
+
+        core = openvino.Core()
+        network = core.read_model(file)
+        options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        options |= {"INFERENCE_NUM_THREADS": str(threads)} if threads else {}
+        self._compiled = core.compile_model(network, "CPU", options)
+        self.card = network.get_rt_info(KEY).astype(str) if network.has_rt_info(KEY) else None
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """All outputs, in their order."""
+        request = self._compiled.create_infer_request()  # threads may share a session, not a request
+        found = request.infer(list(inputs))
+        return [np.array(found[port]) for port in self._compiled.outputs]
+
+
+def opened(file: Path, threads: int = 0) -> Session:
+    """An exported file in its runtime; 0 threads leaves their number to the runtime.
+
+    FileNotFoundError, or ValueError where the runtime is not installed or cannot read the file.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no exported file {file}")
+    runtime = RUNTIMES.get(file.suffix)
+    if runtime is None:
+        raise ValueError(f"{file.name} is no exported file; those end in {', '.join(RUNTIMES)}")
+    if importlib.util.find_spec(runtime) is None:
+        raise ValueError(f"{file.name} needs {runtime}; pip install 'groundling[export]' brings it")
+    try:
+        return OnnxSession(file, threads) if runtime == "onnxruntime" else OpenVinoSession(file, threads)
+    except Exception as error:  # both runtimes raise errors of their own, without a common class
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            f"{file.name} cannot be read by {runtime}: {reason[-1][:200] if reason else error!r}"
+        ) from error
+
+
+class ExportedGrounder:
+    """An exported file ready to answer, as a `Grounder` does; threads can share one.
+
+    threads: of the runtime, 0 for as many as it likes. max_pixels: larger pictures are refused.
+    """
+
+    def __init__(
+        self, file: str | os.PathLike[str], *, threads: int = 0, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.file, self.max_pixels = Path(file), max_pixels
+        self.session = opened(self.file, threads)
+        if self.session.card is None:
+            raise ValueError(
+                f"{self.file.name} was not written by `groundling export`: it has no '{KEY}' block"
+            )
+        self.card = Card.read(self.session.card, self.file.name)
+        self.selection = Selection.parse(self.card.selection)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer | None:
+        if self.card.tokenizer is None or self.card.limit is None:
+            return None
+        return Tokenizer.from_json(self.card.tokenizer, self.card.limit)
+
+    def ground(self, image: ImageSource, expressions: str | Sequence[str] | None = None) -> list[Grounding]:
+        """One Grounding per expression; a file made for one expression needs none, and takes no other.
+
+        Raises ValueError and FileNotFoundError for what does not fit.
+        """
+        asked = self._asked(expressions)
+        canvas, placement = letterbox(open_image(image, self.max_pixels), self.card.size)
+        pixels = (canvas if self.card.raw else normalise(canvas))[None].numpy()
+        name = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+        return [self._answer(pixels, placement, expression, str(name)) for expression in asked]
+
+    def _asked(self, expressions: str | Sequence[str] | None) -> Sequence[str]:
+        if isinstance(expressions, str):
+            expressions = [expressions]
+        own = self.card.expression
+        if own is None:
+            if not expressions:
+                raise ValueError(f"{self.file.name} answers any expression: say what to look for")
+            return expressions
+        if expressions and any(expression != own for expression in expressions):
+            raise ValueError(
+                f"{self.file.name} was made for {own!r} and answers nothing else; export another"
+            )
+        return expressions or [own]
+
+    def _answer(self, pixels: NDArray[Any], placement: Placement, expression: str, image: str) -> Grounding:
+        began = time.perf_counter()
+        words = [] if self._tokenizer is None else [self._tokenizer.encode([expression]).ids.numpy()]
+        box, *score = self.session.run([pixels, *words])
+        corners = torch.from_numpy(np.asarray(box, np.float32)).reshape(-1, 4)[0]
+        x1, y1, x2, y2 = clip(placement.undo(corners), placement.width, placement.height).tolist()
+        return Grounding(
+            expression=expression,
+            box=(x1, y1, x2, y2),
+            score=float(score[0].reshape(-1)[0]) if score else None,
+            cost=self.card.cost,
+            selection=self.selection,
+            width=placement.width,
+            height=placement.height,
+            milliseconds=1000 * (time.perf_counter() - began),
+            image=image,
+        )
