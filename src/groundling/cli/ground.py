@@ -1,21 +1,26 @@
 """`groundling ground`: the box of each expression in a picture."""
 
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli import console
+from groundling.cli import console, many
 from groundling.cli import device as devices
 
 if TYPE_CHECKING:
+    from groundling.images import ImageSource
     from groundling.results import Grounding
+
+    Answer = Callable[[ImageSource, Sequence[str]], list[Grounding]]
 
 COLUMNS = ("expression", "box (x1 y1 x2 y2)", "score", "MACs", "layers on", "filters on", "ms")
 
 
 def ground(
-    image: Annotated[Path, typer.Argument(help="A picture.")],
+    image: Annotated[str, typer.Argument(help="A picture; or many: a folder, a pattern in quotes, a video.")],
     expressions: Annotated[
         list[str] | None, typer.Argument(help="What to look for, each in quotes (an exported file knows it).")
     ] = None,
@@ -26,27 +31,28 @@ def ground(
         float | None, typer.Option(help="Largest share of the network's MACs to spend, in (0, 1].")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per expression.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the picture with the boxes here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the picture with its boxes here; of many, the lines (*.jsonl).")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Of a video, one frame in so many.")] = 1,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
-    """Find what each expression means in a picture."""
-    from groundling import load
+    """Find what each expression means in a picture, or in many.
+
+    Many pictures give JSON Lines; a file of them is taken up again where it stopped.
+    """
     from groundling.draw import draw_grounding, save
     from groundling.images import open_image
-    from groundling.runtime import ExportedGrounder
-    from groundling.runtime.exported import RUNTIMES
+    from groundling.runtime.streams import Stream, is_many
 
-    if Path(model).suffix in RUNTIMES:
-        if budget is not None or device != "cpu":
-            raise ValueError(f"{model} is an exported file: it has one size and runs on the CPU")
-        found = ExportedGrounder(model, max_pixels=max_pixels).ground(image, expressions)
-    elif not expressions:
-        raise ValueError("say what to look for: groundling ground IMAGE EXPRESSION")
-    else:
-        loaded = load(model, device=devices.checked(device), download=download, max_pixels=max_pixels)
-        found = loaded.ground(image, expressions, budget=budget)
+    stream = Stream(image, every, max_pixels) if is_many(image) else None
+    answer, asked = _ready(model, expressions or (), budget, device, download, max_pixels)
+    if stream is not None:
+        many.run(stream, asked, answer, out, {"model": _hash(model, download), "budget": budget})
+        return
+    found = answer(Path(image), asked)
     if out is not None:
         save(draw_grounding(open_image(image, max_pixels), found), out)
     if json:
@@ -54,6 +60,38 @@ def ground(
             console.print_json(grounding.as_dict())
     else:
         console.print_table(COLUMNS, map(_row, found))
+
+
+def _ready(
+    model: str, expressions: Sequence[str], budget: float | None, device: str, download: bool, max_pixels: int
+) -> "tuple[Answer, Sequence[str]]":
+    """What answers about a picture, and the expressions it is asked: looked at before any picture is."""
+    from groundling import load
+    from groundling.runtime import ExportedGrounder
+    from groundling.runtime.exported import RUNTIMES
+
+    if Path(model).suffix in RUNTIMES:
+        if budget is not None or device != "cpu":
+            raise ValueError(f"{model} is an exported file: it has one size and runs on the CPU")
+        exported = ExportedGrounder(model, max_pixels=max_pixels)
+        return exported.ground, exported.asked(expressions)
+    if not expressions:
+        raise ValueError("say what to look for: groundling ground IMAGE EXPRESSION")
+    loaded = load(model, device=devices.checked(device), download=download, max_pixels=max_pixels)
+    with warnings.catch_warnings():  # they come with the answers
+        warnings.simplefilter("ignore")
+        for expression in expressions:
+            loaded.select(expression, budget=budget)
+    return lambda image, words: loaded.ground(image, words, budget=budget), expressions
+
+
+def _hash(model: str, download: bool) -> str:
+    """SHA-256 of the weights, or of an exported file."""
+    from groundling import checkpoint
+
+    if Path(model).is_file():
+        return checkpoint.sha256(Path(model))
+    return checkpoint.sha256(checkpoint.locate(model, download=download) / checkpoint.WEIGHTS)
 
 
 def _row(found: "Grounding") -> tuple[str, ...]:

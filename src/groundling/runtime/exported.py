@@ -128,13 +128,14 @@ class ExportedGrounder:
 
         Raises ValueError and FileNotFoundError for what does not fit.
         """
-        asked = self._asked(expressions)
+        asked = self.asked(expressions)
         canvas, placement = letterbox(open_image(image, self.max_pixels), self.card.size)
         pixels = (canvas if self.card.raw else normalise(canvas))[None].numpy()
         name = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
         return [self._answer(pixels, placement, expression, str(name)) for expression in asked]
 
-    def _asked(self, expressions: str | Sequence[str] | None) -> Sequence[str]:
+    def asked(self, expressions: str | Sequence[str] | None) -> Sequence[str]:
+        """The expressions that will be answered; ValueError for those that cannot be."""
         if isinstance(expressions, str):
             expressions = [expressions]
         own = self.card.expression
