@@ -35,12 +35,17 @@ class Tokens:
 
     @property
     def padded(self) -> bool:
-        """Whether any row is; an exported network reads one expression at a time, and looks at no values."""
-        return not torch.compiler.is_exporting() and bool(self.padding.any())
+        """Whether any row is; a network that is being exported reads one expression, looks at no values."""
+        return not exporting() and bool(self.padding.any())
 
     def to(self, device: torch.device | str) -> "Tokens":
         """The same tokens on another device."""
         return Tokens(self.ids.to(device), self.padding.to(device))
+
+
+def exporting() -> bool:
+    """Whether what runs is being written down for another runtime."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 class Tokenizer:

@@ -124,7 +124,7 @@ class GroundingNet(Network):
             answer = self.box_head(outputs[-1][:, 0]).float().sigmoid()
             return Prediction(answer, None, tuple(logits), tuple(boxes), seen)
         scores, best = logits[-1].softmax(dim=1).max(dim=1)
-        answer = boxes[-1][torch.arange(len(best), device=best.device), best]
+        answer = boxes[-1][torch.arange(best.shape[0], device=best.device), best]
         return Prediction(answer, scores, tuple(logits), tuple(boxes), seen)
 
     def extract(self, selection: Selection) -> "GroundingNet":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from groundling.dynamic.cost import CostModel
 from groundling.images import PADDING, normalise
-from groundling.language import TextConfig, TextEncoder, Tokens
+from groundling.language import TextConfig, TextEncoder, Tokens, exporting
 from groundling.layers.resnet import Gates
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
@@ -133,7 +133,7 @@ def _image_lines(images_I3SS: Tensor, padding_311: Tensor, across: int) -> Tenso
 
 
 def _mask(keep: Tensor) -> Tensor | None:
-    return keep if torch.compiler.is_exporting() or not bool(keep.all()) else None
+    return keep if exporting() or not bool(keep.all()) else None
 
 
 @dataclass(frozen=True)

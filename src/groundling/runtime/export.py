@@ -157,7 +157,8 @@ def _files(
 
     names = ["image", "ids"][: len(inputs)]
     shapes = None if len(inputs) == 1 else ({}, {1: torch.export.Dim("tokens", min=2, max=card.limit)})
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    with silent(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
             whole,
             inputs,
@@ -194,15 +195,13 @@ def _converted(file: Path, card: Card) -> Path:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the exporter's remarks about packages that nobody here needs."""
+def silent() -> Iterator[None]:
+    """Without the exporter's remarks in the log about packages that nobody here needs."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         logger.setLevel(before)
 

@@ -36,17 +36,15 @@ class Session(Protocol):
 
 
 class OnnxSession:
-    """An ONNX file in onnxruntime, on the CPU."""
+    """An ONNX network in onnxruntime, on the CPU."""
 
-    def __init__(self, file: Path, threads: int) -> None:
+    def __init__(self, network: bytes, threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            file.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
         self._names = [part.name for part in self._session.get_inputs()]
         self.card = self._session.get_modelmeta().custom_metadata_map.get(KEY)
 
@@ -59,16 +57,14 @@ class OnnxSession:
 
 
 class OpenVinoSession:
-    """An OpenVINO file on the CPU, in float32: by itself OpenVINO computes in bf16 where the CPU can."""
+    """An OpenVINO network on the CPU, in float32: by itself OpenVINO computes in bf16 where the CPU can."""
 
-    def __init__(self, file: Path, threads: int) -> None:
+    def __init__(self, network: Any, threads: int) -> None:
         import openvino
 
-        core = openvino.Core()
-        network = core.read_model(file)
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         options |= {"INFERENCE_NUM_THREADS": str(threads)} if threads else {}
-        self._compiled = core.compile_model(network, "CPU", options)
+        self._compiled = openvino.Core().compile_model(network, "CPU", options)
         self.card = network.get_rt_info(KEY).astype(str) if network.has_rt_info(KEY) else None
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
@@ -91,7 +87,11 @@ def opened(file: Path, threads: int = 0) -> Session:
     if importlib.util.find_spec(runtime) is None:
         raise ValueError(f"{file.name} needs {runtime}; pip install 'groundling[export]' brings it")
     try:
-        return OnnxSession(file, threads) if runtime == "onnxruntime" else OpenVinoSession(file, threads)
+        if runtime == "onnxruntime":
+            return OnnxSession(file.read_bytes(), threads)
+        import openvino
+
+        return OpenVinoSession(openvino.Core().read_model(file), threads)
     except Exception as error:  # both runtimes raise errors of their own, without a common class
         reason = str(error).strip().splitlines()
         raise ValueError(

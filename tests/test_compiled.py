@@ -1,0 +1,171 @@
+"""Compiled subnets answer as the eager ones, from the third request on, within their memory."""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small import WORDS, model_folder
+from torch import Tensor
+
+import groundling
+from groundling import Grounder, Selection
+from groundling.dynamic.extract import SubnetCache
+from groundling.language import Tokens
+from groundling.models.supernet import Network, Prediction
+from groundling.runtime import compiled
+from groundling.runtime.compiled import CompiledSubnets, CompileWarning, compiler
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_folder(tmp_path_factory.mktemp("model") / "small")
+
+
+def picture(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+
+
+def half(model: Grounder, start: int) -> Selection:
+    """Every layer, every other filter."""
+    units = model.model.units()
+    return Selection(
+        tuple((u.name, tuple(u.size == 1 or i % 2 == start for i in range(u.size))) for u in units)
+    )
+
+
+@pytest.mark.parametrize(
+    ("runtime", "package"), [("openvino", "openvino"), ("onnx", "onnxscript"), ("compiled", "torch")]
+)
+def test_a_runtime_gives_the_boxes_of_the_eager_one(folder: Path, runtime: Any, package: str) -> None:
+    pytest.importorskip(package)
+    if runtime == "compiled" and not compiled.has_cpp():
+        pytest.skip("torch.compile needs a C++ compiler")
+    model, eager = groundling.load(folder, runtime=runtime), groundling.load(folder)
+    chosen = half(model, 0)
+    for turn in range(4):
+        found = model.ground(picture(turn), WORDS[0], selection=chosen)
+        expected = eager.ground(picture(turn), WORDS[0], selection=chosen)
+        assert found.box == pytest.approx(expected.box, abs=1e-3 * 70)
+        assert found.score == pytest.approx(expected.score, abs=1e-4)
+        assert isinstance(model.runner, CompiledSubnets)
+        if turn == 1:
+            assert model.runner.stats.hits == 0
+            model.runner.wait()
+    assert model.runner.stats.hits == 2
+    assert model.runner.stats.subnets == 1
+
+
+class Backend:
+    """Compiles by taking note; what it makes answers as the network does."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.made: list[Network] = []
+        self.fails = fails
+
+    def __call__(self, net: Network, pixels: Tensor, text: Tensor) -> Any:
+        if self.fails:
+            raise RuntimeError("no such instruction")
+        self.made.append(net)
+
+        def run(pixels: Tensor, text: Tensor, tokens: Tokens) -> Prediction:
+            return net(pixels, text, tokens)  # type: ignore[no-any-return]
+
+        return run
+
+
+def subnets(folder: Path, backend: Backend, limit: int = 10**9) -> tuple[Grounder, CompiledSubnets]:
+    model = groundling.load(folder)
+    cache: SubnetCache[Network] = model.subnets
+    made = CompiledSubnets(cache, backend, limit)
+    model.runner = made
+    return model, made
+
+
+def test_words_asked_once_are_not_compiled(folder: Path) -> None:
+    backend = Backend()
+    model, made = subnets(folder, backend)
+    for start in (0, 1):
+        model.ground(picture(0), "left", selection=half(model, start))
+    made.wait()
+    assert backend.made == []
+    for _ in range(3):
+        model.ground(picture(0), "left", selection=half(model, 0))
+        made.wait()
+    assert len(backend.made) == 1
+    model.ground(picture(0), "the blue one on the left", selection=half(model, 0))  # another length
+    assert made.stats.hits == 2
+
+
+def test_compiled_subnets_keep_to_their_memory(folder: Path) -> None:
+    backend = Backend()
+    model, made = subnets(folder, backend)
+    net = model.subnets.get(half(model, 0))
+    one = sum(t.nbytes for t in (*net.parameters(), *net.buffers()))
+    made.limit_bytes = one + one // 2
+    for start in (0, 1, 1, 0):
+        for _ in range(2):
+            model.ground(picture(0), "left", selection=half(model, start))
+            made.wait()
+        assert made.stats.bytes <= made.limit_bytes
+        assert made.stats.subnets == 1
+    assert len(backend.made) == 3  # 0, 1, and 0 again
+
+
+def test_what_cannot_be_compiled_is_said_once_and_answered(folder: Path) -> None:
+    model, made = subnets(folder, Backend(fails=True))
+    chosen = half(model, 0)
+    expected = groundling.load(folder).ground(picture(0), "left", selection=chosen)
+
+    def answer(times: int) -> None:
+        for _ in range(times):
+            assert model.ground(picture(0), "left", selection=chosen).box == expected.box
+            made.wait()
+
+    with pytest.warns(CompileWarning, match="a subnet is not compiled: no such instruction") as said:
+        answer(4)
+    assert len(said) == 1
+    model, made = subnets(folder, Backend(), limit=10)
+    with pytest.warns(CompileWarning, match="the cache holds 10"):
+        answer(2)
+
+
+def test_threads_share_compiled_subnets(folder: Path) -> None:
+    backend = Backend()
+    model, _ = subnets(folder, backend)
+    alone = groundling.load(folder)
+    asked = [(seed % 3, half(model, seed % 2)) for seed in range(24)]
+    expected = [alone.ground(picture(seed), "left", selection=chosen).box for seed, chosen in asked]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda a: model.ground(picture(a[0]), "left", selection=a[1]).box, asked))
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
+    assert len(backend.made) <= 2
+
+
+def test_runtimes_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ValueError, match="no runtime 'fast'; there are eager, compiled, openvino, onnx, auto"
+    ):
+        groundling.load(folder, runtime="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="openvino is for the CPU; on cuda"):
+        compiler("openvino", torch.device("cuda"))
+    assert compiler("auto", torch.device("cuda")) is None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"onnx needs onnx, onnxscript, onnxruntime; pip install 'groundling\[export\]'"
+    ):
+        compiler("onnx", CPU)
+    with pytest.raises(ValueError, match="needs a C\\+\\+ compiler"):
+        compiler("compiled", CPU)
+    assert compiler("auto", CPU) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        groundling.load(folder, runtime="auto").ground(picture(0), "left")
