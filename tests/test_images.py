@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from groundling.images import ImageError, Placement, letterbox, normalise, open_image
+from groundling.images import ImageError, Placement, letterbox, normalise, open_image, upright_size
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -73,6 +73,37 @@ def test_exif_orientation_is_applied(orientation, kind):
     y = 2 if corner[0] == "t" else upright.height - 3
     assert upright.getpixel((x, y))[0] > 200
     assert np.asarray(upright).mean() < 60
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF"])
+def test_a_header_says_the_size_of_the_upright_picture(orientation, kind, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "picture"
+    file.write_bytes(encoded(Image.new("RGB", (32, 16)), kind, exif=exif))
+    assert upright_size(file) == open_image(file).size
+
+
+def test_a_size_does_not_need_the_pixels(tmp_path):
+    for kind in ("JPEG", "PNG"):
+        file = tmp_path / kind
+        file.write_bytes(encoded(noise(300, 200), kind)[:1000])
+        assert upright_size(file) == (300, 200)
+        with pytest.raises(ImageError, match="truncated"):
+            open_image(file)
+
+
+def test_sizes_that_cannot_be_read(tmp_path):
+    file = tmp_path / "picture"
+    with pytest.raises(FileNotFoundError, match="picture"):
+        upright_size(file)
+    file.write_bytes(b"a dog on a sofa")
+    with pytest.raises(ImageError, match="not an image"):
+        upright_size(file)
+    file.write_bytes(encoded(noise(), "PNG"))
+    with pytest.raises(ImageError, match="the limit is 99"):
+        upright_size(file, max_pixels=99)
 
 
 def test_damaged_exif_shows_the_picture_as_stored():

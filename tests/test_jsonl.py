@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from groundling.data import DataError, Sample, available, jsonl, open_dataset
+from groundling.data import DataError, Sample, available, image_folder, jsonl, open_dataset
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "refer_val" / "jsonl"
 GOOD = {"image": "a.jpg", "expression": "left dog", "box": [1, 2, 30.5, 40]}
@@ -18,6 +18,7 @@ GOOD = {"image": "a.jpg", "expression": "left dog", "box": [1, 2, 30.5, 40]}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (50, 50)).save(tmp_path / "a.jpg")
+    (tmp_path / "notes.txt").write_text("a dog on a sofa")
     return tmp_path
 
 
@@ -73,12 +74,67 @@ def test_a_folder_has_its_splits_as_files(folder):
         (GOOD | {"box": [1, 2, float("inf"), 4]}, "is not finite"),
         ('{"image": "a.jpg", "expression": "dog", "box": [1, 2, 1e999, 4]}', "is not finite"),
         (GOOD | {"box": [1, 2, 10**400, 4]}, "too large"),
+        (GOOD | {"box": [60, 2, 70, 4]}, "sticks out of its image of 50x50 pixels"),
+        (GOOD | {"box": [10, 20, 30, 60]}, r"\(10.0, 20.0, 30.0, 60.0\) sticks out of its image of 50x50"),
+        (GOOD | {"box": [-3, 0, 10, 10]}, "sticks out"),
+        (GOOD | {"image": "notes.txt"}, "notes.txt: not an image"),
     ],
 )
 def test_a_bad_line_is_an_error_with_its_number(folder, row, reason):
     file = save(folder, GOOD, "", row, GOOD)
     with pytest.raises(DataError, match=rf"val\.jsonl:3: .*{reason}"):
         jsonl.read(file)
+
+
+def test_a_box_may_stick_out_by_the_width_of_a_rounding(folder):
+    file = save(folder, GOOD | {"box": [-1, -0.5, 51, 50]})
+    assert jsonl.read(file).samples[0].box == (-1, -0.5, 51, 50)
+
+
+def turned(file: Path, **options: object) -> None:
+    """A picture that is stored 40x20 and seen 20x40."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(file, exif=exif, **options)
+
+
+def test_a_box_is_in_the_picture_as_it_is_seen(folder):
+    turned(folder / "b.jpg")
+    assert len(jsonl.read(save(folder, GOOD | {"image": "b.jpg", "box": [2, 30, 18, 40]}))) == 1
+    with pytest.raises(DataError, match=r"val\.jsonl:1: box .* sticks out of its image of 20x40"):
+        jsonl.read(save(folder, GOOD | {"image": "b.jpg", "box": [30, 2, 40, 18]}))
+
+
+def test_a_picture_that_says_late_how_it_is_turned(folder):
+    """A PNG's EXIF may stand behind its pixels: it is looked for before a box is refused."""
+    turned(folder / "b.png")
+    data = (folder / "b.png").read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4])
+    late = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    (folder / "b.png").write_bytes(late)
+    row = GOOD | {"image": "b.png", "box": [2, 30, 18, 40]}
+    assert len(jsonl.read(save(folder, row, row))) == 2
+
+
+def test_headers_are_read_once_and_pixels_never(folder, monkeypatch):
+    looked = []
+    plain = image_folder.upright_size
+    monkeypatch.setattr(image_folder, "upright_size", lambda path: (looked.append(path), plain(path))[1])
+    monkeypatch.setattr(image_folder, "open_image", None)
+    Image.new("RGB", (90, 90)).save(folder / "b.jpg")
+    jsonl.read(save(folder, GOOD, GOOD | {"image": "b.jpg"}, GOOD, GOOD | {"box": [0, 0, 50, 50]}))
+    assert looked == [folder / "a.jpg", folder / "b.jpg"]
+    jsonl.read(save(folder, GOOD | {"box": [0, 0, 500, 500]}), need_images=False)
+    assert len(looked) == 2
+
+
+def test_a_file_is_the_split_of_its_name(folder):
+    """Another one used to be read all the same: training was measured on what it had trained on."""
+    file = save(folder, GOOD, name="mine.jsonl")
+    assert jsonl.read(file).split == jsonl.read(file, "mine").split == "mine"
+    with pytest.raises(ValueError, match=r"mine\.jsonl is the split 'mine', not 'val'; ask for 'mine'"):
+        open_dataset(file, "jsonl", "val")
 
 
 def test_other_encodings_and_empty_files(folder):

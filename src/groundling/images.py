@@ -7,7 +7,7 @@ of Pillow, so threads may share it.
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ _TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = tuple(_TURN[value] for value in (5, 6, 7, 8))
 
 
 class ImageError(ValueError):
@@ -85,6 +86,21 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
         return _decode(source, max_pixels, "image")
     with _stream(source) as (stream, name):
         return _decode(_identify(stream, name), max_pixels, name)
+
+
+def upright_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(width, height) of an image file as `open_image` would give it, from its header alone.
+
+    A header does not say how a PNG is turned that holds this behind its pixels. Errors are open_image's.
+    """
+    with _stream(path) as (stream, name):
+        image = _identify(stream, name)
+        _check_size(*image.size, max_pixels, name)
+        if image.format == "TIFF":  # Pillow has turned its size already
+            return image.size
+        # Not image.getexif(): a PNG's decodes all pixels to see what comes behind them.
+        turned = _turn(lambda: Image.Image.getexif(image)) in _SIDEWAYS
+        return (image.height, image.width) if turned else image.size
 
 
 def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Placement]:
@@ -208,11 +224,16 @@ def _eight_bits(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
 
 
 def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
-    try:
-        turn = _TURN.get(source.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # damaged EXIF: shown as stored, as viewers do
-        turn = None
+    turn = _turn(source.getexif)
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(exif: Callable[[], Image.Exif]) -> Image.Transpose | None:
+    """What makes an image upright that is stored in another way than it is seen."""
+    try:
+        return _TURN.get(exif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF: shown as stored, as viewers do
+        return None
 
 
 def _from_array(array: NDArray[Any], max_pixels: int) -> Image.Image:

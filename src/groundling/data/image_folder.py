@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from groundling.data.sample import DataError
+from groundling.data.sample import Box, DataError, check_inside
+from groundling.images import ImageError, open_image, upright_size
 
 
 class Listing:
@@ -20,6 +21,26 @@ class Listing:
         if folder not in self._names:
             self._names[folder] = frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
         return file.name in self._names[folder]
+
+
+class Sizes:
+    """The sizes of image files, from one look at each header: a tenth of a millisecond, not a decoding."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, int]] = {}
+
+    def check(self, box: Box, image: Path) -> None:
+        """DataError for a box that is not in its image, or an image that cannot be used."""
+        try:
+            if image not in self._known:
+                self._known[image] = upright_size(image)
+            try:
+                check_inside(box, self._known[image])
+            except DataError:  # before anybody is blamed: a header may not say how its image is turned
+                self._known[image] = open_image(image).size
+                check_inside(box, self._known[image])
+        except (ImageError, FileNotFoundError) as error:
+            raise DataError(str(error)) from error
 
 
 class ImageFolder:

@@ -3,6 +3,7 @@
     {"image": "photos/1.jpg", "expression": "dog on the left", "box": [x1, y1, x2, y2]}
 The image is a path relative to the file, the box xyxy in pixels of the upright image; "id" and "category" may
 be there too, and other keys are left alone. Any dataset can be written so: `write(path, dataset.samples)`.
+A box that sticks out of its image, mostly an xywh or one of another size of the image, is an error.
 """
 
 import json
@@ -11,22 +12,28 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from groundling.data.image_folder import Listing
+from groundling.data.image_folder import Listing, Sizes
 from groundling.data.pickles import read_bytes
 from groundling.data.sample import DataError, Dataset, Sample, box_from_xyxy
 
 
 def read(path: Path, split: str | None = None, need_images: bool = True) -> Dataset:
-    """All rows of a file, or of SPLIT.jsonl in a folder; the first bad row is a DataError with its line."""
+    """All rows of a file, or of SPLIT.jsonl in a folder; the first bad row is a DataError with its line.
+
+    need_images: look whether they are there and large enough for their boxes. A file is the split of its
+    name; ValueError for another one.
+    """
     file = _file(Path(path), split)
-    listing, samples = Listing(), []
+    listing, sizes, samples = Listing(), Sizes(), []
     for number, line in enumerate(read_bytes(file).split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
             sample = _sample(_row(line), file, number)
-            if need_images and not listing.has(sample.image):
-                raise DataError(f"image not found: {sample.image}")
+            if need_images:
+                if not listing.has(sample.image):
+                    raise DataError(f"image not found: {sample.image}")
+                sizes.check(sample.box, sample.image)
         except DataError as error:
             raise DataError(f"{file}:{number}: {error}") from error
         samples.append(sample)
@@ -77,6 +84,10 @@ def _sample(row: dict[str, Any], file: Path, number: int) -> Sample:
 
 def _file(path: Path, split: str | None) -> Path:
     if not path.is_dir():
+        if split not in (None, path.stem):
+            raise ValueError(
+                f"{path} is the split {path.stem!r}, not {split!r}; ask for {path.stem!r}, or give a folder"
+            )
         return path
     there = sorted(file.stem for file in path.glob("*.jsonl"))
     if split not in there:

@@ -3,10 +3,11 @@
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 Box = tuple[float, float, float, float]  # xyxy, pixels of the image
+SLACK = 2  # pixels: rounding outwards and counting from one each move an edge by up to one
 
 
 class DataError(ValueError):
@@ -56,6 +57,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def limited(self, limit: int | None) -> "Dataset":
+        """At most `limit` samples, evenly spread over all: neighbours are often of one image."""
+        if limit is None:
+            return self
+        if limit < 1:
+            raise ValueError(f"a limit of {limit} expressions leaves none; give 1 or more")
+        count = min(limit, len(self))
+        spread = (self.samples[i * len(self) // count] for i in range(count))
+        return replace(self, samples=tuple(spread))
 
 
 class Rejects:
@@ -108,3 +119,14 @@ def check_box(box: Box, size: tuple[int, int] | None = None) -> None:
         raise DataError(f"box {box} has no area; a box is (left, top, right, bottom)")
     if size is not None and (x2 <= 0 or y2 <= 0 or x1 >= size[0] or y1 >= size[1]):
         raise DataError(f"box {box} lies outside its image of {size[0]}x{size[1]} pixels")
+
+
+def check_inside(box: Box, size: tuple[int, int]) -> None:
+    """DataError unless the xyxy box lies in its image of (width, height), give or take SLACK pixels."""
+    x1, y1, x2, y2 = box
+    width, height = size
+    if min(x1, y1) < -SLACK or x2 > width + SLACK or y2 > height + SLACK:
+        raise DataError(
+            f"box {box} sticks out of its image of {width}x{height} pixels; "
+            "a box is (left, top, right, bottom) in pixels of the image as it is seen"
+        )
