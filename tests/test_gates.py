@@ -95,8 +95,24 @@ def test_gates_are_equations_4_and_5() -> None:
 def test_evaluation_has_no_noise() -> None:
     relevance = {"a": torch.tensor([[-1e-6, -0.0, 0.0, 1e-6, -3.0, 3.0]])}
     assert hard_gates(relevance)["a"].tolist() == [[0, 1, 1, 1, 0, 1]]  # on where r ≥ 0
-    assert torch.equal(hard_gates(relevance)["a"], hard_gates(relevance)["a"])
     assert Selection.from_gates(hard_gates(relevance)).units[0][1] == (False, True, True, True, False, True)
+
+
+def test_hard_gates_are_equation_5_without_noise() -> None:
+    """1 where σ(r) is at least one half, worked out number by number; whatever the generator's state."""
+    drawn = torch.Generator().manual_seed(4)
+    relevance = {name: torch.randn(5, size, generator=drawn) for name, size in (("a", 7), ("b", 1))}
+    written = {
+        name: [[float(1 / (1 + math.exp(-r)) >= 0.5) for r in row] for row in scores.tolist()]
+        for name, scores in relevance.items()
+    }
+    assert {0.0, 1.0} == {gate for rows in written.values() for row in rows for gate in row}
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found = hard_gates(relevance)
+        assert {name: gates.tolist() for name, gates in found.items()} == written
+        assert torch.equal(torch.get_rng_state(), before)
 
 
 # --- noise -----------------------------------------------------------------------------------------
