@@ -187,10 +187,22 @@ def test_threads_share_a_model(model: Grounder) -> None:
 # --- what does not fit
 
 
-@pytest.mark.parametrize("budget", [0, -0.1, 1.1, 2, float("nan"), float("inf")])
-def test_a_budget_is_a_share(model: Grounder, budget: float) -> None:
-    with pytest.raises(ValueError, match="budget"):
-        model.ground(photo(), "left", budget=budget)
+@pytest.mark.parametrize("budget", [0, -0.1, 1.1, 2, float("nan"), float("inf"), "0.4", [0.4]])
+def test_a_budget_is_a_share(model: Grounder, budget: Any) -> None:
+    for asked in (model, grounder(CONFIGS["static"])):
+        with pytest.raises(ValueError, match=r"a budget is .* a number in \(0, 1\], given"):
+            asked.ground(photo(), "left", budget=budget)
+        with pytest.raises(ValueError, match="a budget is"):
+            asked.select("left", budget=budget)
+
+
+def test_a_budget_may_come_from_numpy(model: Grounder) -> None:
+    assert model.ground(photo(), "left", budget=np.float32(1)).cost.share <= 1
+
+
+def test_a_selection_is_no_text(model: Grounder) -> None:
+    with pytest.raises(ValueError, match=r"a selection is a Selection, given str; Selection\.parse reads"):
+        model.ground(photo(), "left", selection=str(model.select("left")))  # type: ignore[call-overload]
 
 
 def test_a_budget_and_a_selection(model: Grounder) -> None:
@@ -232,6 +244,29 @@ def test_a_picture_too_large() -> None:
 
 
 # --- loading
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "gpu"}, "no device 'gpu'; cpu, cuda and cuda:N are devices"),
+        ({"device": "cuda"}, r"no device 'cuda': torch .* sees 0 GPUs; cpu always works"),
+        ({"device": "meta"}, "device 'meta' is not supported"),
+        ({"device": 7.5}, "no device 7.5"),
+        ({"cache_mib": -1}, "cache_mib=-1: a whole number of MiB fits, 0 to keep no subnets"),
+        ({"cache_mib": "256"}, "cache_mib='256'"),
+        ({"max_pixels": 0}, "max_pixels=0: a whole number fits, 1 or more"),
+        ({"max_pixels": 1e6}, "max_pixels=1000000.0"),
+    ],
+)
+def test_options_that_do_not_fit(
+    options: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some were an error of torch or of Python from deep inside, some of the first request."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = model_folder(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        groundling.load(folder, **options)
 
 
 def test_a_folder_loads_ready_to_answer(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_an_expression_without_words_is_an_error(tokenizer: Tokenizer, expressio
 def test_half_a_surrogate_pair_is_an_error_that_shows_it(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match=r"'the \\ud83d' is not valid Unicode"):
         tokenizer.encode(["the \ud83d"])
+    with pytest.raises(ValueError, match=r"'the \\ud83d' is not valid Unicode"):
+        tokenizer.spelled("the \ud83d")
 
 
 def test_no_expressions_at_all_is_an_error(tokenizer: Tokenizer) -> None:

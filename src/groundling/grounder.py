@@ -20,7 +20,8 @@ from torch import Tensor
 
 from groundling import checkpoint
 from groundling.boxes import clip, cxcywh_to_xyxy
-from groundling.dynamic.budget import fit
+from groundling.device import checked
+from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
@@ -45,9 +46,13 @@ class Grounder:
         max_pixels: int = MAX_PIXELS,
         taught: Collection[str] = (),
     ) -> None:
+        if not isinstance(cache_mib, int) or cache_mib < 0:
+            raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
+        if not isinstance(max_pixels, int) or max_pixels < 1:
+            raise ValueError(f"max_pixels={max_pixels!r}: a whole number fits, 1 or more")
+        self.device = torch.device(checked(device))
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
-        self.model, self.tokenizer, self.max_pixels = model.eval().to(device), tokenizer, max_pixels
-        self.device = torch.device(device)
+        self.model, self.tokenizer, self.max_pixels = model.eval().to(self.device), tokenizer, max_pixels
         self.subnets = SubnetCache(self.model, cache_mib * 2**20)
 
     @overload
@@ -148,6 +153,8 @@ class Grounder:
 
     def _select(self, text: Tensor, tokens: Tokens, budget: float | None) -> Selection:
         model = self.model
+        if budget is not None:
+            check_budget(budget)
         if model.selector is None:
             if budget is not None and budget < 1:
                 raise ValueError("a static model has one size: it takes no budget below 1")
@@ -168,6 +175,7 @@ def load(
     max_pixels: int = MAX_PIXELS,
 ) -> Grounder:
     """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name")."""
+    checked(device)  # before the weights are read
     loaded = checkpoint.load(model, download=download)
     return Grounder(
         loaded.model,

@@ -107,8 +107,11 @@ class Tokenizer:
     def spelled(self, expression: str) -> tuple[str, ...]:
         """Words that have no piece longer than a letter: known only where a training had them."""
         text = " ".join(expression.split())[: self.limit * 200]
-        read = self._fast.encode(text, add_special_tokens=False)
-        words: dict[int, list[int]] = {}
+        try:
+            read = self._fast.encode(text, add_special_tokens=False)
+        except TypeError as error:
+            raise _not_unicode(expression) from error
+        words: dict[int | None, list[int]] = {}
         for index, word in enumerate(read.word_ids[: self.limit]):
             words.setdefault(word, []).append(index)
         found = []
@@ -126,8 +129,8 @@ class Tokenizer:
         readable = text[: self.limit * 200]  # nobody reads what is longer, and tokenizing it would cost time
         try:
             ids = list(_encode(self._fast, readable))
-        except TypeError as error:  # a lone surrogate is no Unicode text
-            raise ValueError(f"expression {expression[:80]!r} is not valid Unicode") from error
+        except TypeError as error:
+            raise _not_unicode(expression) from error
         if len(ids) <= self.limit:
             return ids, len(readable) == len(text)
         return [*ids[: self.limit - 1], ids[-1]], False
@@ -186,6 +189,11 @@ class Tokenizer:
         words = sorted(counts.keys() - set(pieces), key=lambda word: (-counts[word], word))
         vocabulary = {piece: number for number, piece in enumerate([*pieces, *words][:size])}
         return cls(_plain(BertWordPieceTokenizer(vocabulary, lowercase=True)), limit)
+
+
+def _not_unicode(expression: str) -> ValueError:
+    """What is wrong where the library takes a str for none: it holds half of a surrogate pair."""
+    return ValueError(f"expression {expression[:80]!r} is not valid Unicode")
 
 
 def _plain(wordpiece: BertWordPieceTokenizer) -> FastTokenizer:

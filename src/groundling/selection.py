@@ -132,6 +132,10 @@ class Selection:
 
 def check(selection: Selection, units: Sequence[Unit]) -> Selection:
     """The Selection itself if it fits these units; ValueError says what does not."""
+    if not isinstance(selection, Selection):
+        raise ValueError(
+            f"a selection is a Selection, given {type(selection).__name__}; Selection.parse reads a text"
+        )
     given, wanted = [(name, len(bits)) for name, bits in selection.units], [(u.name, u.size) for u in units]
     if given != wanted:
         pairs = zip(given, wanted, strict=False)

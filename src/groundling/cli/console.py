@@ -20,6 +20,7 @@ SPELLING = {
     "resume=True": "--resume",
     "replace=True": "--replace",
     "init=": "--init",
+    "max_pixels=": "--max-pixels=",
 }
 
 

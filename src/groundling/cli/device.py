@@ -1,17 +1,5 @@
-"""Which device a verb computes on, looked at before anything is loaded."""
+"""The check of a device, as verbs name it; `load` makes it too."""
 
+from groundling.device import checked
 
-def checked(name: str) -> str:
-    """The name of a device that is there; ValueError says what is."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"no device {name!r}; cpu, cuda and cuda:N are devices") from error
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(f"no device {name!r}: torch {torch.__version__} sees {count} GPUs; cpu always works")
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {name!r} is not supported; cpu, cuda and cuda:N are")
-    return name
+__all__ = ["checked"]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli import console, datasets
-from groundling.cli import device as devices
 
 if TYPE_CHECKING:
     from groundling.data import Dataset
@@ -38,7 +37,7 @@ def evaluate(
 
     default = data.stem if data.is_file() else "val"
     opened = [datasets.opened(data, dataset, name, limit) for name in split or [default]]
-    loaded = load(model, device=devices.checked(device), download=download)
+    loaded = load(model, device=device, download=download)
     found = [_measured(loaded, part, strict) for part in opened]
     if json:
         for metrics in found:

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 from torch import Tensor
 
@@ -12,6 +13,12 @@ from groundling.selection import Selection, Unit, is_filters, layer_of
 
 class BudgetError(ValueError):
     """A budget that not even the subnet with everything left out keeps to."""
+
+
+def check_budget(budget: object) -> None:
+    """ValueError unless it is a number in (0, 1]."""
+    if not isinstance(budget, Real) or not 0 < float(budget) <= 1:
+        raise ValueError(f"a budget is a share of the supernet's MACs, a number in (0, 1], given {budget!r}")
 
 
 def fit(
@@ -26,8 +33,7 @@ def fit(
     their layer they would do nothing, and a layer with hardly a filter is mostly the shift of its norms.
     ValueError for a budget outside (0, 1], BudgetError for one that is out of reach.
     """
-    if not 0 < budget <= 1:
-        raise ValueError(f"a budget is a share of the supernet's MACs in (0, 1], given {budget}")
+    check_budget(budget)
     ranks, wanted = _ranks(_scores(relevance, units), units)
 
     def beginning(count: int) -> Selection:

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from groundling.device import checked
+
 
 @dataclass(frozen=True)
 class Group:
@@ -60,13 +62,9 @@ class Group:
 def joined(device: str) -> Iterator[Group]:
     """The group that torchrun's environment describes, left again at the end; NCCL on GPUs, gloo on CPUs."""
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    place = torch.device(
-        "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    )
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device '{device}' asked for, but torch {torch.__version__} sees no GPU; device 'cpu' works"
-        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(checked(device))
     if place.type == "cuda" and place.index is None:
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)

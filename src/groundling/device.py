@@ -1,0 +1,17 @@
+"""Which device to compute on, looked at before anything is loaded."""
+
+
+def checked(name: str) -> str:
+    """The name of a device that is there; ValueError says what is."""
+    import torch  # here, since the command line must not wait for it before it is needed
+
+    try:
+        device = torch.device(str(name))
+    except RuntimeError as error:
+        raise ValueError(f"no device {name!r}; cpu, cuda and cuda:N are devices") from error
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ValueError(f"no device {name!r}: torch {torch.__version__} sees {count} GPUs; cpu always works")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r} is not supported; cpu, cuda and cuda:N are")
+    return str(name)
