@@ -9,7 +9,7 @@ from conftest import SHAPES, lads, random_selection, random_tokens
 from scrambled import scrambled
 from torch import Tensor, nn
 
-from groundling.dynamic.extract import SubnetCache, extract, storages
+from groundling.dynamic.extract import ENTRY_BYTES, SubnetCache, extract, storages
 from groundling.dynamic.gates import LanguageGates
 from groundling.language import TextConfig, Tokens
 from groundling.models import PRESETS
@@ -240,7 +240,7 @@ def test_cache_keeps_what_was_used_last() -> None:
         before = probe.stats.bytes
         probe.get(selection)
         sizes[selection] = probe.stats.bytes - before
-    assert sizes[first] == own_bytes(probe, model, first) > 0
+    assert sizes[first] == ENTRY_BYTES + own_bytes(probe, model, first) > ENTRY_BYTES
 
     cache = SubnetCache(model, sum(sizes.values()) - 1)
     kept = cache.get(first)
@@ -253,6 +253,21 @@ def test_cache_keeps_what_was_used_last() -> None:
     assert stats.bytes == sizes[first] + sizes[third] <= cache.limit_bytes
     cache.get(second)
     assert cache.stats.misses == 4
+
+
+def test_cache_is_bounded_where_subnets_share_all_weights() -> None:
+    """Whole layers on or off: such subnets have no weights of their own, and any number of them was kept."""
+    model = lads("all")
+    whole = Selection.all_on(model.units())
+    layers = [unit.name for unit in model.units() if unit.kind != "filters"]
+    off = [dict(whole.units) | {name: (False,)} for name in layers]
+    selections = [whole, *(Selection(tuple(units.items())) for units in off)]
+    cache = SubnetCache(model, 3 * ENTRY_BYTES + 100)
+    assert [own_bytes(cache, model, selection) for selection in selections] == [0] * len(selections)
+    for selection in selections:
+        cache.get(selection)
+    assert len(selections) > 6
+    assert (cache.stats.subnets, cache.stats.bytes) == (3, 3 * ENTRY_BYTES)
 
 
 def test_selections_of_one_subnet_share_it() -> None:
@@ -274,7 +289,7 @@ def test_subnet_larger_than_the_cache_is_not_kept() -> None:
         for u in model.units()
     }
     tiny, large = Selection(tuple(small.items())), some_selections(model, 1)[0]
-    limit = own_bytes(SubnetCache(model, 0), model, tiny)
+    limit = ENTRY_BYTES + own_bytes(SubnetCache(model, 0), model, tiny)
     cache, given = SubnetCache(model, limit), inputs(model)
     kept = cache.get(tiny)
     torch.testing.assert_close(answer(cache.get(large), given), answer(extract(model, large), given))
@@ -338,7 +353,7 @@ def test_sixteen_threads_get_the_answers_of_one() -> None:
     model = lads("inner")
     selections, given = some_selections(model, 6), inputs(model)
     alone = [answer(extract(model, selection), given) for selection in selections]
-    for limit, once in ((2**30, True), (6_000, False)):
+    for limit, once in ((2**30, True), (3 * ENTRY_BYTES, False)):
         cache, barrier = SubnetCache(model, limit), threading.Barrier(16)
 
         def work(thread: int, cache=cache, barrier=barrier) -> list[tuple[int, Tensor]]:
