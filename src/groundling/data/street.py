@@ -17,8 +17,11 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +137,9 @@ def _claim(root: Path, replace: bool) -> None:
             f"{root} is not empty and holds no street scenes of ours; give a new or empty folder"
         )
     if not replace and all((root / "refcoco" / name).exists() for name in OURS):
-        raise ValueError(f"{root} holds street scenes; give replace=True to draw others there, or a new folder")
+        raise ValueError(
+            f"{root} holds street scenes; give replace=True to draw others there, or a new folder"
+        )
     for part in ("images", "refcoco"):
         if (root / part).is_symlink():
             raise ValueError(f"{root / part} is a link to another folder; give a new or empty folder")
@@ -149,8 +154,27 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, Any]]:
     if workers == 1:
         yield from map(_draw, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with _no_interrupts():
+        pool = multiprocessing.get_context("spawn").Pool(workers)
+    with pool:
         yield from pool.imap(_draw, jobs, chunksize=16)
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, which a terminal sends to all: we end them, in silence.
+
+    They inherit that a signal is ignored. Setting it in themselves would come too late: a process that is
+    still importing would print a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other may change it
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _draw(job: _Job) -> dict[str, Any]:
