@@ -36,6 +36,7 @@ ROOMS = [
     "grounder",
     "__init__",
     "analyze",
+    "benchmark",
     "demo",
     "cli",
     "__main__",

@@ -26,8 +26,10 @@ from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokenizer, Tokens, UnknownWordWarning
-from groundling.models.supernet import Supernet
+from groundling.models.supernet import Prediction, Supernet
 from groundling.results import Grounding
+from groundling.runtime.batched import Batcher
+from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Runtime, Subnets, compiler
 from groundling.selection import Selection, check
 
 DEFAULT = "lads_street"
@@ -45,6 +47,8 @@ class Grounder:
         cache_mib: int = 256,
         max_pixels: int = MAX_PIXELS,
         taught: Collection[str] = (),
+        runtime: Runtime = "eager",
+        compiled_mib: int = 1024,
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
             raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
@@ -54,6 +58,11 @@ class Grounder:
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
         self.model, self.tokenizer, self.max_pixels = model.eval().to(self.device), tokenizer, max_pixels
         self.subnets = SubnetCache(self.model, cache_mib * 2**20)
+        self.batcher = Batcher(self.subnets)
+        compile_ = compiler(runtime, self.device)
+        self.runner: Subnets = EagerSubnets(self.subnets)
+        if compile_ is not None:
+            self.runner = CompiledSubnets(self.subnets, compile_, compiled_mib * 2**20)
 
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a sequence of str too
@@ -94,21 +103,54 @@ class Grounder:
             return self.ground(image, [expressions], budget=budget, selection=selection)[0]
         if not isinstance(expressions, Sequence):
             raise ValueError(f"expressions are a text or a list of texts, given {type(expressions).__name__}")
-        for expression in expressions:
-            if not isinstance(expression, str):
-                raise ValueError(f"an expression is a text, given {expression!r}")
         if budget is not None and selection is not None:
             raise ValueError("give a budget or a selection, not both")
-        picture = open_image(image, self.max_pixels)
-        canvas, placement = letterbox(picture, self.model.config.image_size)
+        canvas, placement = self._canvas(image)
         pixels = normalise(canvas[None].to(self.device))
-        name = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
-        return [self._answer(pixels, placement, e, budget, selection, str(name)) for e in expressions]
+        return [self._answer(pixels, placement, e, budget, selection, _name(image)) for e in expressions]
+
+    @torch.inference_mode()
+    def ground_batch(
+        self, requests: Sequence[tuple[ImageSource, str]], *, budget: float | None = None
+    ) -> list[Grounding]:
+        """One Grounding per (image, expression), computed together though each has a subnet of its own.
+
+        Arguments and errors as in `ground`; an image that comes again is decoded, and seen by what words do
+        not change, once. `milliseconds` of a Grounding is its part of the time from words to boxes.
+        """
+        if not requests:
+            return []
+        images = {_key(image): image for image, _ in requests}
+        place = {key: index for index, key in enumerate(images)}
+        seen = [self._canvas(image) for image in images.values()]
+        pixels = normalise(torch.stack([canvas for canvas, _ in seen]).to(self.device))
+        index = [place[_key(image)] for image, _ in requests]
+        began = time.perf_counter()
+        tokens, text = self._read([expression for _, expression in requests])
+        selections = self._select(text, tokens, budget)
+        found = self.batcher.run(selections, pixels, torch.tensor(index), text, tokens)
+        milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
+        lengths = (~tokens.padding).sum(1).tolist()
+        return [
+            self._grounding(
+                (expression, _name(image)),
+                seen[index[row]][1],
+                found,
+                row,
+                selections[row],
+                lengths[row],
+                milliseconds,
+            )
+            for row, (image, expression) in enumerate(requests)
+        ]
 
     def select(self, expression: str, *, budget: float | None = None) -> Selection:
         """The units that these words choose, without an image."""
-        tokens, text = self._read(expression)
-        return self._select(text, tokens, budget).canonical()
+        tokens, text = self._read([expression])
+        return self._select(text, tokens, budget)[0].canonical()
+
+    def _canvas(self, image: ImageSource) -> tuple[Tensor, Placement]:
+        return letterbox(open_image(image, self.max_pixels), self.model.config.image_size)
 
     def _answer(
         self,
@@ -120,50 +162,79 @@ class Grounder:
         image: str,
     ) -> Grounding:
         began = time.perf_counter()
-        tokens, text = self._read(expression)
+        tokens, text = self._read([expression])
         if selection is None:
-            selection = self._select(text, tokens, budget)
-        subnet = self.subnets.get(check(selection, self.model.units()))
-        prediction = subnet(pixels, text, tokens)
-        box = placement.undo(cxcywh_to_xyxy(prediction.boxes_cxcywh01[0].cpu()) * placement.size)
+            (selection,) = self._select(text, tokens, budget)
+        run = self.runner.get(check(selection, self.model.units()), pixels, text)
+        found, length = run(pixels, text, tokens), tokens.ids.shape[1]
+        milliseconds = 1000 * (time.perf_counter() - began)
+        return self._grounding((expression, image), placement, found, 0, selection, length, milliseconds)
+
+    def _grounding(
+        self,
+        asked: tuple[str, str],
+        placement: Placement,
+        found: Prediction,
+        row: int,
+        selection: Selection,
+        length: int,
+        milliseconds: float,
+    ) -> Grounding:
+        """A row of a prediction in pixels of its image; `asked` is the expression and the image's name."""
+        box = placement.undo(cxcywh_to_xyxy(found.boxes_cxcywh01[row].cpu()) * placement.size)
         x1, y1, x2, y2 = clip(box, placement.width, placement.height).tolist()
         return Grounding(
-            expression=expression,
+            expression=asked[0],
             box=(x1, y1, x2, y2),
-            score=None if prediction.scores is None else float(prediction.scores[0]),
-            cost=self.model.cost_model.cost(selection.canonical(), tokens.ids.shape[1]),
+            score=None if found.scores is None else float(found.scores[row]),
+            cost=self.model.cost_model.cost(selection.canonical(), length),
             selection=selection.canonical(),
             width=placement.width,
             height=placement.height,
-            milliseconds=1000 * (time.perf_counter() - began),
-            image=image,
+            milliseconds=milliseconds,
+            image=asked[1],
         )
 
-    def _read(self, expression: str) -> tuple[Tokens, Tensor]:
-        strange = [word for word in self.tokenizer.spelled(expression) if word not in self.taught]
-        if strange:
-            warnings.warn(
-                f"this model was never taught {', '.join(map(repr, strange[:5]))}: "
-                f"its answer to {expression[:80]!r} rests on the other words",
-                UnknownWordWarning,
-                stacklevel=2,
-            )
-        tokens = self.tokenizer.encode([expression]).to(self.device)
+    def _read(self, expressions: Sequence[str]) -> tuple[Tokens, Tensor]:
+        for expression in expressions:
+            if not isinstance(expression, str):
+                raise ValueError(f"an expression is a text, given {expression!r}")
+            strange = [word for word in self.tokenizer.spelled(expression) if word not in self.taught]
+            if strange:
+                warnings.warn(
+                    f"this model was never taught {', '.join(map(repr, strange[:5]))}: "
+                    f"its answer to {expression[:80]!r} rests on the other words",
+                    UnknownWordWarning,
+                    stacklevel=2,
+                )
+        tokens = self.tokenizer.encode(expressions).to(self.device)
         return tokens, self.model.text(tokens)
 
-    def _select(self, text: Tensor, tokens: Tokens, budget: float | None) -> Selection:
-        model = self.model
+    def _select(self, text: Tensor, tokens: Tokens, budget: float | None) -> list[Selection]:
+        """The Selection of each row."""
+        model, rows = self.model, range(len(text))
         if budget is not None:
             check_budget(budget)
         if model.selector is None:
             if budget is not None and budget < 1:
                 raise ValueError("a static model has one size: it takes no budget below 1")
-            return Selection(())
+            return [Selection(())] * len(rows)
         relevance = model.selector(text, tokens)
         if budget is None:
-            return Selection.from_gates(hard_gates(relevance))
-        scores = {name: r[0] for name, r in relevance.items()}
-        return fit(scores, model.units(), model.cost_model, tokens.ids.shape[1], budget)
+            gates = hard_gates(relevance)
+            return [Selection.from_gates(gates, row) for row in rows]
+        lengths = (~tokens.padding).sum(1).tolist()
+        scores = [{name: r[row] for name, r in relevance.items()} for row in rows]
+        return [fit(scores[row], model.units(), model.cost_model, lengths[row], budget) for row in rows]
+
+
+def _name(image: ImageSource) -> str:
+    return str(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
+
+
+def _key(image: ImageSource) -> object:
+    """What is equal for the same image of a batch."""
+    return image if isinstance(image, str | bytes | os.PathLike) else id(image)
 
 
 def load(
@@ -173,8 +244,15 @@ def load(
     download: bool = False,
     cache_mib: int = 256,
     max_pixels: int = MAX_PIXELS,
+    runtime: Runtime = "eager",
+    compiled_mib: int = 1024,
 ) -> Grounder:
-    """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name")."""
+    """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
+
+    device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
+    runtime: "eager" (PyTorch); "compiled" (torch.compile), "openvino" or "onnx" for words that come again: a
+    subnet is compiled in the background from its second request on; "auto" takes what is installed.
+    """
     checked(device)  # before the weights are read
     loaded = checkpoint.load(model, download=download)
     return Grounder(
@@ -184,4 +262,6 @@ def load(
         cache_mib=cache_mib,
         max_pixels=max_pixels,
         taught=loaded.info.taught,
+        runtime=runtime,
+        compiled_mib=compiled_mib,
     )

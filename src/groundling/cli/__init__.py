@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from groundling.cli import analyze, console, data, demo, evaluate, export, ground, info, train
+from groundling.cli import analyze, benchmark, console, data, demo, evaluate, export, ground, info, train
 
 TRACEBACK = "GROUNDLING_TRACEBACK"
 INTERRUPTED = 130
@@ -27,6 +27,7 @@ app.command()(evaluate.evaluate)
 app.command()(analyze.analyze)
 app.command()(info.info)
 app.command()(export.export)
+app.command()(benchmark.benchmark)
 
 
 def _print_version(wanted: bool) -> None:

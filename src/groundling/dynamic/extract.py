@@ -96,6 +96,13 @@ class SubnetCache(Generic[N]):
                 shelf.nets.move_to_end(key)
         return self._extract(shelf, key, coming) if known is None else known.result()
 
+    def whole(self) -> N:
+        """The network with everything on and its norms folded, from which all subnets are cut."""
+        with self._lock:
+            shelf = self._shelf
+        with torch.inference_mode(False), torch.no_grad():
+            return shelf.whole(self._model, self._units)
+
     def clear(self) -> None:
         """Forget all subnets; one that is being extracted goes to who asked for it and is not kept."""
         with self._lock:

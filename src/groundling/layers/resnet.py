@@ -212,12 +212,14 @@ class ResNet(nn.Module):
     def forward(self, images_BCHW: Tensor, gates: Gates | None = None) -> Tensor:
         """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
         gates = gates or {}
-        x = self._stem(images_BCHW.contiguous(memory_format=torch.channels_last))
+        x = self.see(images_BCHW)
         for name, block in self.named_blocks():
             x = block(x, gates.get(name), gates.get(f"{name}.conv2"), gates.get(f"{name}.conv1"))
         return x
 
-    def _stem(self, x: Tensor) -> Tensor:
+    def see(self, images_BCHW: Tensor) -> Tensor:
+        """The stem, (B, 3, H, W) → (B, C, H/4, W/4): no words change it."""
+        x = images_BCHW.contiguous(memory_format=torch.channels_last)
         if isinstance(self.bn1, nn.Identity):
             x = conv_relu(x, self.conv1)
             return F.max_pool2d(x, 3, 2, 1) if self.stem == "conv7" else conv_relu(x, self.conv2)

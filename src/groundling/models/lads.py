@@ -100,12 +100,19 @@ class GroundingNet(Network):
         visual = seen = self.see(images, gates)
         if image_index is not None:
             visual = visual[image_index]
+        x, positions, keep = self.joined(visual, text_ELD, tokens)
+        outputs = self.encoder(x, positions, keep, gates)
+        return self.predict(outputs, text_ELD.shape[1], seen if self.training else None)
+
+    def joined(
+        self, visual_EVD: Tensor, text_ELD: Tensor, tokens: Tokens
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the encoder reads: (E, L+V, D), the positions of all tokens, and which may be attended to."""
         words = self.text_proj(text_ELD)
-        x = torch.cat((words, visual.to(words.dtype)), dim=1)
+        x = torch.cat((words, visual_EVD.to(words.dtype)), dim=1)
         nowhere = self.positions.new_zeros(words.shape[1], x.shape[2])
         positions = torch.cat((nowhere, self.positions)).to(x.dtype)
-        outputs = self.encoder(x, positions, self._keep(tokens, visual.shape[1]), gates)
-        return self._predict(outputs, words.shape[1], seen if self.training else None)
+        return x, positions, self._keep(tokens, visual_EVD.shape[1])
 
     @staticmethod
     def _keep(tokens: Tokens, visual: int) -> Tensor | None:
@@ -113,7 +120,8 @@ class GroundingNet(Network):
             return None
         return torch.cat((~tokens.padding, tokens.padding.new_ones(len(tokens.padding), visual)), dim=1)
 
-    def _predict(self, outputs: list[Tensor], words: int, seen: Tensor | None) -> Prediction:
+    def predict(self, outputs: list[Tensor], words: int, seen: Tensor | None = None) -> Prediction:
+        """The heads on the encoder's outputs, of which the first `words` tokens are words."""
         logits, boxes = [], []
         if self.dense_head is not None:
             for output in outputs if self.training else outputs[-1:]:

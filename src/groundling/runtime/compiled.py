@@ -30,6 +30,8 @@ Run = Callable[[Tensor, Tensor, Tokens], Prediction]
 Compile = Callable[[Network, Tensor, Tensor], Run]
 Key = tuple[Selection, int]  # a Selection, and the number of tokens it is run with
 
+ONE_AT_A_TIME = threading.Lock()  # torch's tracers mix up what two threads trace
+
 
 class CompileWarning(UserWarning):
     """A subnet could not be compiled; the eager one goes on answering."""
@@ -100,7 +102,7 @@ class CompiledSubnets:
         try:
             if size > self.limit_bytes:
                 raise ValueError(f"{size:,} bytes, the cache holds {self.limit_bytes:,}")
-            with torch.inference_mode(False), torch.no_grad(), silent():
+            with ONE_AT_A_TIME, torch.inference_mode(False), torch.no_grad(), silent():
                 run = self._compile(net, pixels, text)
         except Exception as error:  # whatever a compiler says: the request is answered without it
             warnings.warn(f"a subnet is not compiled: {error}", CompileWarning, stacklevel=2)

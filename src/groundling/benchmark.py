@@ -1,0 +1,336 @@
+"""What words leave out, on the clock: every way of answering a request beside the static full network.
+
+*Realised* = (time of the static network on the same executor ÷ time of the request) ÷ (its MACs ÷ MACs run):
+1 where each MAC that is not run saves its time. A request is words to box: text, gates, extraction, network.
+Ways take turns in rounds, so that whatever else the machine does hits all of them.
+"""
+
+import random
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from groundling.grounder import Grounder
+from groundling.images import ImageSource
+from groundling.language import Tokens
+from groundling.results import Grounding
+from groundling.runtime.compiled import CompiledSubnets, Runtime
+from groundling.selection import Selection, Unit
+
+BATCHES = (1, 8, 32)
+REFERENCE = {"compiled": "compiled_static", "compiled_static": "compiled_static"}
+PARTS = ("text", "gates", "extraction", "vision", "fusion", "head")
+Request = tuple[ImageSource, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of answering: milliseconds and MACs share of a request, and what share of them was realised."""
+
+    name: str
+    ms_median: float
+    ms_p95: float
+    images_per_s: float
+    share: float
+    realised: float
+    peak_mb: float | None  # above what the process held before; None where nobody can say
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All rows, and the parts of a cold request in milliseconds."""
+
+    model: str
+    device: str
+    threads: int
+    runtime: str
+    drawn: bool  # Selections are drawn at the paper's rates, since the weights are not trained
+    rows: tuple[Row, ...]
+    parts: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {**asdict(self), "rows": [asdict(row) for row in self.rows], "parts": dict(self.parts)}
+
+
+class Choosing(Grounder):
+    """A Grounder that runs other Selections than its selector's; the selector runs all the same."""
+
+    choose: Callable[[], Selection] | None = None
+    silent = False  # but for a static network: it has none
+
+    def _select(self, text: Tensor, tokens: Tokens, budget: float | None) -> list[Selection]:
+        chosen = [] if self.silent else super()._select(text, tokens, budget)
+        return chosen if self.choose is None else [self.choose() for _ in range(len(text))]
+
+
+def drawn_like_the_paper(units: Sequence[Unit], rng: random.Random) -> Selection:
+    """8 of 13 residual layers, 10 of 12 sublayers and half of all filters: LADS' rates on average."""
+    layers = [unit.name for unit in units if unit.kind == "layer"]
+    sublayers = [unit.name for unit in units if unit.kind in ("attention", "ffn")]
+    on = {
+        *rng.sample(layers, round(len(layers) * 8 / 13)),
+        *rng.sample(sublayers, round(len(sublayers) * 10 / 12)),
+    }
+    bits = []
+    for unit in units:
+        kept = [unit.name in on] * unit.size
+        if unit.kind == "filters":
+            kept = [place < unit.size // 2 for place in range(unit.size)]
+            rng.shuffle(kept)
+        bits.append((unit.name, tuple(kept)))
+    return Selection(tuple(bits))
+
+
+def benchmark(
+    model: Grounder,
+    requests: Sequence[Request],
+    *,
+    name: str,
+    rounds: int = 20,
+    runtime: Runtime = "auto",
+    drawn: bool = False,
+    batches: Sequence[int] = BATCHES,
+    progress: Callable[[int, int], None] | None = None,
+) -> Benchmark:
+    """Time all ways of answering these requests, `rounds` times each, in turns.
+
+    drawn: run Selections drawn at the paper's rates. runtime: of the compiled rows, which are left out where
+    none is installed. ValueError for a model without a selector.
+    """
+    if model.model.selector is None:
+        raise ValueError("a static model has nothing to leave out; give one with a selector")
+    if not requests or rounds < 1:
+        raise ValueError(f"nothing to measure: {len(requests)} requests, {rounds} rounds")
+    whole, rng = Selection.all_on(model.model.units()), random.Random(0)
+    draw = (lambda: drawn_like_the_paper(model.model.units(), rng)) if drawn else None
+
+    def grounder(choose: Callable[[], Selection] | None, silent: bool = False, **options: Any) -> Choosing:
+        made = Choosing(
+            model.model, model.tokenizer, device=str(model.device), taught=model.taught, **options
+        )
+        made.choose, made.silent = choose, silent
+        return made
+
+    static, cold = grounder(lambda: whole, silent=True), grounder(draw, cache_mib=0)
+    ways: dict[str, Callable[[int], list[Grounding]]] = {}
+
+    def single(who: Grounder, same: bool = False) -> Callable[[int], list[Grounding]]:
+        return lambda turn: [who.ground(*requests[0 if same else turn % len(requests)])]
+
+    ways["static"] = single(static)
+    ways["adaptive_cold"] = single(cold)
+    again = draw() if draw else None
+    ways["adaptive_warm"] = single(grounder((lambda: again) if again else None), same=True)
+    compiled = grounder((lambda: again) if again else None, runtime=runtime)
+    compiled_static = grounder(lambda: whole, silent=True, runtime=runtime)
+    if isinstance(compiled.runner, CompiledSubnets):
+        ways["compiled_static"] = single(compiled_static, same=True)
+        ways["compiled"] = single(compiled, same=True)
+    for size in batches:
+        ways[f"static_{size}"], ways[f"batched_{size}"] = (
+            _batch(static, requests, size),
+            _batch(cold, requests, size),
+        )
+    _warm(ways, [compiled, compiled_static])
+    seconds, shares = _timed(ways, rounds, progress)
+    peaks = {way: _peak(run, model.device) for way, run in ways.items()}
+    order = ("static", "compiled_static", "adaptive_cold", "adaptive_warm", "compiled")
+    names = [way for way in order if way in ways] + [f"batched_{size}" for size in batches]
+    return Benchmark(
+        model=name,
+        device=str(model.device),
+        threads=torch.get_num_threads(),
+        runtime=runtime,
+        drawn=drawn,
+        rows=tuple(_row(way, seconds, shares, peaks[way]) for way in names),
+        parts=_parts(cold, requests, rounds),
+    )
+
+
+def _batch(who: Grounder, requests: Sequence[Request], size: int) -> Callable[[int], list[Grounding]]:
+    def run(turn: int) -> list[Grounding]:
+        return who.ground_batch([requests[(turn * size + i) % len(requests)] for i in range(size)])
+
+    return run
+
+
+def _warm(ways: Mapping[str, Callable[[int], list[Grounding]]], compiled: Sequence[Grounder]) -> None:
+    """Until every cache that a row is about is filled and every way of running a batch was tried."""
+    for turn in range(7):
+        for way, run in ways.items():
+            if turn < 3 or "_" in way:
+                run(turn)
+        for who in compiled:
+            if isinstance(who.runner, CompiledSubnets):
+                who.runner.wait()
+
+
+def _timed(
+    ways: Mapping[str, Callable[[int], list[Grounding]]],
+    rounds: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Milliseconds and MACs shares of a request, by way."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    shares: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds):
+        for way, run in ways.items():
+            found = run(turn)
+            times[way].append(statistics.mean(grounding.milliseconds for grounding in found))
+            shares[way] += [grounding.cost.share for grounding in found]
+        if progress:
+            progress(turn + 1, rounds)
+    return times, shares
+
+
+def _row(
+    way: str, times: Mapping[str, list[float]], shares: Mapping[str, list[float]], peak: float | None
+) -> Row:
+    reference = REFERENCE.get(way, way.replace("batched", "static") if "batched" in way else "static")
+    median, share = statistics.median(times[way]), statistics.mean(shares[way])
+    # A share counts the selector into the full network; the static one has none.
+    return Row(
+        name=way,
+        ms_median=round(median, 3),
+        ms_p95=round(sorted(times[way])[min(len(times[way]) - 1, int(0.95 * len(times[way])))], 3),
+        images_per_s=round(1000 / median, 2),
+        share=round(share, 4),
+        realised=round(statistics.median(times[reference]) / median * share, 3),
+        peak_mb=None if peak is None else round(peak, 1),
+    )
+
+
+def _parts(cold: Grounder, requests: Sequence[Request], rounds: int) -> dict[str, float]:
+    """Median milliseconds of each part of a cold request."""
+    found: dict[str, list[float]] = {part: [] for part in PARTS}
+    model = cold.model
+    for turn in range(rounds):
+        marks: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+        with _watched(cold, marks):
+            cold.ground(*requests[turn % len(requests)])
+        for part, value in marks.items():
+            found[part].append(1000 * value)
+    assert model.selector is not None
+    return {part: round(statistics.median(values), 3) for part, values in found.items()}
+
+
+@contextmanager
+def _watched(who: Grounder, marks: dict[str, float]) -> Iterator[None]:
+    """Add the seconds that each part takes to `marks`."""
+    extracted, net_of = who.subnets.get, {"backbone": "vision", "encoder": "fusion"}
+
+    def timed(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*given, **options)
+            finally:
+                marks[part] += time.perf_counter() - began
+
+        return run
+
+    def get(selection: Selection) -> Any:
+        net = timed("extraction", extracted)(selection)
+        for part in ("backbone", "encoder", "dense_head", "box_head"):
+            module = getattr(net, part, None)
+            if isinstance(module, nn.Module):
+                module.forward = timed(net_of.get(part, "head"), module.forward)
+        return net
+
+    text, selector = who.model.text.forward, who.model.selector
+    assert selector is not None
+    gates = selector.forward
+    who.model.text.forward = timed("text", text)  # type: ignore[method-assign]
+    selector.forward = timed("gates", gates)  # type: ignore[method-assign]
+    who.subnets.get = get  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del who.subnets.get, who.model.text.forward, selector.forward
+
+
+def _peak(run: Callable[[int], Any], device: torch.device) -> float | None:
+    """MB that a request takes at its height, above what was held before it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run(0)
+        return (torch.cuda.max_memory_allocated(device) - before) / 1e6
+    if not Path("/proc/self/statm").exists():
+        return None
+    held = [_resident()]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.0005):
+            held.append(_resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run(0)
+    finally:
+        done.set()
+        watcher.join()
+    return (max(held) - held[0]) / 1e6
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def curve(
+    model: Grounder, request: Request, *, selections: int = 50, rounds: int = 5
+) -> tuple[list[tuple[float, float]], float]:
+    """(MACs share, milliseconds) of Selections of all sizes, and the static network's milliseconds.
+
+    Subnets are extracted ahead: this is what their MACs cost, not what choosing them does.
+    """
+    units, rng = model.model.units(), random.Random(1)
+    whole = Selection.all_on(units)
+    asked = [whole, *(_of_size((i + 0.5) / selections, units, rng) for i in range(selections))]
+    times: list[list[float]] = [[] for _ in asked]
+    for turn in range(rounds + 1):
+        for place, selection in enumerate(asked):
+            found = model.ground(*request, selection=selection)
+            if turn:  # the first round extracts
+                times[place].append(found.milliseconds)
+    length = model.tokenizer.encode([request[1]]).ids.shape[1]
+    shares = [model.model.cost_model.cost(selection, length).share for selection in asked]
+    medians = [statistics.median(each) for each in times]
+    return list(zip(shares[1:], medians[1:], strict=True)), medians[0]
+
+
+def _of_size(chance: float, units: Sequence[Unit], rng: random.Random) -> Selection:
+    """Every layer, sublayer and filter on with the same probability."""
+    return Selection(tuple((u.name, tuple(rng.random() < chance for _ in range(u.size))) for u in units))
+
+
+def plot(points: Sequence[tuple[float, float]], static: float, name: str) -> bytes:
+    """Time against MACs as a PNG, with the line on which every MAC left out saves its time."""
+    from groundling.analyze import canvas
+    from groundling.draw import ink
+
+    canvas.need_extra()
+    drawn = canvas.figure((7, 5))
+    axes = drawn.add_subplot()
+    canvas.titled(
+        axes, f"{name}: time and MACs of {len(points)} subnets", "MACs, share of the full network", "ms"
+    )
+    shares, times = zip(*points, strict=True)
+    axes.plot((0, 1), (0, static), color=ink.QUIET, linewidth=1, linestyle="--", label="the limit")
+    axes.scatter(shares, times, s=18, color=ink.LAYER, label="subnets")
+    axes.scatter((1,), (static,), s=40, color=ink.ATTENTION, label="the full network")
+    axes.set_xlim(0, 1.03)
+    axes.set_ylim(0, 1.1 * max(*times, static))
+    axes.legend(frameon=False, fontsize=9)
+    return canvas.png(drawn)

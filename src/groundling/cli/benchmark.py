@@ -1,0 +1,136 @@
+"""`groundling benchmark`: what words leave out, on the clock."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from groundling.cli import console
+
+if TYPE_CHECKING:
+    from groundling.benchmark import Benchmark, Request, Row
+    from groundling.grounder import Grounder
+
+COLUMNS = ("", "ms", "p95", "images/s", "MACs", "realised", "peak MB")
+SCENES = 32
+
+
+def benchmark(
+    model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, or a preset.")],
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of pictures; street scenes without it.")
+    ] = None,
+    expressions: Annotated[
+        Path | None, typer.Option(help="A text file, one expression a line; the scenes' own without it.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="How often each way answers.")] = 20,
+    threads: Annotated[
+        int, typer.Option(help="Of torch and the runtime; 0 leaves their number to them.")
+    ] = 0,
+    runtime: Annotated[
+        str, typer.Option(help="Of the compiled rows: auto, compiled, openvino, onnx.")
+    ] = "auto",
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw time against MACs of 50 subnets here (PNG).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document, on the last line.")] = False,
+) -> None:
+    """Time every way of answering beside the static full network, in turns.
+
+    Presets have random weights: their Selections are drawn at the LADS paper's rates.
+    """
+    import torch
+
+    from groundling.benchmark import benchmark as run
+    from groundling.benchmark import curve
+    from groundling.benchmark import plot as draw
+    from groundling.files import write
+
+    if threads < 0 or rounds < 1:
+        raise ValueError(f"threads must be 0 or more and rounds 1 or more, given {threads} and {rounds}")
+    if plot is not None and plot.suffix != ".png":
+        raise ValueError(f"the plot is a picture: give a file *.png, not {plot.name!r}")
+    if threads:
+        torch.set_num_threads(threads)
+    requests = _requests(images, expressions)
+    grounder, drawn = _grounder(model, [words for _, words in requests])
+    with console.counted("measuring") as progress:
+        found = run(
+            grounder,
+            requests,
+            name=Path(model).name,
+            rounds=rounds,
+            runtime=runtime,  # type: ignore[arg-type]  # an unknown one is refused by name
+            drawn=drawn,
+            progress=progress,
+        )
+    if plot is not None:
+        write(plot, draw(*curve(grounder, requests[0]), found.model))
+    if not json:
+        _print(found)
+    if plot is not None:
+        print(plot)
+    if json:
+        console.print_json(found.as_dict())
+
+
+def _requests(images: Path | None, expressions: Path | None) -> "list[Request]":
+    from groundling.data.street import describe, jpeg, scene
+    from groundling.runtime.streams import Picture, Stream
+
+    scenes = [scene(2023, index) for index in range(SCENES)]
+    shown = [jpeg(street) for street in scenes]
+    words = [describe(street)[0].expression for street in scenes]
+    if images is not None:
+        shown = [each.source for each in Stream(str(images)) if isinstance(each, Picture)][:SCENES]  # type: ignore[misc]
+    if expressions is not None:
+        words = [
+            line.strip() for line in expressions.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+        if not words:
+            raise ValueError(f"{expressions} holds no expressions; write one a line")
+    return [(shown[i % len(shown)], words[i % len(words)]) for i in range(max(len(shown), len(words)))]
+
+
+def _grounder(name: str, words: list[str]) -> "tuple[Grounder, bool]":
+    """The model, and whether its weights are random: then it reads these words and no others."""
+    import torch
+
+    from groundling import Grounder, checkpoint, load
+    from groundling.language import Tokenizer
+    from groundling.models import PRESETS, build
+
+    if name in checkpoint.packaged() or Path(name).exists():
+        return load(name), False
+    if name not in PRESETS:
+        packaged = ", ".join(checkpoint.packaged())
+        raise ValueError(
+            f"no model {name!r}: packaged are {packaged}; presets without weights are {', '.join(PRESETS)}; "
+            "else give a checkpoint folder"
+        )
+    torch.manual_seed(0)
+    model = build(PRESETS[name])
+    text = model.config.text
+    return Grounder(model, Tokenizer.train(words, text.vocabulary, text.tokens)), True
+
+
+def _print(found: "Benchmark") -> None:
+    console.print_table(COLUMNS, map(_row, found.rows))
+    cold = sum(found.parts.values())
+    parts = [(name, f"{ms:.2f}", console.percent(ms / cold)) for name, ms in found.parts.items()]
+    console.print_table(("parts of a cold request", "ms", "of them"), parts)
+    how = "drawn at the LADS paper's rates, weights random" if found.drawn else "chosen by the words"
+    place = f"{found.model} on {found.device}, {found.threads} threads, compiled by {found.runtime}"
+    print(f"{place}; Selections {how}")
+
+
+def _row(row: "Row") -> tuple[str, ...]:
+    return (
+        row.name,
+        f"{row.ms_median:.2f}",
+        f"{row.ms_p95:.2f}",
+        f"{row.images_per_s:.1f}",
+        console.percent(row.share),
+        f"{row.realised:.2f}",
+        "" if row.peak_mb is None else f"{row.peak_mb:.1f}",
+    )

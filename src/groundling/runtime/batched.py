@@ -1,0 +1,242 @@
+"""Requests with different Selections in one forward: nothing that is off is computed for any of them.
+
+Rows that skip a layer leave the batch for it. Rows with different filters either run one group after another
+(each group's rows share a Selection of that block), or share one grouped product over weights that are
+gathered for each row and padded to the batch's largest count: which of both is faster depends on the device.
+Shapes: I images, E rows (expressions), C channels, K filters, H, W; L tokens, D channels.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groundling.dynamic.extract import SubnetCache
+from groundling.language import Tokens
+from groundling.layers.resnet import Bottleneck
+from groundling.layers.transformer import Encoder, EncoderLayer
+from groundling.models.lads import GroundingNet
+from groundling.models.supernet import Network, Prediction
+from groundling.selection import Selection
+
+Filters = tuple[bool, ...] | None  # None: all
+TRIALS = 2  # of each way of running a batch: the last one counts
+
+
+def run(
+    net: GroundingNet,
+    selections: Sequence[Selection],
+    pixels_I3SS: Tensor,
+    image_index_E: Tensor,
+    text_ELD: Tensor,
+    tokens: Tokens,
+    *,
+    grouped: bool = False,
+) -> Prediction:
+    """Answers of all rows; `net` is the network with everything on and its norms folded (`extract`).
+
+    Equal to each row's own subnet. What does not depend on words is done once for each image.
+    """
+    if not len(selections) == len(image_index_E) == len(text_ELD):
+        raise ValueError(
+            f"{len(selections)} Selections, {len(image_index_E)} image indices and {len(text_ELD)} texts: "
+            "each row has one of each"
+        )
+    x = net.backbone.see(pixels_I3SS)[image_index_E]
+    for name, block in net.backbone.named_blocks():
+        x = _block(block, name, x, selections, grouped)
+    visual = net.visual_proj(x.flatten(2).transpose(1, 2))
+    joined, positions, keep = net.joined(visual, text_ELD, tokens)
+    return net.predict([_encoded(net.encoder, joined, positions, keep, selections)], text_ELD.shape[1])
+
+
+class Batcher:
+    """Runs batches in the way that was fastest here for about as many rows; threads can share it.
+
+    The first batches of a size run in each way in turn, twice: the first time prepares, the second counts.
+    """
+
+    WAYS = ("one by one", "by groups", "grouped")
+
+    def __init__(self, cache: SubnetCache[Network]) -> None:
+        self.cache = cache
+        self.times: dict[
+            int, dict[str, list[float]]
+        ] = {}  # rows, rounded up to a power of 2 → way → seconds a row
+
+    def run(
+        self,
+        selections: Sequence[Selection],
+        pixels_I3SS: Tensor,
+        image_index_E: Tensor,
+        text_ELD: Tensor,
+        tokens: Tokens,
+    ) -> Prediction:
+        """Answers of all rows, as `run` gives them."""
+        rows = len(selections)
+        whole = self.cache.whole()
+        if not isinstance(whole, GroundingNet):  # a static network has one way
+            return whole(pixels_I3SS, text_ELD, tokens, image_index=image_index_E)
+        times = self.times.setdefault((rows - 1).bit_length(), {way: [] for way in self.WAYS})
+        way = self.choose(times)
+        began = time.perf_counter()
+        if way == "one by one":
+            found = self._one_by_one(selections, pixels_I3SS, image_index_E, text_ELD, tokens)
+        else:
+            asked = (selections, pixels_I3SS, image_index_E, text_ELD, tokens)
+            found = run(whole, *asked, grouped=way == "grouped")
+        if found.boxes_cxcywh01.is_cuda:
+            torch.cuda.synchronize()
+        if len(times[way]) < TRIALS:
+            times[way].append((time.perf_counter() - began) / rows)
+        return found
+
+    @staticmethod
+    def choose(times: Mapping[str, Sequence[float]]) -> str:
+        """The way that was tried least, and once all were tried enough, the fastest."""
+        least = min(times, key=lambda way: len(times[way]))
+        return least if len(times[least]) < TRIALS else min(times, key=lambda way: times[way][-1])
+
+    def _one_by_one(
+        self,
+        selections: Sequence[Selection],
+        pixels_I3SS: Tensor,
+        image_index_E: Tensor,
+        text_ELD: Tensor,
+        tokens: Tokens,
+    ) -> Prediction:
+        boxes, scores = [], []
+        for row, selection in enumerate(selections):
+            words = slice(0, int((~tokens.padding[row]).sum()))
+            found = self.cache.get(selection)(
+                pixels_I3SS[image_index_E[row]][None],
+                text_ELD[row : row + 1, words],
+                Tokens(tokens.ids[row : row + 1, words], tokens.padding[row : row + 1, words]),
+            )
+            boxes.append(found.boxes_cxcywh01)
+            scores += [] if found.scores is None else [found.scores]
+        return Prediction(torch.cat(boxes), torch.cat(scores) if scores else None)
+
+
+def _block(block: Bottleneck, name: str, x: Tensor, selections: Sequence[Selection], grouped: bool) -> Tensor:
+    """One residual block: (E, C, H, W) → (E, C', H', W')."""
+    on = [row for row, selection in enumerate(selections) if selection.on(name)]
+    off = [row for row, selection in enumerate(selections) if not selection.on(name)]
+    parts: list[tuple[list[int], Tensor]] = []
+    if off:
+        parts.append((off, block.extract(False, None, None)(_rows(x, off))))
+    kept = {
+        row: (_filters(selections[row], f"{name}.conv2"), _filters(selections[row], f"{name}.conv1"))
+        for row in on
+    }
+    groups: dict[tuple[Filters, Filters], list[int]] = {}
+    for row in on:
+        groups.setdefault(kept[row], []).append(row)
+    if grouped and len(groups) > 1:
+        parts.append((on, _grouped(block, _rows(x, on), [kept[row] for row in on])))
+    else:
+        for (filters, inner), rows in groups.items():
+            dense = block.extract(True, _mask(filters), _mask(inner))
+            parts.append((rows, dense(_rows(x, rows))))
+    return _together(parts, len(selections))
+
+
+def _grouped(block: Bottleneck, x: Tensor, kept: Sequence[tuple[Filters, Filters]]) -> Tensor:
+    """The block of rows that keep different filters, as three products over gathered weights."""
+    assert isinstance(block.conv1, nn.Conv2d)
+    rows = len(kept)
+    filters = _places([each[0] for each in kept], block.width, x.device)
+    inner = _places([each[1] for each in kept], block.width, x.device)
+    if inner is None:
+        y = F.relu(block.conv1(x))
+        first = torch.arange(block.width, device=x.device).expand(rows, -1)
+    else:
+        weight, bias = _padded(block.conv1)
+        y = weight[inner].flatten(2) @ x.flatten(2) + bias[inner][..., None]
+        y, first = F.relu(y).view(rows, -1, *x.shape[2:]), inner
+    second = torch.arange(block.width, device=x.device).expand(rows, -1) if filters is None else filters
+    weight, bias = _padded(block.conv2)
+    weight = F.pad(weight, (0, 0, 0, 0, 0, 1))  # an input that is not there, too
+    weight = weight[second[:, :, None], first[:, None, :]].flatten(0, 1)
+    y = F.conv2d(y.reshape(1, -1, *y.shape[2:]), weight, bias[second].flatten(), block.stride, 1, groups=rows)
+    y = F.relu(y).view(rows, -1, y.shape[2] * y.shape[3])
+    last = F.pad(block.conv3.weight.flatten(1), (0, 1)).T[second]  # (rows, K, C')
+    out = torch.baddbmm(_bias(block.conv3)[:, None], last.transpose(1, 2), y)
+    shortcut = x if block.downsample is None else block.downsample(x)
+    return F.relu(shortcut + out.view_as(shortcut))
+
+
+def _places(kept: Sequence[Filters], width: int, device: torch.device) -> Tensor | None:
+    """(rows, K) which filters each row keeps, `width` where it keeps fewer; None where all keep all."""
+    if all(each is None for each in kept):
+        return None
+    places = [[i for i in range(width) if each is None or each[i]] for each in kept]
+    most = max(1, *map(len, places))
+    return torch.tensor([row + [width] * (most - len(row)) for row in places], device=device)
+
+
+def _padded(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weights and biases with one filter more, of zeros."""
+    return F.pad(conv.weight, (0, 0, 0, 0, 0, 0, 0, 1)), F.pad(_bias(conv), (0, 1))
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None, "norms are folded into biases"
+    return conv.bias
+
+
+def _encoded(
+    encoder: Encoder, x: Tensor, positions: Tensor, keep: Tensor | None, selections: Sequence[Selection]
+) -> Tensor:
+    """The last output of the encoder (E, T, D): a sublayer sees the rows that have it on."""
+    for index, layer in enumerate(encoder.layers):
+        assert isinstance(layer, EncoderLayer)
+        assert layer.self_attn is not None
+        assert layer.linear1 is not None
+        assert layer.linear2 is not None
+        rows = [i for i, selection in enumerate(selections) if selection.on(f"encoder.{index}.attention")]
+        if rows:
+            seen = x if len(rows) == len(x) else x[rows]
+            mask = keep if keep is None or len(rows) == len(x) else keep[rows]
+            x = _added(x, rows, layer.self_attn(seen, positions, mask))
+        x = layer.norm1(x)
+        rows = [i for i, selection in enumerate(selections) if selection.on(f"encoder.{index}.ffn")]
+        if rows:
+            seen = x if len(rows) == len(x) else x[rows]
+            x = _added(x, rows, layer.linear2(F.relu(layer.linear1(seen))))
+        x = layer.norm2(x)
+    return x
+
+
+def _added(x: Tensor, rows: list[int], change: Tensor) -> Tensor:
+    if len(rows) == len(x):
+        return x + change
+    return x.index_add(0, torch.tensor(rows, device=x.device), change)
+
+
+def _filters(selection: Selection, name: str) -> Filters:
+    kept = selection.kept(name)
+    return None if kept is None else tuple(kept.tolist())
+
+
+def _mask(filters: Filters) -> Tensor | None:
+    return None if filters is None else torch.tensor(filters, dtype=torch.bool)
+
+
+def _rows(x: Tensor, rows: list[int]) -> Tensor:
+    return x if len(rows) == len(x) else x[rows]
+
+
+def _together(parts: Sequence[tuple[list[int], Tensor]], count: int) -> Tensor:
+    """Parts of the batch back in their order."""
+    if len(parts) == 1:
+        return parts[0][1]
+    first = parts[0][1]
+    whole = torch.empty(
+        (count, *first.shape[1:]), dtype=first.dtype, device=first.device, memory_format=torch.channels_last
+    )
+    for rows, part in parts:
+        whole[rows] = part
+    return whole

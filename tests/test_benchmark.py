@@ -1,0 +1,134 @@
+"""The benchmark measures what it says, and its numbers follow from each other."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small import Shell, data_folder, model_folder
+
+import groundling
+from groundling import Grounder, Selection
+from groundling.benchmark import PARTS, _row, benchmark, curve, drawn_like_the_paper
+from groundling.models import PRESETS, build
+from groundling.models.supernet import Supernet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_folder(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[tuple[Image.Image, str]]:
+    noise = np.random.default_rng(0)
+    shown = [Image.fromarray(noise.integers(0, 256, (40, 60, 3), dtype=np.uint8)) for _ in range(3)]
+    return [(picture, words) for picture in shown for words in ("left", "red square")]
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+def test_all_rows(folder: Path, requests: list[tuple[Image.Image, str]]) -> None:
+    model = groundling.load(folder)
+    found = benchmark(model, requests, name="small", rounds=3, batches=(1, 3))
+    rows = {row.name: row for row in found.rows}
+    compiled = ["compiled_static", "compiled"] if "compiled" in rows else []
+    assert set(rows) == {"static", "adaptive_cold", "adaptive_warm", "batched_1", "batched_3", *compiled}
+    assert rows["static"].share == 1
+    assert rows["static"].realised == 1
+    shares = [model.ground(*request).cost.share for request in requests]
+    assert rows["adaptive_cold"].share == pytest.approx(np.mean(shares[:3]), abs=1e-3)
+    assert rows["adaptive_warm"].share == pytest.approx(shares[0], abs=1e-3)
+    for row in found.rows:
+        assert 0 < row.ms_median <= row.ms_p95
+        assert row.images_per_s == pytest.approx(1000 / row.ms_median, rel=0.02)
+    assert set(found.parts) == set(PARTS)
+    assert all(ms > 0 for ms in found.parts.values())
+    again = model.ground(*requests[0])  # the watching has ended
+    assert again.box == groundling.load(folder).ground(*requests[0]).box
+
+
+def test_realised_by_hand() -> None:
+    """Half of the MACs in 0.6 of the time: 0.5 / 0.6."""
+    times = {
+        "static": [10.0, 10.0, 40.0],
+        "batched_8": [6.0],
+        "static_8": [8.0],
+        "adaptive_cold": [6.0, 5.0, 7.0],
+    }
+    shares = {"adaptive_cold": [0.4, 0.6], "batched_8": [0.6]}
+    assert _row("adaptive_cold", times, shares, None).realised == pytest.approx(0.5 * 10 / 6, abs=1e-3)
+    assert _row("batched_8", times, shares, None).realised == pytest.approx(0.6 * 8 / 6, abs=1e-3)
+
+
+def test_drawn_selections_have_the_papers_rates() -> None:
+    import torch
+
+    with torch.device("meta"):
+        model = build(PRESETS["lads_r50"])
+    assert isinstance(model, Supernet)
+    units, rng = model.units(), random.Random(0)
+    one, other = drawn_like_the_paper(units, rng), drawn_like_the_paper(units, rng)
+    assert one != other
+    for selection in (one, other):
+        assert sum(selection.on(unit.name) for unit in units if unit.kind == "layer") == 8
+        assert sum(selection.on(unit.name) for unit in units if unit.kind in ("attention", "ffn")) == 10
+        assert all(sum(selection[unit.name]) == unit.size // 2 for unit in units if unit.kind == "filters")
+
+
+def test_selections_of_all_sizes(folder: Path, requests: list[tuple[Image.Image, str]]) -> None:
+    points, static = curve(groundling.load(folder), requests[0], selections=9, rounds=1)
+    shares = [share for share, _ in points]
+    assert len(points) == 9
+    assert min(shares) < 0.5 < 0.8 < max(shares)
+    assert static > 0
+
+
+def test_a_static_model_has_nothing_to_measure(requests: list[tuple[Image.Image, str]]) -> None:
+    import tiny
+    from small import WORDS
+
+    from groundling.language import Tokenizer
+
+    model = Grounder(build(tiny.MODEL.model_copy(update={"gating": None})), Tokenizer.train(WORDS, 120, 12))
+    with pytest.raises(ValueError, match="a static model has nothing to leave out"):
+        benchmark(model, requests, name="still")
+    assert model.select("left") == Selection(())
+
+
+def test_the_command_line(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    images = data_folder(tmp_path / "data", images=2) / "images"
+    (tmp_path / "words.txt").write_text("left\n\nred square\n")
+    asked = ("--images", images, "--expressions", tmp_path / "words.txt", "--rounds", 1)
+    ran = shell("benchmark", folder, *asked, "--json", "--plot", tmp_path / "plot.png")
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out.splitlines()[-1])
+    assert set(document) >= {"model", "device", "threads", "rows"}
+    assert {"static", "adaptive_cold", "adaptive_warm", "batched_1", "batched_8", "batched_32"} <= {
+        row["name"] for row in document["rows"]
+    }
+    keys = {"name", "ms_median", "ms_p95", "images_per_s", "share", "realised", "peak_mb"}
+    assert all(set(row) == keys for row in document["rows"])
+    with Image.open(tmp_path / "plot.png") as drawn:
+        assert min(drawn.size) > 300
+    table = shell("benchmark", folder, *asked)
+    assert "adaptive_cold" in table.out
+    assert "chosen by the words" in table.out
+
+
+def test_what_cannot_be_measured(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    def complaint(*arguments: object) -> str:
+        return shell("benchmark", *arguments).complaint()
+
+    assert "no model 'lads_r5'" in complaint("lads_r5")
+    assert "rounds 1 or more" in complaint(folder, "--rounds", 0)
+    assert "give a file *.png" in complaint(folder, "--plot", tmp_path / "plot.pdf")
+    assert "no runtime 'fast'" in complaint(folder, "--runtime", "fast")
+    (tmp_path / "empty.txt").write_text("\n")
+    assert "holds no expressions" in complaint(folder, "--expressions", tmp_path / "empty.txt")
