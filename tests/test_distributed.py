@@ -97,13 +97,21 @@ def test_processes_that_share_no_disk_cannot_resume(tmp_path: Path) -> None:
     assert "at different steps, 0 to 2: it must be one folder on a disk that all of them share" in told
 
 
+def test_a_batch_that_processes_cannot_share_is_refused_at_once(tmp_path: Path) -> None:
+    """It used to be noticed by the first step, when the folder was there already."""
+    process = launched(tmp_path / "two", "images_per_batch=5")
+    told, _ = process.communicate(timeout=600)
+    assert process.returncode != 0
+    assert "a batch of 5 images cannot be cut into 2 equal parts; set images_per_batch to a multiple" in told
+    assert not (tmp_path / "two").exists()
+
+
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with (
-        pytest.raises(ValueError, match=r"device 'cuda' asked for, but torch .* sees no GPU"),
-        joined("cuda"),
-    ):
-        pass
+    messages = {"cuda": "torch .* sees 0 GPUs; cpu always works", "gpu": "no device 'gpu'; cpu, cuda"}
+    for name, message in messages.items():
+        with pytest.raises(ValueError, match=message), joined(name):
+            pass
     with joined("auto") as group:
         assert (group.rank, group.world, group.device.type) == (0, 1, "cpu")
         assert group.any(True)

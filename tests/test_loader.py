@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,32 @@ def test_working_ahead_raises_where_it_failed() -> None:
 
 
 def test_too_few_images(dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match="24 images in drawn train, 25 in a batch"):
+    with pytest.raises(ValueError, match=r"24 images in drawn train, 25 in a batch; .* or data\.repeat"):
         training_set(dataset, Plan(0, 25, 1))
+
+
+def test_few_images_fill_a_batch_together(dataset: Dataset) -> None:
+    """Five pictures used to be too few for a batch of sixteen."""
+    five = Dataset("five", "train", dataset.samples[:20])
+    plan = Plan(3, 16, 2, repeat=True)
+    data, again = training_set(five, plan), training_set(five, plan)
+    assert data.steps_per_epoch == 1
+    for step in (0, 1, 7):
+        examples = data.examples(step)
+        assert examples == again.examples(step)
+        assert len(examples) == 16
+        assert {example.image for example in examples} == {sample.image for sample in five.samples}
+        assert len({(e.image, e.samples, e.mirror) for e in examples}) > 10  # hardly the same twice
+        assert [*share(examples, 0, 2), *share(examples, 1, 2)] == examples
+    assert data.examples(0) != data.examples(1)
+    assert data.collate(data.examples(0)).images.shape == (16, 3, SIZE, SIZE)
+
+
+def test_enough_images_are_not_repeated(dataset: Dataset) -> None:
+    plain, repeating = training_set(dataset), training_set(dataset, replace(PLAN, repeat=True))
+    assert [plain.examples(step) for step in range(8)] == [repeating.examples(step) for step in range(8)]
+    with pytest.raises(ValueError, match="0 images in none train, 4 in a batch"):
+        training_set(Dataset("none", "train", ()), replace(PLAN, repeat=True))
 
 
 def test_a_fingerprint_is_of_what_the_data_says(dataset: Dataset, tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 
+from groundling.checkpoint import load, packaged
+from groundling.data import jsonl
 from groundling.data.loader import Plan, TrainingSet
 from groundling.data.sample import Dataset, Sample
 from groundling.data.transforms import lads_train
 from groundling.models import build
+from groundling.recipes.finetune import finetune
 from groundling.recipes.lads_refcoco import lads_finetune, lads_pretrain, lads_refcoco
 from groundling.recipes.transvg_refcoco import transvg_refcoco
 from groundling.train import Run, train_all
@@ -92,6 +96,17 @@ def test_rates_are_of_parts_that_the_model_has(recipe: Callable[..., tuple[Run, 
 def test_fine_tuning_needs_weights(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run 'finetune' continues from trained weights: it needs init"):
         train_all(lads_finetune(tmp_path), tmp_path)
+
+
+@pytest.mark.skipif("lads_street" not in packaged(), reason="no packaged weights")
+def test_fine_tuning_on_a_handful_of_pictures(tmp_path: Path) -> None:
+    """Anything below the recipe's batch of sixteen was refused."""
+    samples = tiny.drawn(tmp_path / "images", 5).samples
+    jsonl.write(tmp_path / "train.jsonl", samples)
+    (run,) = finetune(tmp_path, "jsonl", steps=1)
+    short = run.config.model_copy(update={"warmup": 0, "tensorboard": False, "device": "cpu"})
+    final = train_all([run._replace(config=short)], tmp_path / "runs")
+    assert load(final).info.training["step"] == 1
 
 
 def test_a_warm_up_longer_than_the_run_is_refused() -> None:

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from groundling import checkpoint
 from groundling.data.sample import Dataset
 from groundling.train import Run, Stopped, TrainConfig, TrainingError, train, train_all
+from groundling.training.distributed import Group
 from groundling.training.optimisation import MovingAverage, lr_factor, parameter_groups
+from groundling.training.state import check_same_samples
 
 TINY = Path(tiny.__file__)
 
@@ -106,6 +108,15 @@ def test_killed_at_any_moment_a_run_continues_bit_for_bit(tmp_path: Path, datase
     assert list(out.glob(".*")) == []
 
 
+def test_a_run_on_fewer_images_than_a_batch_continues_bit_for_bit(tmp_path: Path, dataset: Dataset) -> None:
+    three = Dataset(dataset.name, dataset.split, dataset.samples[:12])
+    options = {"data": tiny.config().data.model_copy(update={"repeat": True}), "steps": 4}
+    whole = trained(tmp_path / "whole", three, **options)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "cut", three, objective=asked_to_stop_at(1), **options)
+    assert_same(whole, trained(tmp_path / "cut", three, resume=True, **options))
+
+
 def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(tmp_path: Path, dataset: Dataset) -> None:
     whole = trained(tmp_path / "whole", dataset)
     with pytest.raises(Stopped):
@@ -128,6 +139,13 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, dataset: Datase
     before = (final / "manifest.json").stat().st_mtime_ns
     assert trained(tmp_path, dataset, steps=2, resume=True) == final
     assert (final / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_what_changes_no_step_may_change_when_a_run_is_resumed(tmp_path: Path, dataset: Dataset) -> None:
+    final = trained(tmp_path, dataset, steps=2)
+    other = {"repeat": True, "cache_gib": 1.0, "path": Path("moved")}
+    data = tiny.config().data.model_copy(update=other)
+    assert trained(tmp_path, dataset, steps=2, data=data, workers=0, log_every=1, resume=True) == final
 
 
 def test_a_run_is_never_overwritten(tmp_path: Path, dataset: Dataset) -> None:
@@ -439,3 +457,57 @@ def test_a_run_that_ends_before_its_warm_up_is_refused(tmp_path: Path, dataset: 
 def test_unknown_objectives_are_named(tmp_path: Path, dataset: Dataset) -> None:
     with pytest.raises(ValueError, match="no objective 'sleep'; there are detection, grounding"):
         train(Run("tiny", tiny.config(), "sleep"), tmp_path, dataset=dataset)
+
+
+# ---------------------------------------------------------------------------------------------- refusing
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images_per_batch": 28}, "24 images in drawn train, 28 in a batch"),
+        ({"lr_groups": {"backbone": 0.1}}, "no parameter name starts with 'backbone'"),
+        ({"warmup": 6}, "a warm-up of 6 steps does not fit a run of 6"),
+        ({"model": tiny.MODEL.model_copy(update={"categories": ()}), "things": True}, "knows no thing"),
+        ({"init": "lads_streat"}, "lads_streat"),
+        ({"loss": {"detection": 1.0}}, "detection losses need"),  # which only the first step asks for
+    ],
+)
+def test_a_refused_run_leaves_nothing_behind(
+    tmp_path: Path, dataset: Dataset, change: dict[str, Any], message: str
+) -> None:
+    """A tokenizer and empty folders used to stay where the next try was to begin."""
+    if change.pop("things", False):
+        change["data"] = tiny.config().data.model_copy(update={"things": True})
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        trained(tmp_path / "runs/tiny", dataset, objective=None, tensorboard=True, **change)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_makes_the_folders_on_its_way(tmp_path: Path, dataset: Dataset) -> None:
+    final = trained(tmp_path / "a/b/c", dataset, steps=2, checkpoint_every=1)
+    assert final == tmp_path / "a/b/c/final"
+    assert checkpoint.load(final).info.training["step"] == 2
+
+
+@pytest.mark.parametrize("out", ["file", "file/a/b"])
+def test_a_run_does_not_fit_into_a_file(out: str, tmp_path: Path, dataset: Dataset) -> None:
+    (tmp_path / "file").write_text("in the way")
+    message = r"/file is a file; give a folder for the run"
+    with pytest.raises(ValueError, match=message):
+        trained(tmp_path / out, dataset)
+    with pytest.raises(ValueError, match=message):
+        train_all([Run("tiny", tiny.config(), "grounding")], tmp_path / out, evaluate=lambda run: 1 / 0)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_processes_that_read_different_samples_are_refused() -> None:
+    """Each trains a tokenizer of its own: with other expressions the same ids would mean other words."""
+
+    class Apart(Group):
+        def range(self, number: int) -> tuple[int, int]:
+            return number - 1, number
+
+    with pytest.raises(ValueError, match="processes read different samples"):
+        check_same_samples(Apart(0, 2, torch.device("cpu")), "a" * 64)
+    check_same_samples(Group(0, 1, torch.device("cpu")), "f" * 64)

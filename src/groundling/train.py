@@ -18,12 +18,20 @@ from torch import Tensor, nn
 
 from groundling.data.loader import Batch, ahead, share
 from groundling.dynamic.gates import Draw
+from groundling.losses import Objective
 from groundling.training.config import DataConfig, Run, TrainConfig
 from groundling.training.distributed import joined
 from groundling.training.optimisation import freeze_norms, lr_factor, mixed, not_finite, set_lr
 from groundling.training.progress import Meter, Progress
-from groundling.training.state import check_same_place, finished, publish, save, starting_point
-from groundling.training.trainer import Objective, Trainer, prepare
+from groundling.training.state import (
+    check_folder,
+    check_same_place,
+    finished,
+    publish,
+    save,
+    starting_point,
+)
+from groundling.training.trainer import Trainer, prepare
 
 if TYPE_CHECKING:
     from groundling.data.sample import Dataset
@@ -65,6 +73,7 @@ def train_all(
 
     evaluate: chooses what measures a run, None where nothing does.
     """
+    check_folder(Path(out))  # first of all: reading the data to measure on may take long
     for run in runs:
         score = evaluate(run) if evaluate else None
         init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=score, dataset=dataset)
@@ -97,7 +106,7 @@ def train(
         check_same_place(group, saved, out)  # else they would wait for each other in different places
         if finished(run, out):
             return out / "final"
-        trainer = prepare(run, out, group, saved, init, dataset, objective)
+        trainer = prepare(run, group, saved, init, dataset, objective)
         start, steps = trainer.step, trainer.steps
         with Progress(out, run.name, start, steps, speaks=group.first, board=config.tensorboard) as progress:
             meter = Meter(group)

@@ -150,7 +150,7 @@ def _runs(recipe: Recipe, given: Mapping[str, str]) -> list[Run]:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that does not fit, and where."""
+    """The first thing that does not fit, where, and what was given."""
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else first["msg"].removeprefix("Value error, ")
+    place, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}, given {first['input']!r}" if place else message

@@ -129,11 +129,14 @@ class Plan:
     images_per_batch: int
     expressions_per_image: int
     mirror: bool = True  # half of the images, with their words
+    repeat: bool = False  # images that are fewer than a batch holds come several times
 
 
 class TrainingSet:
     """A dataset ready to be asked for the batch of any step.
 
+    Where the plan says `repeat` and a batch holds more than there is, an epoch shows everything several
+    times, each time with other expressions or mirrored: steps keep the size their learning rate was set for.
     size: side of the square canvas. view: draws a random view for each expression; every sample is an
     example of its own then, otherwise every image is one.
     names: set to get things beside the expressions. cache_gib: memory for decoded images; what does not fit
@@ -151,13 +154,16 @@ class TrainingSet:
         names: ThingNames | None = None,
         cache_gib: float = 4.0,
     ) -> None:
-        self.groups = by_image(dataset) if view is None else tuple((sample,) for sample in dataset.samples)
-        if len(self.groups) < plan.images_per_batch:
-            what = "images" if view is None else "expressions"
-            raise ValueError(
-                f"{len(self.groups)} {what} in {dataset.name} {dataset.split}, "
-                f"{plan.images_per_batch} in a batch; set images_per_batch to what there is or less"
-            )
+        groups = by_image(dataset) if view is None else tuple((sample,) for sample in dataset.samples)
+        if len(groups) < plan.images_per_batch:
+            if not groups or not plan.repeat:
+                what = "images" if view is None else "expressions"
+                raise ValueError(
+                    f"{len(groups)} {what} in {dataset.name} {dataset.split}, {plan.images_per_batch} in a "
+                    "batch; set images_per_batch to what there is or less, or data.repeat to true"
+                )
+            groups *= -(-plan.images_per_batch // len(groups))
+        self.groups = groups
         if names is not None:
             names.check(dataset)
         self.dataset, self.tokenizer, self.size, self.plan = dataset, tokenizer, size, plan
@@ -297,10 +303,13 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def share(examples: Sequence[Example], rank: int, world: int) -> Sequence[Example]:
+def share(examples: Sequence[T], rank: int, world: int) -> Sequence[T]:
     """The contiguous slice of a global batch that process `rank` of `world` works on."""
     if len(examples) % world:
-        raise ValueError(f"a batch of {len(examples)} images cannot be cut into {world} equal parts")
+        raise ValueError(
+            f"a batch of {len(examples)} images cannot be cut into {world} equal parts; "
+            "set images_per_batch to a multiple of the processes times accumulate"
+        )
     each = len(examples) // world
     return examples[rank * each : (rank + 1) * each]
 

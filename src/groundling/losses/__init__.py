@@ -8,6 +8,8 @@ from pydantic import ValidationError
 
 from groundling.losses.grounding import GroundingLoss, Objective, detection, grounding_losses
 
+__all__ = ["OBJECTIVES", "Objective"]
+
 
 def _grounding(settings: Mapping[str, Any]) -> Objective:
     try:

@@ -17,13 +17,14 @@ from groundling.losses.information import batch_mean, mutual_information
 from groundling.models.lads import Lads
 from groundling.models.supernet import Prediction
 
+# (model, batch, draw) → losses; a data.loader.Batch, which is made in a room that this one does not see
 Objective = Callable[[Any, Any, Draw], dict[str, Tensor]]
 
 
 class GroundingLoss(BaseModel):
     """Weights of Eq. 9 and of what may be added to it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     l1: float = 1.0
     giou: float = 1.0

@@ -1,13 +1,15 @@
 """What a training run is, as frozen values that are written beside its weights."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+NotNegative = Annotated[float, Field(ge=0)]
+
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(_Frozen):
@@ -20,13 +22,15 @@ class DataConfig(_Frozen):
     augment: Literal["none", "mirror", "lads", "transvg"] = (
         "mirror"  # the last two draw a view per expression
     )
-    cache_gib: float = 4.0  # decoded images kept in memory
+    repeat: bool = False  # where a batch holds more images than there are, show each several times
+    cache_gib: float = Field(4.0, ge=0)  # decoded images kept in memory
 
 
 class TrainConfig(_Frozen):
     """One run, of either `steps` (of the optimiser) or `epochs`.
 
-    An epoch shows every image once; where `data.augment` draws a view per expression, every expression once.
+    An epoch shows every image once; where `data.augment` draws a view per expression, every expression once;
+    where `data.repeat` fills a batch, each several times.
     """
 
     model: dict[str, Any]
@@ -40,17 +44,17 @@ class TrainConfig(_Frozen):
     # Micro-batches a batch is computed in. Mutual information's p(g) and the budget's share are means over
     # one micro-batch (of all processes): the only losses that are not the whole batch's.
     accumulate: int = Field(1, gt=0)
-    lr: float = 1e-4
-    lr_groups: dict[str, float] = {}  # module prefix -> rate; 0 freezes
-    weight_decay: float = 1e-4
+    lr: NotNegative = 1e-4
+    lr_groups: dict[str, NotNegative] = {}  # module prefix -> rate; 0 freezes
+    weight_decay: NotNegative = 1e-4
     no_decay: tuple[str, ...] = ()  # module prefixes without weight decay
     decay_vectors: bool = True  # norms and biases decay too (DETR's and TransVG's habit)
     schedule: Literal["constant", "step", "cosine"] = "step"
     warmup: int = Field(0, ge=0)  # steps, fewer than the run has
     drops: tuple[int, ...] = ()  # ×0.1 at each, in the unit of the length (steps or epochs)
-    lr_floor: float = 0.0  # where the cosine ends, as a share
-    clip_norm: float | None = 0.15
-    ema: float | None = None  # decay of the moving average that is evaluated and published
+    lr_floor: float = Field(0.0, ge=0, le=1)  # where the cosine ends, as a share
+    clip_norm: float | None = Field(0.15, gt=0)  # None does not clip
+    ema: float | None = Field(None, gt=0, lt=1)  # decay of the moving average that is evaluated and published
     autocast: Literal["none", "bf16", "fp16"] = "none"
     freeze_norm: bool = False
     channels_last: bool = False

@@ -25,21 +25,20 @@ SHOWN = {  # what a reader watches, and how it is written
 
 
 class Progress:
-    """Writes and shows the numbers of a run; in processes other than the first, nothing."""
+    """Writes and shows the numbers of a run; in processes other than the first, nothing.
+
+    Files begin with the first numbers: a run whose first step is refused leaves none.
+    """
 
     def __init__(
         self, out: Path, name: str, start: int, steps: int, *, speaks: bool = True, board: bool = True
     ) -> None:
         self.out, self.name, self.steps, self.speaks = out, name, steps, speaks
-        self.began, self.start = time.monotonic(), start
+        self.began, self.start, self.wants_board = time.monotonic(), start, board
+        self.opened = False
         self.bar: Any = None
         self.board: Any = None
-        if not speaks:
-            return
-        out.mkdir(parents=True, exist_ok=True)
-        _forget(out / "log.jsonl", start)
-        self.board = _tensorboard(out / "tensorboard", start) if board else None
-        if sys.stdout.isatty():
+        if speaks and sys.stdout.isatty():
             self.bar, self.task = _bar(name, start, steps)
 
     def __enter__(self) -> Self:
@@ -62,6 +61,8 @@ class Progress:
         """Show and keep the numbers measured up to `step`."""
         if not self.speaks:
             return
+        if not self.opened:
+            self._open()
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, **{k: _six_digits(v) for k, v in numbers.items()}}) + "\n")
         if self.board is not None:
@@ -75,6 +76,12 @@ class Progress:
             done = step - self.start
             left = (time.monotonic() - self.began) / max(1, done) * (self.steps - step)
             self.say(f"{self.name} {step}/{self.steps}  {_brief(numbers)}  eta {_clock(left)}")
+
+    def _open(self) -> None:
+        self.opened = True
+        self.out.mkdir(parents=True, exist_ok=True)
+        _forget(self.out / "log.jsonl", self.start)
+        self.board = _tensorboard(self.out / "tensorboard", self.start) if self.wants_board else None
 
     def say(self, line: str) -> None:
         """A line for the reader, beside the bar."""

@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 
 # What may change when a run is resumed: nothing that the steps already made depend on.
 FREE = {"workers", "device", "keep_last", "tensorboard", "checkpoint_every", "log_every", "evaluate_every"}
+FREE_DATA = {"path", "cache_gib", "repeat"}  # a run that needs `repeat` could not have begun without it
 LENGTH = {"steps", "epochs"}  # free unless every learning rate follows from the length, as the cosine's do
+
+
+def check_folder(out: Path) -> None:
+    """ValueError where something that is no folder lies at `out` or on the way to it."""
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"{place} is a file; give a folder for the run, which need not exist yet")
 
 
 def starting_point(run: Run, out: Path, resume: bool) -> Path | None:
     """The newest whole checkpoint to continue from, None to begin; never silently over an existing run."""
+    check_folder(out)
     found = checkpoint.steps(out)
     if not found:
         return None
@@ -60,6 +69,15 @@ def check_same_place(group: Group, saved: Path | None, out: Path) -> None:
         )
 
 
+def check_same_samples(group: Group, digest: str) -> None:
+    """ValueError unless every process read the samples of this fingerprint."""
+    least, most = group.range(int(digest[:15], 16))  # 60 bits, which an int64 holds
+    if least != most:
+        raise ValueError(
+            "processes read different samples: the data must be the same on every machine of the training"
+        )
+
+
 def check_same_run(run: Run, state: TrainerState) -> None:
     """ValueError naming the settings that differ from those the run began with."""
     from groundling.models import parse_config
@@ -69,7 +87,7 @@ def check_same_run(run: Run, state: TrainerState) -> None:
     names = sorted(set(TrainConfig.model_fields) - free - {"model", "data", "tokenizer"})
     changed = [name for name in names if getattr(then, name) != getattr(now, name)]
     changed += ["model"] if parse_config(then.model) != parse_config(now.model) else []
-    parts = [name for name in type(now.data).model_fields if name not in ("path", "cache_gib")]
+    parts = [name for name in type(now.data).model_fields if name not in FREE_DATA]
     changed += [f"data.{name}" for name in parts if getattr(then.data, name) != getattr(now.data, name)]
     if changed:
         raise ValueError(

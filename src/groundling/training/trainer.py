@@ -1,6 +1,6 @@
 """Putting a run together: model, data, tokenizer, optimiser, as they are at its start or were left."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,18 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from groundling import checkpoint
-from groundling.data.loader import Batch, Plan, ThingNames, TrainingSet, fingerprint
+from groundling.data.loader import Batch, Plan, ThingNames, TrainingSet, fingerprint, share
 from groundling.dynamic.gates import Draw
+from groundling.losses import OBJECTIVES, Objective
 from groundling.training.config import Run, TrainConfig
 from groundling.training.distributed import Group
 from groundling.training.optimisation import MovingAverage, freeze_norms, mixed, parameter_groups
-from groundling.training.state import restore
+from groundling.training.state import check_same_samples, restore
 
 if TYPE_CHECKING:
     from groundling.data.sample import Dataset
     from groundling.language import Tokenizer
-
-Objective = Callable[[Any, Batch, Draw], dict[str, Tensor]]
 
 
 @dataclass
@@ -44,22 +43,20 @@ class Trainer:
 
 def prepare(
     run: Run,
-    out: Path,
     group: Group,
     saved: Path | None,
     init: Path | None,
     dataset: "Dataset | None",
     objective: Objective | None,
 ) -> Trainer:
-    """Everything a run needs, as it is at its start or in the checkpoint `saved`."""
-    from groundling.losses import OBJECTIVES
-
+    """Everything a run needs, as it is at its start or in the checkpoint `saved`; nothing is written."""
     config = run.config
     if objective is None:
         if run.objective not in OBJECTIVES:
             raise ValueError(f"no objective '{run.objective}'; there are {', '.join(sorted(OBJECTIVES))}")
         objective = OBJECTIVES[run.objective](config.loss)
-    group.wait()  # nobody writes before everybody has looked
+    # Refuses now what the steps could not cut.
+    share(share(range(config.images_per_batch), 0, group.world), 0, config.accumulate)
     source = init or config.init
     if config.needs_init and not source and not saved:
         raise ValueError(
@@ -72,12 +69,12 @@ def prepare(
         from groundling.data import open_dataset
 
         dataset = open_dataset(config.data.path, config.data.dataset, config.data.split)
+    digest = fingerprint(dataset)
+    check_same_samples(group, digest)
     if own_words is not None and config.tokenizer is None:
         tokenizer = own_words
     else:
-        tokenizer = tokenizer_for(
-            model, config, out, group, saved or init, [s.expression for s in dataset.samples]
-        )
+        tokenizer = tokenizer_for(model, config, saved or init, [s.expression for s in dataset.samples])
     data = training_set(dataset, tokenizer, model, config)
     spelled = {word for sample in dataset.samples for word in tokenizer.spelled(sample.expression)}
     trainer = Trainer(
@@ -93,7 +90,7 @@ def prepare(
         config.length(data.steps_per_epoch),
         origin={
             **origin,
-            "data_sha256": fingerprint(dataset),
+            "data_sha256": digest,
             "spelled": sorted({*origin.get("spelled", ()), *spelled}),
         },
     )
@@ -154,7 +151,11 @@ def training_set(
     sizes: Any = model.config
     views = {"lads": lads_train, "transvg": transvg_train}
     plan = Plan(
-        config.seed, config.images_per_batch, config.expressions_per_image, config.data.augment == "mirror"
+        config.seed,
+        config.images_per_batch,
+        config.expressions_per_image,
+        mirror=config.data.augment == "mirror",
+        repeat=config.data.repeat,
     )
     return TrainingSet(
         dataset,
@@ -176,28 +177,22 @@ def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def tokenizer_for(
-    model: nn.Module,
-    config: TrainConfig,
-    out: Path,
-    group: Group,
-    folder: Path | None,
-    expressions: Sequence[str],
+    model: nn.Module, config: TrainConfig, folder: Path | None, expressions: Sequence[str]
 ) -> "Tokenizer":
-    """The configured tokenizer, a checkpoint's, or one that the first process trains on the expressions."""
+    """The configured tokenizer, a checkpoint's, or one that is trained on the expressions.
+
+    Each process trains its own: the same expressions give the same vocabulary.
+    """
     from groundling.language import Tokenizer
 
     sizes: Any = model.config
-    limit, room, own = sizes.text.tokens, sizes.text.vocabulary, out / checkpoint.TOKENIZER
+    limit, room = sizes.text.tokens, sizes.text.vocabulary
     if config.tokenizer is not None:
         tokenizer = Tokenizer.load(config.tokenizer, limit)
     elif folder is not None:
         tokenizer = checkpoint.load_tokenizer(folder)
     else:
-        if group.first:
-            out.mkdir(parents=True, exist_ok=True)
-            Tokenizer.train(expressions, room, limit).save(own)
-        group.wait()
-        tokenizer = Tokenizer.load(own, limit)
+        tokenizer = Tokenizer.train(expressions, room, limit)
     if len(tokenizer) > room:
         raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model's text.vocabulary is {room}")
     return tokenizer
