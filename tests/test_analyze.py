@@ -18,7 +18,7 @@ from PIL import Image
 
 from groundling.analyze import Report, analyze, canvas
 from groundling.analyze.cloud import cloud_figure, layout
-from groundling.analyze.decisions import Decisions, decide, thinned
+from groundling.analyze.decisions import Decisions, decide
 from groundling.analyze.projection import selection_map
 from groundling.analyze.spread import by_category, hamming, measure, rate
 from groundling.analyze.subnets import Structure, examples
@@ -475,9 +475,3 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=rf"{package}.*pip install 'groundling\[draw\]'"):
         canvas.need_extra()
-
-
-def test_a_limit_spreads_over_the_dataset() -> None:
-    samples = dataset(EXPRESSIONS).samples
-    assert [sample.id for sample in thinned(samples, 4)] == ["0", "18", "36", "54"]
-    assert thinned(samples, 1000) == thinned(samples, None) == samples

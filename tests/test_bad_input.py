@@ -155,13 +155,22 @@ def test_budgets_that_cannot_be_kept(
 TYPED: dict[str, tuple[tuple[str, ...], str]] = {
     "no verb of ours": (("grund", "PICTURE", "left"), "grund"),
     "no option of ours": (("ground", "PICTURE", "left", "--modle", "x"), "--modle"),
-    "no expression": (("ground", "PICTURE"), "expressions"),
+    "no expression": (("ground", "PICTURE"), "say what to look for"),
     "no number": (("ground", "PICTURE", "left", "--budget", "half"), "--budget"),
     "no model": (("ground", "PICTURE", "left", "--model", "lads_streat"), "lads_streat"),
     "no model to describe": (("info", "lads_streat"), "lads_street"),
     "no weights": (("ground", "PICTURE", "left", "--model", "lads_r50"), "lads_r50"),
     "no device": (("ground", "PICTURE", "left", "--model", "MODEL", "--device", "gpu"), "cpu"),
     "no such GPU": (("ground", "PICTURE", "left", "--model", "MODEL", "--device", "cuda:99"), "cuda:99"),
+    "no pixels": (
+        ("ground", "PICTURE", "left", "--model", "MODEL", "--max-pixels", "0"),
+        "--max-pixels=0: a whole number fits, 1 or more",
+    ),
+    "another split of a file": (
+        ("evaluate", "MODEL", "--data", "FILE", "--split", "test"),
+        "is the split 'val', not 'test'",
+    ),
+    "runs in a file": (("train", "finetune", "--set", "data=DATA", "--out", "FILE"), "val.jsonl is a file"),
     "no recipe": (("train", "lads_streat"), "lads_street"),
     "no recipe file": (("train", "recipes/mine.py"), "recipe file not found"),
     "no recipe key": (("train", "lads_street", "--set", "learning_rate=1"), "learning_rate"),
@@ -184,6 +193,7 @@ def test_what_is_typed_wrongly(
     case: str, shell: Shell, model: Path, data: Path, picture: Path, tmp_path: Path
 ) -> None:
     places = {"PICTURE": picture, "MODEL": model, "DATA": data, "OUT": tmp_path / "out"}
+    places["FILE"] = data / "val.jsonl"
     arguments, message = TYPED[case]
     complaint = shell(*(places.get(argument, argument) for argument in arguments)).complaint()
     assert message in complaint

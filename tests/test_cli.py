@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +178,6 @@ def test_a_dataset_is_named_where_there_are_several(tmp_path: Path) -> None:
     assert datasets.name_in(tmp_path, "refcoco") == "refcoco"
 
 
-def test_a_limit_spreads_over_the_dataset(data: Path) -> None:
-    whole = open_dataset(data, "jsonl", "val")
-    assert datasets.limited(whole, 4).samples == whole.samples[::4]
-    assert datasets.limited(whole, 1000).samples == whole.samples
-
-
 def test_analyze_writes_pictures_and_tables(shell: Shell, model: Path, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("sklearn")
@@ -349,6 +345,11 @@ def test_settings_of_many_kinds() -> None:
     assert (epochs.epochs, epochs.steps) == (4, None)
 
 
+def test_settings_at_their_bounds() -> None:
+    config = run_of(lr="0", weight_decay="0", clip_norm="null", ema="null", lr_floor="1").config
+    assert (config.lr, config.weight_decay, config.clip_norm, config.ema) == (0, 0, None, None)
+
+
 def test_settings_that_change_nothing_leave_the_runs_as_they_are() -> None:
     recipe = recipes.find("lads_street")
     assert settings.applied(recipe, {}) == tuple(recipe())
@@ -367,6 +368,20 @@ def test_settings_that_change_nothing_leave_the_runs_as_they_are() -> None:
         ("steps=many", r"steps: Input should be a valid integer"),
         ("steps=0", r"steps: Input should be greater than 0"),
         ("loss.mi=much", r"loss mi: Input should be a valid number"),
+        ("loss.mi=nan", r"loss mi: Input should be a finite number"),
+        ("lr=nan", r"run detect: lr: Input should be a finite number, given 'nan'"),
+        ("lr=inf", r"lr: Input should be a finite number, given 'inf'"),
+        ("lr=1e999", r"lr: Input should be a finite number, given inf"),
+        ("lr=-1", r"lr: Input should be greater than or equal to 0, given -1"),
+        ("lr_groups.net=-1", r"lr_groups.net: Input should be greater than or equal to 0, given -1"),
+        ("lr_floor=2", r"lr_floor: Input should be less than or equal to 1, given 2"),
+        ("weight_decay=-0.1", r"weight_decay: Input should be greater than or equal to 0, given -0.1"),
+        ("clip_norm=0", r"clip_norm: Input should be greater than 0, given 0"),
+        ("clip_norm=-1", r"clip_norm: Input should be greater than 0, given -1"),
+        ("ema=0", r"ema: Input should be greater than 0, given 0"),
+        ("ema=1", r"ema: Input should be less than 1, given 1"),
+        ("ema=NaN", r"ema: Input should be a finite number, given nan"),
+        ("data.cache_gib=-1", r"data.cache_gib: Input should be greater than or equal to 0, given -1"),
         ("zzzz=1", r"settings are .*data.*lr"),
         ("steps", r"--set takes NAME=VALUE, given 'steps'"),
         ("=3", r"--set takes NAME=VALUE"),
@@ -436,6 +451,39 @@ def test_a_traceback_where_asked_for(shell: Shell, picture: Path, monkeypatch: p
     ran = shell("ground", picture, "left")
     assert "Traceback" in ran.err
     assert ran.code == 1
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_stream_that_is_closed(closed: str) -> None:
+    """Without stdout it was an AttributeError from inside; without stderr, warnings went to stdout."""
+    script = f'exec "$0" -m groundling --version {closed}>&-'
+    ran = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True, check=False)
+    if closed == "1":
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr.startswith("groundling: error: standard output is closed")
+        assert ran.stderr.count("\n") == 1
+    else:
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"groundling {groundling.__version__}\n", "")
+
+
+def test_complaints_without_stderr_go_nowhere() -> None:
+    script = 'exec "$0" -m groundling --verbose 2>&-'
+    ran = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", "")
+
+
+def test_interrupted_drawing_says_so_once(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to all processes: the workers used to print a traceback each."""
+    out = tmp_path / "street"
+    command = [sys.executable, "-m", "groundling", "data", "street", str(out), "--scenes", "9000"]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not list(out.glob("images/street_*.jpg")):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=600)
+    assert (process.returncode, told) == (130, "groundling: interrupted\n")
 
 
 def test_nobody_reads_the_output() -> None:

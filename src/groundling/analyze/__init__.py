@@ -11,7 +11,7 @@ from pathlib import Path
 
 from groundling.analyze import canvas
 from groundling.analyze.cloud import cloud_figure
-from groundling.analyze.decisions import Progress, decide, thinned
+from groundling.analyze.decisions import Progress, decide
 from groundling.analyze.figures import dynamicity_figure, spread_figure
 from groundling.analyze.map_figure import map_figure
 from groundling.analyze.projection import selection_map
@@ -42,7 +42,7 @@ def analyze(
     canvas.need_extra()
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give a folder for the analysis")
-    decisions = decide(model, tokenizer, thinned(dataset.samples, limit), progress)
+    decisions = decide(model, tokenizer, dataset.limited(limit).samples, progress)
     at_least = min(10, 1 + len(decisions.samples) // 1000)  # a rare word's score is noise
     report = summarise(dataset.name, dataset.split, decisions, at_least)
     found = selection_map(decisions.gates, [sample.expression for sample in decisions.samples])

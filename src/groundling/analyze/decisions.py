@@ -70,12 +70,3 @@ def decide(
 def parts_of(selector: LanguageGates) -> tuple[Part, ...]:
     """Whose each layer that pools words is."""
     return tuple(part_of(selector.heads_of[group][0]) for group in selector.groups)
-
-
-def thinned(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
-    """At most `limit` samples, evenly spread over all: neighbours are often about one image."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"a limit of {limit} expressions leaves nothing to analyse; give at least 1")
-    if limit is None or limit >= len(samples):
-        return tuple(samples)
-    return tuple(samples[i * len(samples) // limit] for i in range(limit))

@@ -1,7 +1,6 @@
 """Datasets as the command line names them: where there is only one, it needs no name."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,7 @@ def opened(root: Path, name: str | None, split: str, limit: int | None = None) -
     """A split of a dataset, at most `limit` expressions of it; ValueError names what there is instead."""
     from groundling.data import open_dataset
 
-    dataset = open_dataset(root, name_in(root, name), split)
-    return dataset if limit is None else limited(dataset, limit)
+    return open_dataset(root, name_in(root, name), split).limited(limit)
 
 
 def name_in(root: Path, name: str | None) -> str:
@@ -40,11 +38,3 @@ def _only(there: Sequence[str], root: Path, what: str) -> str:
     if len(there) > 1:
         raise ValueError(f"{root} holds {', '.join(there)}; choose one with --dataset")
     return there[0]
-
-
-def limited(dataset: "Dataset", limit: int) -> "Dataset":
-    """At most `limit` expressions, evenly spread over the dataset: neighbours are often of one image."""
-    if limit < 1:
-        raise ValueError(f"a limit of {limit} expressions leaves none; give 1 or more")
-    samples, count = dataset.samples, min(limit, len(dataset))
-    return replace(dataset, samples=tuple(samples[i * len(samples) // count] for i in range(count)))

@@ -50,14 +50,13 @@ def scorer(run: "Run") -> "Evaluate | None":
 
     DataError for a split that is there and cannot be read.
     """
-    from groundling.cli.datasets import limited
     from groundling.data import DataError, open_dataset
     from groundling.evaluate import evaluate
 
     if run.objective != "grounding":
         return None
     try:
-        val = limited(open_dataset(run.config.data.path, run.config.data.dataset, "val"), SCORED)
+        val = open_dataset(run.config.data.path, run.config.data.dataset, "val").limited(SCORED)
     except DataError:
         raise
     except ValueError:
