@@ -45,7 +45,7 @@ class Tokens:
 
 def exporting() -> bool:
     """Whether what runs is being written down for another runtime."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
 
 
 class Tokenizer:

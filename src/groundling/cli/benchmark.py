@@ -10,6 +10,7 @@ from groundling.cli import console
 if TYPE_CHECKING:
     from groundling.benchmark import Benchmark, Request, Row
     from groundling.grounder import Grounder
+    from groundling.images import ImageSource
 
 COLUMNS = ("", "ms", "p95", "images/s", "MACs", "realised", "peak MB")
 SCENES = 32
@@ -79,10 +80,10 @@ def _requests(images: Path | None, expressions: Path | None) -> "list[Request]":
     from groundling.runtime.streams import Picture, Stream
 
     scenes = [scene(2023, index) for index in range(SCENES)]
-    shown = [jpeg(street) for street in scenes]
+    shown: list[ImageSource] = [jpeg(street) for street in scenes]
     words = [describe(street)[0].expression for street in scenes]
     if images is not None:
-        shown = [each.source for each in Stream(str(images)) if isinstance(each, Picture)][:SCENES]  # type: ignore[misc]
+        shown = [each.source for each in Stream(str(images)) if isinstance(each, Picture)][:SCENES]
     if expressions is not None:
         words = [
             line.strip() for line in expressions.read_text(encoding="utf-8").splitlines() if line.strip()

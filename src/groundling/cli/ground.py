@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundling.cli import console, many
-from groundling.cli import device as devices
 
 if TYPE_CHECKING:
     from groundling.images import ImageSource
@@ -77,7 +76,7 @@ def _ready(
         return exported.ground, exported.asked(expressions)
     if not expressions:
         raise ValueError("say what to look for: groundling ground IMAGE EXPRESSION")
-    loaded = load(model, device=devices.checked(device), download=download, max_pixels=max_pixels)
+    loaded = load(model, device=device, download=download, max_pixels=max_pixels)
     with warnings.catch_warnings():  # they come with the answers
         warnings.simplefilter("ignore")
         for expression in expressions:

@@ -45,7 +45,9 @@ class Described:
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, a preset, or a hub id.")],
+    model: Annotated[
+        str, typer.Argument(help="A packaged model, a checkpoint folder, a preset, or a hub id.")
+    ],
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
     download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
 ) -> None:

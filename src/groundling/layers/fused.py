@@ -46,10 +46,10 @@ def _fits(x: Tensor, conv: nn.Conv2d) -> bool:
         and x.dtype == conv.weight.dtype == torch.float32
         and isinstance(conv.padding, tuple)
         and not (torch.is_grad_enabled() and (x.requires_grad or conv.weight.requires_grad))
-        and torch.backends.mkldnn.is_available()
+        and torch._C._has_mkldnn
         and torch._C._get_mkldnn_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()
+        and torch._C._get_tracing_state() is None
         # Who looks at operators (a FLOP counter, an export) is shown those that everybody knows.
         and torch._C._len_torch_dispatch_stack() == 0
     )

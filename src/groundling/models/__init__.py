@@ -11,7 +11,7 @@ from groundling.models.supernet import Supernet, SupernetConfig
 from groundling.models.transvg import TransVG, TransVGConfig
 
 _STREET = LadsConfig(
-    image_size=128,
+    image_size=160,
     text=TextConfig(vocabulary=320, layers=2, dim=128, heads=4, ffn=512, tokens=40, dropout=0.0),
     blocks=(2, 3, 4),
     width=32,

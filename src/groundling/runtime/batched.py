@@ -78,7 +78,8 @@ class Batcher:
         rows = len(selections)
         whole = self.cache.whole()
         if not isinstance(whole, GroundingNet):  # a static network has one way
-            return whole(pixels_I3SS, text_ELD, tokens, image_index=image_index_E)
+            answer: Prediction = whole(pixels_I3SS, text_ELD, tokens, image_index=image_index_E)
+            return answer
         times = self.times.setdefault((rows - 1).bit_length(), {way: [] for way in self.WAYS})
         way = self.choose(times)
         began = time.perf_counter()

@@ -156,7 +156,7 @@ def _files(
     from groundling.runtime.exported import opened
 
     names = ["image", "ids"][: len(inputs)]
-    shapes = None if len(inputs) == 1 else ({}, {1: torch.export.Dim("tokens", min=2, max=card.limit)})
+    shapes: Any = None if len(inputs) == 1 else ({}, {1: torch.export.Dim("tokens", min=2, max=card.limit)})
     with silent(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
