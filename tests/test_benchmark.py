@@ -131,4 +131,8 @@ def test_what_cannot_be_measured(shell: Shell, folder: Path, tmp_path: Path) -> 
     assert "give a file *.png" in complaint(folder, "--plot", tmp_path / "plot.pdf")
     assert "no runtime 'fast'" in complaint(folder, "--runtime", "fast")
     (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "empty.mp4").write_bytes(b"nothing")
+    pytest.importorskip("av")
+    assert "no picture in" in complaint(folder, "--images", tmp_path / "films")
     assert "holds no expressions" in complaint(folder, "--expressions", tmp_path / "empty.txt")

@@ -181,6 +181,14 @@ def test_what_is_no_exported_file(
     entry.key, entry.value = KEY, '{"format": 1}'
     onnx.save(bare, tmp_path / "odd.onnx")
     assert "not one that this version writes" in complaint(tmp_path / "odd.onnx")
+    card = ExportedGrounder(files["one.onnx"]).card
+    for change in ({"size": 64}, {"raw": False}):
+        entry.value = card.model_copy(update=change).text()
+        onnx.save(bare, tmp_path / "false.onnx")
+        assert "its network does not take what its card says" in complaint(tmp_path / "false.onnx")
+    entry.value = card.model_copy(update={"scored": False}).text()
+    onnx.save(bare, tmp_path / "false.onnx")
+    assert "not what its card says" in complaint(tmp_path / "false.onnx")
 
 
 def test_what_cannot_be_written(
@@ -220,12 +228,20 @@ def test_an_interrupted_or_wrong_export_leaves_no_file(
 
 @pytest.mark.parametrize(
     "change",
-    [{"selection": "nonsense"}, {"expression": None}, {"size": 0}, {"macs": {"stem": -1}}, {"more": 1}],
+    [
+        {"selection": "nonsense"},
+        {"expression": None},
+        {"size": 0},
+        {"macs": {"stem": -1}},
+        {"more": 1},
+        {"channels": "BGR"},
+        {"padding": [0, 0, 0]},
+    ],
 )
 def test_a_card_is_checked(change: dict[str, object]) -> None:
     good = {
         "groundling": "0.1.0", "model": "m", "sha256": None, "expression": "left", "selection": "layer1.0=1",
-        "size": 32, "raw": False, "scored": True, "macs": {"stem": 5}, "full_macs": 9,
+        "size": 32, "raw": False, "scored": True, "macs": {"stem": 5}, "full_macs": 9, "tokens": 3,
     }  # fmt: skip
     assert Card.read(json.dumps(good), "file").cost.share == 5 / 9
     with pytest.raises(ValueError, match="file: its 'groundling' block"):

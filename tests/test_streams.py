@@ -88,6 +88,19 @@ def test_a_video_is_its_frames(tmp_path: Path, every: int, numbers: Any) -> None
         assert np.asarray(frame.source).mean() == pytest.approx(number * 20, abs=6)
 
 
+def test_links_in_circles_give_each_picture_once(folder: Path) -> None:
+    (folder / "deeper" / "again").symlink_to(folder, target_is_directory=True)
+    assert len(names(Stream(str(folder / "**" / "*.png")))) == 3
+    assert len(names(Stream(str(folder / "**" / "**" / "*.png")))) == 3
+    assert len(names(Stream(str(folder)))) == 4
+
+
+def test_a_video_whose_name_has_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(tmp_path / "film.mp4").rename(tmp_path / "12:30.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(names(Stream("12:30.mp4", every=5))) == 2
+
+
 def test_what_is_no_stream(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no picture, folder or video .*none.mp4"):
         Stream(str(tmp_path / "none.mp4"))

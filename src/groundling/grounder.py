@@ -128,7 +128,7 @@ class Grounder:
         began = time.perf_counter()
         tokens, text = self._read([expression for _, expression in requests])
         selections = self._select(text, tokens, budget)
-        found = self.batcher.run(selections, pixels, torch.tensor(index), text, tokens)
+        found = _on_cpu(self.batcher.run(selections, pixels, torch.tensor(index), text, tokens))
         milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
         lengths = (~tokens.padding).sum(1).tolist()
         return [
@@ -166,7 +166,7 @@ class Grounder:
         if selection is None:
             (selection,) = self._select(text, tokens, budget)
         run = self.runner.get(check(selection, self.model.units()), pixels, text)
-        found, length = run(pixels, text, tokens), tokens.ids.shape[1]
+        found, length = _on_cpu(run(pixels, text, tokens)), tokens.ids.shape[1]
         milliseconds = 1000 * (time.perf_counter() - began)
         return self._grounding((expression, image), placement, found, 0, selection, length, milliseconds)
 
@@ -181,7 +181,7 @@ class Grounder:
         milliseconds: float,
     ) -> Grounding:
         """A row of a prediction in pixels of its image; `asked` is the expression and the image's name."""
-        box = placement.undo(cxcywh_to_xyxy(found.boxes_cxcywh01[row].cpu()) * placement.size)
+        box = placement.undo(cxcywh_to_xyxy(found.boxes_cxcywh01[row]) * placement.size)
         x1, y1, x2, y2 = clip(box, placement.width, placement.height).tolist()
         return Grounding(
             expression=asked[0],
@@ -228,6 +228,11 @@ class Grounder:
         return [fit(scores[row], model.units(), model.cost_model, lengths[row], budget) for row in rows]
 
 
+def _on_cpu(found: Prediction) -> Prediction:
+    """The answer where it can be read: the clock stops there, not when a GPU was told to compute."""
+    return Prediction(found.boxes_cxcywh01.cpu(), None if found.scores is None else found.scores.cpu())
+
+
 def _name(image: ImageSource) -> str:
     return str(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
 
@@ -250,8 +255,8 @@ def load(
     """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
 
     device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
-    runtime: "eager" (PyTorch); "compiled" (torch.compile), "openvino" or "onnx" for words that come again: a
-    subnet is compiled in the background from its second request on; "auto" takes what is installed.
+    runtime: "eager" is PyTorch; "openvino" is for words that come again: from its second request on a subnet
+    is compiled in the background; "auto" takes that where OpenVINO is installed.
     """
     checked(device)  # before the weights are read
     loaded = checkpoint.load(model, download=download)

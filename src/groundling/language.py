@@ -6,7 +6,9 @@ Shapes: E expressions, L tokens, D channels; padding (E, L) is True where there 
 import string
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,9 +45,22 @@ class Tokens:
         return Tokens(self.ids.to(device), self.padding.to(device))
 
 
+_EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
+
+
 def exporting() -> bool:
-    """Whether what runs is being written down for another runtime."""
-    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
+    """Whether this thread writes a network down for another runtime (torch's own flag is all threads')."""
+    return _EXPORTING.get()
+
+
+@contextmanager
+def as_exported() -> Iterator[None]:
+    """Networks that run in here are being written down: they may not look at values."""
+    before = _EXPORTING.set(True)
+    try:
+        yield
+    finally:
+        _EXPORTING.reset(before)
 
 
 class Tokenizer:

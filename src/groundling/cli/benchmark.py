@@ -1,5 +1,6 @@
 """`groundling benchmark`: what words leave out, on the clock."""
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +30,7 @@ def benchmark(
         int, typer.Option(help="Of torch and the runtime; 0 leaves their number to them.")
     ] = 0,
     runtime: Annotated[
-        str, typer.Option(help="Of the compiled rows: auto, compiled, openvino, onnx.")
+        str, typer.Option(help="Of the compiled rows: auto, openvino, or eager for none.")
     ] = "auto",
     plot: Annotated[
         Path | None, typer.Option(help="Draw time against MACs of 50 subnets here (PNG).")
@@ -42,6 +43,7 @@ def benchmark(
     """
     import torch
 
+    from groundling.analyze.canvas import need_extra
     from groundling.benchmark import benchmark as run
     from groundling.benchmark import curve
     from groundling.benchmark import plot as draw
@@ -49,8 +51,10 @@ def benchmark(
 
     if threads < 0 or rounds < 1:
         raise ValueError(f"threads must be 0 or more and rounds 1 or more, given {threads} and {rounds}")
-    if plot is not None and plot.suffix != ".png":
-        raise ValueError(f"the plot is a picture: give a file *.png, not {plot.name!r}")
+    if plot is not None:
+        if plot.suffix != ".png":
+            raise ValueError(f"the plot is a picture: give a file *.png, not {plot.name!r}")
+        need_extra()
     if threads:
         torch.set_num_threads(threads)
     requests = _requests(images, expressions)
@@ -65,12 +69,10 @@ def benchmark(
             drawn=drawn,
             progress=progress,
         )
-    if plot is not None:
-        write(plot, draw(*curve(grounder, requests[0]), found.model))
     if not json:
         _print(found)
     if plot is not None:
-        print(plot)
+        print(write(plot, draw(*curve(grounder, requests[0]), found.model)))
     if json:
         console.print_json(found.as_dict())
 
@@ -83,7 +85,10 @@ def _requests(images: Path | None, expressions: Path | None) -> "list[Request]":
     shown: list[ImageSource] = [jpeg(street) for street in scenes]
     words = [describe(street)[0].expression for street in scenes]
     if images is not None:
-        shown = [each.source for each in Stream(str(images)) if isinstance(each, Picture)][:SCENES]
+        first = list(islice(Stream(str(images)), SCENES))
+        shown = [each.source for each in first if isinstance(each, Picture)]
+        if not shown:
+            raise ValueError(f"no picture in {images}: {first[0]}")
     if expressions is not None:
         words = [
             line.strip() for line in expressions.read_text(encoding="utf-8").splitlines() if line.strip()

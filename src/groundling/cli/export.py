@@ -35,6 +35,8 @@ def export(
     from groundling.runtime.export import check
 
     check(out, format_.value)
+    if expression is not None and not expression.strip():
+        raise ValueError("the expression has no words; say what to look for")
     if budget is not None and expression is None:
         raise ValueError("a budget is for the words of an expression: give --expression too")
     loaded = load(model, download=download)

@@ -88,8 +88,10 @@ def _hash(model: str, download: bool) -> str:
     """SHA-256 of the weights, or of an exported file."""
     from groundling import checkpoint
 
-    if Path(model).is_file():
-        return checkpoint.sha256(Path(model))
+    if (file := Path(model)).is_file():
+        weights = file.with_suffix(".bin")  # of OpenVINO
+        beside = checkpoint.sha256(weights) if file.suffix == ".xml" and weights.is_file() else ""
+        return checkpoint.sha256(file) + beside
     return checkpoint.sha256(checkpoint.locate(model, download=download) / checkpoint.WEIGHTS)
 
 

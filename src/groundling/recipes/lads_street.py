@@ -7,8 +7,8 @@
 *detect*: the backbone learns to name, colour and box all objects of a scene (the paper's backbone comes from
 COCO detection). *ground*: the supernet learns to ground with everything on, several expressions sharing one
 pass of the backbone. Both are done at 128 pixels and again at 160: small parts need the pixels, the rest is
-learned faster without. *adapt*: words choose; statistics of the norms are frozen, as in the paper. The
-static twin trains as many steps with everything on.
+learned faster without. *adapt* and *settle*: words choose; statistics of the norms are frozen, as in the
+paper. The static twin trains as many steps with everything on.
 
 TIME
 """
@@ -23,12 +23,12 @@ from groundling.train import DataConfig, Run, TrainConfig
 
 def lads_street(data: Path = Path("street")) -> tuple[Run, ...]:
     """The runs of the packaged model."""
-    return (*_warm_up(data), _adapt(data, LADS["lads_street"]))
+    return (*_warm_up(data), *_adapt(data, LADS["lads_street"]))
 
 
 def lads_street_static(data: Path = Path("street")) -> tuple[Run, ...]:
     """The static twin: the same warm-up, and as many steps more with everything on."""
-    return (*_warm_up(data), _adapt(data, LADS["lads_street_static"]))
+    return (*_warm_up(data), *_adapt(data, LADS["lads_street_static"]))
 
 
 def _warm_up(data: Path) -> tuple[Run, ...]:
@@ -82,14 +82,17 @@ def _warm_up(data: Path) -> tuple[Run, ...]:
     )
 
 
-def _adapt(data: Path, model: LadsConfig) -> Run:
-    """Words choose. Mutual information weighs more than in the paper: budget alone prunes (docs/log.md)."""
+def _adapt(data: Path, model: LadsConfig) -> tuple[Run, Run]:
+    """Words choose, then go on choosing under a smaller budget and while the learning rate falls to zero.
+
+    Mutual information weighs more than in the paper: a budget alone prunes (docs/log.md).
+    """
     adaptive = model.gating is not None
-    config = TrainConfig(
+    adapt = TrainConfig(
         model=model.model_dump(mode="json"),
         data=DataConfig(path=data, dataset="refcoco"),
         loss={"dense": 0.5, "mi": 0.7, "budget": 10.0 if adaptive else 0.0, "budget_share": 0.44},
-        steps=2800,
+        steps=1600,
         images_per_batch=48,
         expressions_per_image=2,
         lr=5e-4,
@@ -97,6 +100,7 @@ def _adapt(data: Path, model: LadsConfig) -> Run:
         weight_decay=1e-2,
         no_decay=("selector",),
         schedule="cosine",
+        lr_floor=0.4,
         warmup=100,
         clip_norm=1.0,
         ema=0.998,
@@ -104,7 +108,19 @@ def _adapt(data: Path, model: LadsConfig) -> Run:
         autocast="bf16",
         discard=("detector.",) if adaptive else ("detector.", "selector."),
     )
-    return Run("adapt", config, "grounding")
+    settle = adapt.model_copy(
+        update={
+            "loss": {**adapt.loss, "mi": 1.0, "budget_share": 0.41},
+            "steps": 3450,
+            "lr": 4e-4,
+            "lr_groups": {"net.backbone": 2.5e-4, **({"selector": 1.5e-3} if adaptive else {})},
+            "lr_floor": 0.0,
+            "warmup": 60,
+            "discard": (),
+            "seed": 1,
+        }
+    )
+    return Run("adapt", adapt, "grounding"), Run("settle", settle, "grounding")
 
 
 def attributes() -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What an exported file says about itself."""
 
 import json
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -33,11 +34,12 @@ class Card(BaseModel):
     scored: bool
     macs: dict[str, int]
     full_macs: int = Field(gt=0)
+    tokens: int = Field(ge=3, le=512)  # that the MACs are for
     tokenizer: str | None = None
     limit: int | None = Field(None, ge=3, le=512)
-    box: str = "xyxy, pixels of the canvas"
-    channels: str = "RGB"
-    resize: str = "bilinear, antialiased"
+    box: Literal["xyxy, pixels of the canvas"] = "xyxy, pixels of the canvas"
+    channels: Literal["RGB"] = "RGB"
+    resize: Literal["bilinear, antialiased"] = "bilinear, antialiased"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     padding: tuple[int, int, int] = PADDING
@@ -49,6 +51,8 @@ class Card(BaseModel):
             self.limit is None
         ):
             raise ValueError("a file holds either an expression, or a tokenizer and its limit")
+        if (self.mean, self.std, self.padding) != (IMAGENET_MEAN, IMAGENET_STD, PADDING):
+            raise ValueError("pictures are normalised and padded in another way than this version does")
         Cost(self.macs, self.full_macs)
         return self
 

@@ -1,16 +1,16 @@
-"""Subnets for expressions that come again: compiled once, in the background, while the eager ones answer.
+"""Subnets for words that come again: compiled by OpenVINO in the background, while PyTorch answers.
 
-A video, a folder or a camera asks the same words of picture after picture. The second time a Selection is
-asked for, a runtime starts to compile it; until that is done, and where it fails, PyTorch answers.
+A video, a folder or a camera asks the same words of picture after picture. From the second time that a
+Selection is asked for, it is compiled when nothing else is; until that is done, and where it fails, the eager
+subnet answers. (torch's exporter and compiler are no runtimes of ours: they change modules or count compiled
+code for the whole process, which other threads are answering from.)
 """
 
 import importlib.util
-import shutil
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -18,19 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from groundling.dynamic.extract import CacheStats, SubnetCache
-from groundling.language import Tokens
+from groundling.language import Tokens, as_exported
 from groundling.models.supernet import Network, Prediction
-from groundling.runtime.export import silent
-from groundling.runtime.exported import OnnxSession, OpenVinoSession, Session
+from groundling.runtime.exported import OpenVinoSession, Session
 from groundling.selection import Selection
 
-Runtime = Literal["eager", "compiled", "openvino", "onnx", "auto"]
-RUNTIMES: tuple[Runtime, ...] = ("eager", "compiled", "openvino", "onnx", "auto")
+Runtime = Literal["eager", "openvino", "auto"]
+RUNTIMES: tuple[Runtime, ...] = ("eager", "openvino", "auto")
+REMEMBERED = 10_000  # Selections that were asked for and are not compiled
 Run = Callable[[Tensor, Tensor, Tokens], Prediction]
 Compile = Callable[[Network, Tensor, Tensor], Run]
 Key = tuple[Selection, int]  # a Selection, and the number of tokens it is run with
-
-ONE_AT_A_TIME = threading.Lock()  # torch's tracers mix up what two threads trace
+ONE_AT_A_TIME = threading.Lock()  # torch's tracer mixes up what two threads trace
 
 
 class CompileWarning(UserWarning):
@@ -63,97 +62,80 @@ class CompiledSubnets:
             raise ValueError(f"a cache cannot hold {limit_bytes} bytes; give 0 to keep nothing, or more")
         self.cache, self.limit_bytes = cache, limit_bytes
         self._compile, self._lock = compile_, threading.Lock()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
-        self._known: OrderedDict[Key, Future[Run] | None] = OrderedDict()  # None: seen once
-        self._bytes: dict[Key, int] = {}  # of those that are compiled
+        self._ready: OrderedDict[Key, tuple[Run, int]] = OrderedDict()  # and the bytes of their weights
+        self._asked: OrderedDict[Key, bool] = OrderedDict()  # whether compiling may be tried
+        self._thread: threading.Thread | None = None
         self._hits = self._misses = 0
 
     def get(self, selection: Selection, pixels: Tensor, text: Tensor) -> Run:
-        """The compiled subnet if it is there, else the eager one; the second request starts compiling."""
-        net, key = self.cache.get(selection), (selection.canonical(), text.shape[1])
+        """The compiled subnet if it is there, else the eager one."""
+        key = (selection.canonical(), text.shape[1])
         with self._lock:
-            coming = self._known.get(key)
-            if key not in self._known:
-                self._known[key] = None
-            elif coming is None:
-                coming = self._known[key] = self._pool.submit(
-                    self._made, key, net, torch.zeros_like(pixels[:1]), torch.zeros_like(text[:1])
-                )
-            self._known.move_to_end(key)
-            self._forget()
-            ready = coming is not None and coming.done() and coming.exception() is None
-            self._hits, self._misses = self._hits + ready, self._misses + (not ready)
-        return coming.result() if ready and coming is not None else net
+            if key in self._ready:
+                self._hits += 1
+                self._ready.move_to_end(key)
+                return self._ready[key][0]
+            self._misses += 1
+        net = self.cache.get(selection)
+        with self._lock:
+            again, busy = self._asked.get(key, False), self._thread is not None and self._thread.is_alive()
+            if again and not busy and key not in self._ready:
+                shapes = (torch.zeros_like(pixels[:1]), torch.zeros_like(text[:1]))
+                self._thread = threading.Thread(target=self._make, args=(key, net, *shapes), name="compile")
+                self._thread.start()
+            self._asked.setdefault(key, True)
+            self._asked.move_to_end(key)
+            while len(self._asked) > REMEMBERED:
+                self._asked.popitem(last=False)
+        return net
 
     def wait(self) -> None:
-        """Until all that is being compiled is done."""
+        """Until what is being compiled is done."""
         with self._lock:
-            coming = [future for future in self._known.values() if future is not None]
-        wait(coming)
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     @property
     def stats(self) -> CacheStats:
         """Requests answered by compiled subnets and by others, and what is held."""
         with self._lock:
-            return CacheStats(self._hits, self._misses, len(self._bytes), sum(self._bytes.values()))
+            sizes = [size for _, size in self._ready.values()]
+            return CacheStats(self._hits, self._misses, len(sizes), sum(sizes))
 
-    def _made(self, key: Key, net: Network, pixels: Tensor, text: Tensor) -> Run:
+    def _make(self, key: Key, net: Network, pixels: Tensor, text: Tensor) -> None:
         size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
         try:
             if size > self.limit_bytes:
-                raise ValueError(f"{size:,} bytes, the cache holds {self.limit_bytes:,}")
-            with ONE_AT_A_TIME, torch.inference_mode(False), torch.no_grad(), silent():
+                raise ValueError(f"it has {size:,} bytes, the cache holds {self.limit_bytes:,}")
+            with ONE_AT_A_TIME, torch.inference_mode(False), torch.no_grad(), as_exported():
                 run = self._compile(net, pixels, text)
         except Exception as error:  # whatever a compiler says: the request is answered without it
+            with self._lock:
+                self._asked[key] = False
             warnings.warn(f"a subnet is not compiled: {error}", CompileWarning, stacklevel=2)
-            raise
+            return
         with self._lock:
-            if key in self._known:
-                self._bytes[key] = size
-                self._forget()
-        return run
-
-    def _forget(self) -> None:
-        """Let go of compiled subnets that were not used for longest, and of keys beyond all measure."""
-        for oldest in [key for key in self._known if key in self._bytes]:
-            if sum(self._bytes.values()) <= self.limit_bytes:
-                break
-            del self._known[oldest], self._bytes[oldest]
-        for oldest in list(self._known)[: max(0, len(self._known) - 10_000)]:
-            if oldest not in self._bytes:
-                del self._known[oldest]
+            self._ready[key] = (run, size)
+            while sum(size for _, size in self._ready.values()) > self.limit_bytes:
+                self._ready.popitem(last=False)
 
 
 def compiler(runtime: str, device: torch.device) -> Compile | None:
-    """What compiles for a runtime, None for the eager one; "auto" takes the fastest that is installed.
+    """What compiles for a runtime, None for the eager one; "auto" takes OpenVINO where it is installed.
 
     ValueError names what has to be installed, or what runs on this device.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
-    needs = {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
-    if runtime == "auto":
-        there = (name for name, packages in needs.items() if device.type == "cpu" and not _missing(packages))
-        runtime = next(there, "eager")
-    if runtime in needs and device.type != "cpu":
-        raise ValueError(f"the runtime {runtime} is for the CPU; on {device} eager and compiled run")
-    if missing := _missing(needs.get(runtime, ())):
-        raise ValueError(
-            f"the runtime {runtime} needs {', '.join(missing)}; pip install 'groundling[export]' brings them"
-        )
-    if runtime == "compiled" and device.type == "cpu" and not has_cpp():
-        raise ValueError("the runtime compiled needs a C++ compiler for torch.compile; openvino needs none")
-    made: dict[str, Compile] = {"openvino": _openvino, "onnx": _onnx, "compiled": _torch}
-    return made.get(runtime)
-
-
-def has_cpp() -> bool:
-    """Whether torch.compile finds a C++ compiler, which it needs on a CPU."""
-    return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
-
-
-def _missing(packages: Sequence[str]) -> list[str]:
-    return [package for package in packages if importlib.util.find_spec(package) is None]
+    there = importlib.util.find_spec("openvino") is not None
+    if runtime == "eager" or (runtime == "auto" and (device.type != "cpu" or not there)):
+        return None
+    if device.type != "cpu":
+        raise ValueError(f"the runtime {runtime} is for the CPU; on {device} the eager one runs")
+    if not there:
+        raise ValueError(f"the runtime {runtime} needs openvino; pip install 'groundling[export]' brings it")
+    return _openvino
 
 
 class Seeing(nn.Module):
@@ -174,13 +156,6 @@ def _unpadded(text: Tensor) -> Tokens:
     return Tokens(ids, torch.zeros_like(ids, dtype=torch.bool))
 
 
-def _torch(net: Network, pixels: Tensor, text: Tensor) -> Run:
-    run: Run = torch.compile(net, dynamic=False)
-    with torch.inference_mode():
-        run(pixels, text, _unpadded(text))
-    return run
-
-
 def _openvino(net: Network, pixels: Tensor, text: Tensor) -> Run:
     import openvino
 
@@ -189,14 +164,6 @@ def _openvino(net: Network, pixels: Tensor, text: Tensor) -> Run:
         port.get_node().set_partial_shape(openvino.PartialShape(list(example.shape)))
     network.validate_nodes_and_infer_types()
     return _session(OpenVinoSession(network, torch.get_num_threads()))
-
-
-def _onnx(net: Network, pixels: Tensor, text: Tensor) -> Run:
-    program = torch.onnx.export(
-        Seeing(net).eval(), (pixels, text), dynamo=True, input_names=["pixels", "text"], verbose=False
-    )
-    assert program is not None
-    return _session(OnnxSession(program.model_proto.SerializeToString(), torch.get_num_threads()))
 
 
 def _session(session: Session) -> Run:

@@ -21,7 +21,7 @@ from groundling.boxes import cxcywh_to_xyxy
 from groundling.dynamic.extract import extract
 from groundling.files import write
 from groundling.images import normalise
-from groundling.language import TextEncoder, Tokenizer, Tokens
+from groundling.language import TextEncoder, Tokenizer, Tokens, as_exported
 from groundling.models.supernet import Network, Prediction, Supernet
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
@@ -30,6 +30,7 @@ Format = Literal["onnx", "openvino"]
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 OPSET = 20
+EXAMPLE = "the one on the left of the other"  # where a file takes any words
 TOLERANCE = 1e-4  # of boxes (as shares of the canvas) and scores, against PyTorch
 
 
@@ -88,15 +89,18 @@ def export(
 
     selection: what runs for the expression (None: everything). raw: the file takes uint8 pixels.
     The file is compared with the network before it gets its name. ValueError where the format's packages
-    are missing or the name does not fit it, ExportError where the file computes something else.
+    are missing or the name does not fit it, ExportError where the file computes something else. No other
+    thread may run a network meanwhile: torch's exporter changes modules for the whole process.
     """
     check(out, form)
+    if selection is not None and expression is None:
+        raise ValueError("a selection is for the words of an expression: give one")
     model.eval()
     units = model.units()
     with torch.inference_mode(False), torch.no_grad():
         chosen = (selection if expression is not None else None) or Selection.all_on(units)
         net, size = extract(model, chosen), model.config.image_size
-        words = tokenizer.encode([expression or "left"])  # an example, where the file takes any words
+        words = tokenizer.encode([EXAMPLE if expression is None else expression])
         cost = model.cost_model.cost(chosen, words.ids.shape[1])
         parts = {part: n for part, n in cost.parts.items() if part != "selector"}
         whole: nn.Module
@@ -119,6 +123,7 @@ def export(
             scored=len(expected) == 2,
             macs=parts,
             full_macs=cost.full,
+            tokens=words.ids.shape[1],
             tokenizer=None if expression is not None else tokenizer.as_json(),
             limit=None if expression is not None else tokenizer.limit,
         )
@@ -157,7 +162,7 @@ def _files(
 
     names = ["image", "ids"][: len(inputs)]
     shapes: Any = None if len(inputs) == 1 else ({}, {1: torch.export.Dim("tokens", min=2, max=card.limit)})
-    with silent(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+    with silent(), as_exported(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
             whole,

@@ -8,7 +8,6 @@ import importlib.util
 import os
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,14 +113,24 @@ class ExportedGrounder:
             raise ValueError(
                 f"{self.file.name} was not written by `groundling export`: it has no '{KEY}' block"
             )
-        self.card = Card.read(self.session.card, self.file.name)
-        self.selection = Selection.parse(self.card.selection)
+        card = self.card = Card.read(self.session.card, self.file.name)
+        self.selection = Selection.parse(card.selection)
+        self.tokenizer = None
+        if card.tokenizer is not None and card.limit is not None:
+            self.tokenizer = Tokenizer.from_json(card.tokenizer, card.limit)
+        self._try()
 
-    @cached_property
-    def _tokenizer(self) -> Tokenizer | None:
-        if self.card.tokenizer is None or self.card.limit is None:
-            return None
-        return Tokenizer.from_json(self.card.tokenizer, self.card.limit)
+    def _try(self) -> None:
+        """ValueError unless the network takes and gives what the card says."""
+        size, kind = self.card.size, np.uint8 if self.card.raw else np.float32
+        words = [] if self.tokenizer is None else [self.tokenizer.encode(["left"]).ids.numpy()]
+        try:
+            found = self.session.run([np.zeros((1, 3, size, size), kind), *words])
+            shapes = [np.shape(each) for each in found]
+        except Exception as error:  # runtimes raise errors of their own, without a common class
+            raise ValueError(f"{self.file.name}: its network does not take what its card says") from error
+        if shapes != [(1, 4), (1,)][: 1 + self.card.scored]:
+            raise ValueError(f"{self.file.name}: its network gives {shapes}, not what its card says")
 
     def ground(self, image: ImageSource, expressions: str | Sequence[str] | None = None) -> list[Grounding]:
         """One Grounding per expression; a file made for one expression needs none, and takes no other.
@@ -151,7 +160,7 @@ class ExportedGrounder:
 
     def _answer(self, pixels: NDArray[Any], placement: Placement, expression: str, image: str) -> Grounding:
         began = time.perf_counter()
-        words = [] if self._tokenizer is None else [self._tokenizer.encode([expression]).ids.numpy()]
+        words = [] if self.tokenizer is None else [self.tokenizer.encode([expression]).ids.numpy()]
         box, *score = self.session.run([pixels, *words])
         corners = torch.from_numpy(np.asarray(box, np.float32)).reshape(-1, 4)[0]
         x1, y1, x2, y2 = clip(placement.undo(corners), placement.width, placement.height).tolist()

@@ -64,8 +64,9 @@ class Stream:
     def _frames(self, path: Path) -> Iterator[Picture | StreamError]:
         import av
 
+        number = -1
         try:
-            with av.open(str(path)) as video:
+            with av.open(os.path.abspath(path)) as video:  # "12:30.mp4" alone is a protocol to ffmpeg
                 if not video.streams.video:
                     yield StreamError(f"{path}: has no pictures, only sound")
                     return
@@ -77,6 +78,8 @@ class Stream:
                 for number, frame in enumerate(video.decode(video=0)):
                     if number % self.every == 0:
                         yield Picture(f"{path}#{number}", _upright(frame))
+                if number < 0:
+                    yield StreamError(f"{path}: holds no frame")
         except (av.FFmpegError, OSError) as error:
             yield StreamError(f"{path}: cannot be read any further ({error.strerror or error})")
 
@@ -84,7 +87,7 @@ class Stream:
         import av
 
         try:
-            with av.open(str(path)) as video:
+            with av.open(os.path.abspath(path)) as video:
                 shape = video.streams.video[0]
                 seconds = float((shape.duration or 0) * (shape.time_base or 0))
                 frames = shape.frames or round(seconds * float(shape.average_rate or 0))
@@ -106,7 +109,7 @@ def _is_video(path: Path) -> bool:
 def _paths(source: str) -> list[Path]:
     path = Path(source)
     if path.is_dir():
-        found = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+        found = [Path(folder) / name for folder, _, names in os.walk(path, onerror=_refuse) for name in names]
         found = [file for file in found if file.suffix.lower() in (*PICTURES, *VIDEOS)]
         kinds = ", ".join(suffix[1:] for suffix in (*PICTURES, *VIDEOS))
         empty = f"the folder {source} holds no picture or video ({kinds})"
@@ -116,10 +119,17 @@ def _paths(source: str) -> list[Path]:
         return [path]
     else:
         found = [Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file()]
+        found = list(
+            {file.resolve(): file for file in sorted(found, reverse=True)}.values()
+        )  # links may circle
         empty = f"no file is called like {source}"
     if not found:
         raise ValueError(empty)
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise ValueError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def _upright(frame: Any) -> Image.Image:
@@ -165,6 +175,7 @@ class Answers:
 
     def add(self, grounding: Grounding) -> None:
         """Write one answer; it is in the file when this returns."""
+        self.done.add((grounding.image, grounding.expression))
         self._file.write(json.dumps(grounding.as_dict(), allow_nan=False) + "\n")
         self._file.flush()
 
