@@ -321,15 +321,17 @@ def run_of(**given: str) -> Run:
 
 
 def test_settings_reach_every_run_that_has_them() -> None:
-    detect, ground, adapt, spread = settings.applied(
+    runs = settings.applied(
         recipes.find("lads_street"),
         {"steps": "7", "loss.mi": "0.3", "adapt.lr": "1e-5", "model.layers": "2", "ground.ema": "null"},
     )
-    assert [run.config.steps for run in (detect, ground, adapt, spread)] == [7] * 4
+    named = {run.name: run for run in runs}
+    detect, ground, adapt = named["detect"], named["ground"], named["adapt"]
+    assert {run.config.steps for run in runs} == {7}
     assert "mi" not in detect.config.loss  # its objective has no such term
     assert GroundingLoss.model_validate(ground.config.loss).mi == 0.3
     assert adapt.config.lr == 1e-5 != ground.config.lr
-    assert {run.config.model["layers"] for run in (detect, ground, adapt, spread)} == {2}
+    assert {run.config.model["layers"] for run in runs} == {2}
     assert ground.config.ema is None
 
 
@@ -369,7 +371,7 @@ def test_settings_that_change_nothing_leave_the_runs_as_they_are() -> None:
         ("steps=0", r"steps: Input should be greater than 0"),
         ("loss.mi=much", r"loss mi: Input should be a valid number"),
         ("loss.mi=nan", r"loss mi: Input should be a finite number"),
-        ("lr=nan", r"run detect: lr: Input should be a finite number, given 'nan'"),
+        ("lr=nan", r"run detect-128: lr: Input should be a finite number, given 'nan'"),
         ("lr=inf", r"lr: Input should be a finite number, given 'inf'"),
         ("lr=1e999", r"lr: Input should be a finite number, given inf"),
         ("lr=-1", r"lr: Input should be greater than or equal to 0, given -1"),
@@ -477,8 +479,9 @@ def test_interrupted_drawing_says_so_once(tmp_path: Path) -> None:
     out = tmp_path / "street"
     command = [sys.executable, "-m", "groundling", "data", "street", str(out), "--scenes", "9000"]
     process = subprocess.Popen(
-        [*command, "--workers", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [*command, "--workers", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs begin without it
+    )  # fmt: skip
     while process.poll() is None and not list(out.glob("images/street_*.jpg")):
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
