@@ -21,7 +21,7 @@ from groundling.boxes import cxcywh_to_xyxy
 from groundling.dynamic.extract import extract
 from groundling.files import write
 from groundling.images import normalise
-from groundling.language import TextEncoder, Tokenizer, Tokens, as_exported
+from groundling.language import TextEncoder, Tokenizer, Tokens, TruncationWarning, as_exported
 from groundling.models.supernet import Network, Prediction, Supernet
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
@@ -100,7 +100,10 @@ def export(
     with torch.inference_mode(False), torch.no_grad():
         chosen = (selection if expression is not None else None) or Selection.all_on(units)
         net, size = extract(model, chosen), model.config.image_size
-        words = tokenizer.encode([EXAMPLE if expression is None else expression])
+        with warnings.catch_warnings():
+            if expression is None:
+                warnings.simplefilter("ignore", TruncationWarning)
+            words = tokenizer.encode([EXAMPLE if expression is None else expression])
         cost = model.cost_model.cost(chosen, words.ids.shape[1])
         parts = {part: n for part, n in cost.parts.items() if part != "selector"}
         whole: nn.Module
