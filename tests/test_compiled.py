@@ -191,6 +191,12 @@ def test_compiled_answers_need_no_eager_subnet(folder: Path) -> None:
     assert model.subnets.stats == before
 
 
+@pytest.mark.parametrize("memory", [-1, "1", 0.5])
+def test_memory_for_compiled_subnets_is_checked(folder: Path, memory: Any) -> None:
+    with pytest.raises(ValueError, match=r"compiled_mib=.*a whole number of MiB fits"):
+        groundling.load(folder, compiled_mib=memory)
+
+
 def test_runtimes_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="no runtime 'fast'; there are eager, openvino, auto"):
         groundling.load(folder, runtime="fast")  # type: ignore[arg-type]

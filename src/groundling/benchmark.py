@@ -6,6 +6,7 @@ Ways take turns in rounds, so that whatever else the machine does hits all of th
 """
 
 import ctypes
+import os
 import random
 import statistics
 import threading
@@ -23,6 +24,7 @@ from groundling.grounder import Grounder
 from groundling.images import ImageSource
 from groundling.language import Tokens
 from groundling.results import Grounding
+from groundling.runtime.batched import TRIALS, Batcher
 from groundling.runtime.compiled import CompiledSubnets, Runtime
 from groundling.selection import Selection, Unit
 
@@ -63,7 +65,7 @@ class Benchmark:
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON document."""
-        return {**asdict(self), "rows": [asdict(row) for row in self.rows], "parts": dict(self.parts)}
+        return asdict(self)
 
 
 class Choosing(Grounder):
@@ -174,10 +176,9 @@ def _batch(who: Grounder, requests: Sequence[Request], size: int) -> Callable[[i
 
 def _warm(ways: Mapping[str, Callable[[int], list[Grounding]]], compiled: Sequence[Grounder]) -> None:
     """Until every cache that a row is about is filled and every way of running a batch was tried."""
-    for turn in range(7):
-        for way, run in ways.items():
-            if turn < 3 or "_" in way:
-                run(turn)
+    for turn in range(1 + TRIALS * len(Batcher.WAYS)):
+        for run in ways.values():
+            run(turn)
         for who in compiled:
             if isinstance(who.runner, CompiledSubnets):
                 who.runner.wait()
@@ -221,14 +222,12 @@ def _row(
 def _parts(cold: Grounder, requests: Sequence[Request], rounds: int) -> dict[str, float]:
     """Median milliseconds of each part of a cold request."""
     found: dict[str, list[float]] = {part: [] for part in PARTS}
-    model = cold.model
     for turn in range(rounds):
         marks: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         with _watched(cold, marks):
             cold.ground(*requests[turn % len(requests)])
         for part, value in marks.items():
             found[part].append(1000 * value)
-    assert model.selector is not None
     return {part: round(statistics.median(values), 3) for part, values in found.items()}
 
 
@@ -298,7 +297,7 @@ def _peak(run: Callable[[int], Any], device: torch.device) -> float | None:
 
 
 def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def curve(

@@ -54,6 +54,10 @@ class Grounder:
             raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise ValueError(f"max_pixels={max_pixels!r}: a whole number fits, 1 or more")
+        if not isinstance(compiled_mib, int) or compiled_mib < 0:
+            raise ValueError(
+                f"compiled_mib={compiled_mib!r}: a whole number of MiB fits, 0 to compile nothing"
+            )
         self.device = torch.device(checked(device))
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
         self.model, self.tokenizer, self.max_pixels = model.eval().to(self.device), tokenizer, max_pixels

@@ -126,7 +126,9 @@ def _print(found: "Benchmark") -> None:
     parts = [(name, f"{ms:.2f}", console.percent(ms / cold)) for name, ms in found.parts.items()]
     console.print_table(("parts of a cold request", "ms", "of them"), parts)
     how = "drawn at the LADS paper's rates, weights random" if found.drawn else "chosen by the words"
-    place = f"{found.model} on {found.device}, {found.threads} threads, compiled by {found.runtime}"
+    place = (
+        f"{found.model} on {found.device}, {found.threads} threads, compiled by {found.runtime or 'nothing'}"
+    )
     print(f"{place}; Selections {how}")
 
 

@@ -54,7 +54,6 @@ def export(
         form=format_.value,
     )
     what = "any expression" if expression is None else repr(expression)
-    size = sum(
-        out.with_suffix(suffix).stat().st_size for suffix in {out.suffix, *(".bin",)[: out.suffix == ".xml"]}
-    )
+    written = [out, out.with_suffix(".bin")] if format_ is Format.openvino else [out]
+    size = sum(file.stat().st_size for file in written)
     print(f"{out}: {what}, {console.percent(card.cost.share)} of the MACs, {size / 2**20:.1f} MiB")

@@ -62,9 +62,8 @@ class Batcher:
 
     def __init__(self, cache: SubnetCache[Network]) -> None:
         self.cache = cache
-        self.times: dict[
-            int, dict[str, list[float]]
-        ] = {}  # rows, rounded up to a power of 2 → way → seconds a row
+        # rows, as the exponent of the next power of 2 → way → seconds a row
+        self.times: dict[int, dict[str, list[float]]] = {}
 
     def run(
         self,

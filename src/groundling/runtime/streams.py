@@ -1,7 +1,9 @@
 """Many pictures one after another: folders, patterns and videos; their answers as JSON Lines.
 
-for picture in Stream("photos/*.jpg"): ...
-for picture in Stream("street.mp4", every=25): ...
+    for picture in Stream("photos/*.jpg"): ...
+    for picture in Stream("street.mp4", every=25): ...
+
+A picture that cannot be read does not stop the others.
 """
 
 import glob
@@ -119,9 +121,8 @@ def _paths(source: str) -> list[Path]:
         return [path]
     else:
         found = [Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file()]
-        found = list(
-            {file.resolve(): file for file in sorted(found, reverse=True)}.values()
-        )  # links may circle
+        # Links may circle: of several names of one file, the first.
+        found = list({file.resolve(): file for file in sorted(found, reverse=True)}.values())
         empty = f"no file is called like {source}"
     if not found:
         raise ValueError(empty)
