@@ -11,7 +11,9 @@ from scrambled import scrambled
 from torch import Tensor
 
 from groundling.data.loader import Batch, ThingTargets
-from groundling.dynamic.gates import Draw, soft_gates
+from groundling.dynamic.gates import Draw, hard_gates, soft_gates
+from groundling.images import normalise
+from groundling.language import Tokens
 from groundling.losses import OBJECTIVES
 from groundling.losses.box import box_losses
 from groundling.losses.dense import cells_of, dense_losses, detection_losses, group_losses, positive_cells
@@ -19,6 +21,7 @@ from groundling.losses.grounding import GroundingLoss, gate_losses, prediction_l
 from groundling.losses.information import batch_mean, entropy, mutual_information
 from groundling.models.lads import Lads, attribute_groups
 from groundling.models.supernet import Prediction
+from groundling.selection import Selection
 
 LN2, LN3 = math.log(2), math.log(3)
 
@@ -315,10 +318,33 @@ def test_every_weight_of_the_network_learns(shape: str) -> None:
 
 def test_open_gates_train_the_supernet_alone() -> None:
     model = lads("paper")
-    losses = OBJECTIVES["grounding"]({"gates_open": True})(model, batch(model), Draw(0, 0, 0, 6, 6))
+    losses = OBJECTIVES["grounding"]({"gates": "open"})(model, batch(model), Draw(0, 0, 0, 6, 6))
     assert not any("mi" in name or "share" in name for name in losses)
     total(losses).backward()
     assert all(parameter.grad is None for parameter in model.selector.parameters())
+
+
+def test_chosen_gates_train_the_subnets_that_evaluation_runs() -> None:
+    """No noise, no coin: the loss is that of the masked supernet under hard gates, and no selector learns."""
+    model = scrambled(Lads(SHAPES["released"]))
+    given = batch(model)
+    objective = OBJECTIVES["grounding"]({"gates": "chosen"})
+    losses = [objective(model, given, Draw(seed, 0, 0, 6, 6)) for seed in (0, 1)]
+    assert losses[0]["l1"] == losses[1]["l1"]
+    assert not any("mi" in name for name in losses[0])
+    tokens = Tokens(given.ids, given.padding)
+    text = model.text(tokens)
+    gates = hard_gates(model.selector(text, tokens))
+    found = model.net(normalise(given.images), text, tokens, gates, given.image_index).boxes_cxcywh01
+    l1, _ = box_losses(found, given.boxes_cxcywh01)
+    torch.testing.assert_close(losses[0]["l1"], l1.mean())
+    total(losses[0]).backward()
+    assert all(parameter.grad is None for parameter in model.selector.parameters())
+    shares = [
+        model.cost_model.cost(Selection.from_gates(gates, row), int((~tokens.padding[row]).sum())).share
+        for row in range(6)
+    ]
+    assert float(losses[0]["metric/share"]) == pytest.approx(sum(shares) / 6, rel=1e-5)
 
 
 def test_static_twin_has_no_gate_losses() -> None:

@@ -1,14 +1,14 @@
 """Objectives: what one training step minimises, as named, weighted losses and `metric/…` numbers."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from groundling.boxes import cxcywh_to_xyxy, iou
-from groundling.dynamic.gates import Draw, soft_gates, tossed_gates
+from groundling.dynamic.gates import Draw, hard_gates, soft_gates, tossed_gates
 from groundling.images import normalise
 from groundling.language import Tokens
 from groundling.losses.box import box_losses
@@ -34,7 +34,9 @@ class GroundingLoss(BaseModel):
     detection: float = 0.0  # all objects of the image from the visual tokens before fusion
     budget: float = 0.0  # (expected MACs share − budget_share)², as DGE's budget loss
     budget_share: float = 0.5
-    gates_open: bool = False  # train the supernet with everything on (warm-up; static twin)
+    # tossed: Eq. 5, the selector learns. chosen: as in evaluation, the network learns to be these subnets.
+    # open: everything on (warm-up; static twin).
+    gates: Literal["tossed", "chosen", "open"] = "tossed"
 
 
 def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss) -> dict[str, Tensor]:
@@ -43,10 +45,15 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
     text = model.text(tokens)
     losses: dict[str, Tensor] = {}
     gates = None
-    if model.selector is not None and not weights.gates_open:
-        soft = soft_gates(model.selector(text, tokens), draw)
-        gates = tossed_gates(soft, draw, model.config.gating.coin)  # type: ignore[union-attr]
-        losses |= gate_losses(model, soft, (~tokens.padding).sum(1), weights)
+    if model.selector is not None and weights.gates != "open":
+        lengths = (~tokens.padding).sum(1)
+        if weights.gates == "chosen":
+            gates = hard_gates(model.selector(text, tokens))
+            losses["metric/share"] = batch_mean(model.cost_model.expected_share(gates, lengths))
+        else:
+            soft = soft_gates(model.selector(text, tokens), draw)
+            gates = tossed_gates(soft, draw, model.config.gating.coin)  # type: ignore[union-attr]
+            losses |= gate_losses(model, soft, lengths, weights)
     prediction = model.net(normalise(batch.images), text, tokens, gates, batch.image_index)
     losses |= prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
     if weights.detection:
