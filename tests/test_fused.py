@@ -1,4 +1,4 @@
-"""Convolutions fused with what follows them equal those that are not, and step back where they must."""
+"""Fused products equal those that are not, and step back where they must."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from groundling.layers import fused
-from groundling.layers.fused import conv_relu
+from groundling.layers.fused import Linear, conv_relu, pack, packed
 
 needs_onednn = pytest.mark.skipif(fused._FOUND is None, reason="this torch has no fused convolution")
 
@@ -88,3 +88,71 @@ def test_without_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x, other = conv(3, 4, 3), torch.randn(1, 3, 5, 5), torch.randn(1, 4, 5, 5)
     monkeypatch.setattr(fused, "_FOUND", None)
     assert_close(conv_relu(x, layer, other), F.relu(layer(x) + other))
+
+
+# --- linear maps -----------------------------------------------------------------------------------
+
+needs_linear = pytest.mark.skipif(fused._FOUND_LINEAR is None, reason="this torch has no fused linear map")
+
+
+@contextmanager
+def linear_calls() -> Iterator[list[Tensor]]:
+    """The weights that oneDNN's linear map was given."""
+    weights: list[Tensor] = []
+    found = fused._FOUND_LINEAR
+    assert found is not None
+    run, reorder = found
+    fused._FOUND_LINEAR = (lambda *a: (weights.append(a[1]), run(*a))[1], reorder)
+    try:
+        yield weights
+    finally:
+        fused._FOUND_LINEAR = found
+
+
+@needs_linear
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(264, 96, 192), (33, 257, 515), (9, 1024, 800)])
+def test_a_fused_linear_map_is_torchs(rows: int, inputs: int, outputs: int, relu: bool) -> None:
+    layer, x = Linear(inputs, outputs).requires_grad_(False), torch.randn(1, rows, inputs)
+    expected = F.linear(x, layer.weight, layer.bias)
+    expected = F.relu(expected) if relu else expected
+    twin = packed(layer)
+    with linear_calls() as weights:
+        assert_close(layer(x, relu=relu), expected, atol=1e-4, rtol=1e-5)
+        assert_close(twin(x, relu=relu), expected, atol=1e-4, rtol=1e-5)
+    assert weights[-1] is twin.packed[0]
+    assert twin.weight is layer.weight
+    assert layer.packed == ()  # the twin's own
+
+
+@needs_linear
+def test_where_the_linear_map_steps_back() -> None:
+    layer, x = packed(Linear(256, 512)), torch.randn(64, 256)
+    expected = F.linear(x, layer.weight, layer.bias)
+    with linear_calls() as weights:
+        assert_close(layer(x[:2]), expected[:2])  # too small to be worth a call
+        assert layer(x).grad_fn is not None  # weights that want a gradient
+        layer.requires_grad_(False)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer(x).dtype == torch.bfloat16
+        with FlopCounterMode(display=False) as counter:
+            layer(x)
+        assert counter.get_total_flops() == 2 * 64 * 256 * 512
+        assert layer.double()(x.double()).dtype == torch.float64
+    assert weights == []
+    assert pack(torch.randn(256, 512, dtype=torch.float64)) is None
+    assert pack(torch.randn(8, 16)) is None
+
+
+def test_without_the_linear_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_FOUND_LINEAR", None)
+    layer, x = packed(Linear(256, 512)).requires_grad_(False), torch.randn(64, 256)
+    assert layer.packed == (None,)
+    assert_close(layer(x, relu=True), F.relu(F.linear(x, layer.weight, layer.bias)))
+
+
+def test_a_linear_layer_of_ours_is_the_one_that_was_given() -> None:
+    theirs = nn.Linear(3, 4)
+    ours = Linear.of(theirs)
+    assert ours.weight is theirs.weight
+    assert ours.state_dict().keys() == theirs.state_dict().keys()

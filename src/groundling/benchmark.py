@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from groundling.dynamic.gates import Relevance
 from groundling.grounder import Grounder
 from groundling.images import ImageSource
-from groundling.language import Tokens
-from groundling.results import Grounding
+from groundling.results import Cost, Grounding
 from groundling.runtime.batched import TRIALS, Batcher
 from groundling.runtime.compiled import CompiledSubnets, Runtime
+from groundling.runtime.words import Words
 from groundling.selection import Selection, Unit
 
 BATCHES = (1, 8, 32)
@@ -34,6 +35,12 @@ REFERENCE = {
     "compiled_static": "compiled_static",
     "adaptive_warm": "static_same",
 }
+WORDS_KEPT = (
+    "static_same",
+    "compiled_static",
+    "adaptive_warm",
+    "compiled",
+)  # they come again: no text is read
 PARTS = ("text", "gates", "extraction", "vision", "fusion", "head")
 Request = tuple[ImageSource, str]
 
@@ -72,11 +79,16 @@ class Choosing(Grounder):
     """A Grounder that runs other Selections than its selector's; the selector runs all the same."""
 
     choose: Callable[[], Selection] | None = None
-    silent = False  # but for a static network: it has none
 
-    def _select(self, text: Tensor, tokens: Tokens, budget: float | None) -> list[Selection]:
-        chosen = [] if self.silent else super()._select(text, tokens, budget)
-        return chosen if self.choose is None else [self.choose() for _ in range(len(text))]
+    def _chosen(self, words: Words, budget: float | None) -> Selection:
+        return words.selection if self.choose is None else self.choose()
+
+    def _select(
+        self, relevance: Relevance | None, lengths: Sequence[int], budget: float | None
+    ) -> list[Selection]:
+        if self.choose is None:
+            return super()._select(relevance, lengths, budget)
+        return [self.choose() for _ in lengths]
 
 
 def drawn_like_the_paper(units: Sequence[Unit], rng: random.Random) -> Selection:
@@ -120,25 +132,33 @@ def benchmark(
     whole, rng = Selection.all_on(model.model.units()), random.Random(0)
     draw = (lambda: drawn_like_the_paper(model.model.units(), rng)) if drawn else None
 
-    def grounder(choose: Callable[[], Selection] | None, silent: bool = False, **options: Any) -> Choosing:
+    def grounder(choose: Callable[[], Selection] | None, new: bool = False, **options: Any) -> Choosing:
+        """Reads each request's words anew where they are to be `new`; a static network has no selector."""
         made = Choosing(
             model.model, model.tokenizer, device=str(model.device), taught=model.taught, **options
         )
-        made.choose, made.silent = choose, silent
+        made.choose, made.reader.text = choose, model.reader.text
+        made.reader.limit_bytes *= not new
+        if choose is all_on:
+            made.reader.selector = None
         return made
 
-    static, cold = grounder(lambda: whole, silent=True), grounder(draw, cache_mib=0)
+    def all_on() -> Selection:
+        return whole
+
+    static, static_same = grounder(all_on, new=True), grounder(all_on)
+    cold = grounder(draw, new=True, cache_mib=0)
     ways: dict[str, Callable[[int], list[Grounding]]] = {}
 
     def single(who: Grounder, same: bool = False) -> Callable[[int], list[Grounding]]:
         return lambda turn: [who.ground(*requests[0 if same else turn % len(requests)])]
 
-    ways["static"], ways["static_same"] = single(static), single(static, same=True)
+    ways["static"], ways["static_same"] = single(static), single(static_same, same=True)
     ways["adaptive_cold"] = single(cold)
     again = draw() if draw else None
     ways["adaptive_warm"] = single(grounder((lambda: again) if again else None), same=True)
     compiled = grounder((lambda: again) if again else None, runtime=runtime)
-    compiled_static = grounder(lambda: whole, silent=True, runtime=runtime)
+    compiled_static = grounder(all_on, runtime=runtime)
     if isinstance(compiled.runner, CompiledSubnets):
         ways["compiled_static"] = single(compiled_static, same=True)
         ways["compiled"] = single(compiled, same=True)
@@ -196,10 +216,18 @@ def _timed(
         for way, run in ways.items():
             found = run(turn)
             times[way].append(statistics.mean(grounding.milliseconds for grounding in found))
-            shares[way] += [grounding.cost.share for grounding in found]
+            shares[way] += [_share(grounding.cost, way in WORDS_KEPT) for grounding in found]
         if progress:
             progress(turn + 1, rounds)
     return times, shares
+
+
+def _share(cost: Cost, kept: bool) -> float:
+    """What ran, as a share of the full network; without the part of the words where it was kept."""
+    if not kept:
+        return cost.share
+    words = cost.parts["text"] + cost.parts["selector"]
+    return (cost.macs - words) / (cost.full - words)
 
 
 def _row(
@@ -256,16 +284,16 @@ def _watched(who: Grounder, marks: dict[str, float]) -> Iterator[None]:
                 module.forward = timed(net_of.get(part, "head"), module.forward)
         return net
 
-    text, selector = who.model.text.forward, who.model.selector
+    text, selector = who.reader.text.forward, who.reader.selector
     assert selector is not None
     gates = selector.forward
-    who.model.text.forward = timed("text", text)  # type: ignore[method-assign]
+    who.reader.text.forward = timed("text", text)  # type: ignore[method-assign]
     selector.forward = timed("gates", gates)  # type: ignore[method-assign]
     who.subnets.get = get  # type: ignore[method-assign]
     try:
         yield
     finally:
-        del who.subnets.get, who.model.text.forward, selector.forward
+        del who.subnets.get, who.reader.text.forward, selector.forward
 
 
 def _peak(run: Callable[[int], Any], device: torch.device) -> float | None:

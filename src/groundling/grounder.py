@@ -4,8 +4,9 @@
     answer = model.ground("street.jpg", "the red car left of the tree")
     answer.box, answer.score, answer.cost.share
 
-The way of a request, all of it here: image → `open_image`, `letterbox` · expression → tokens, features →
-selector (within a budget) → Selection → subnet (cached) → box on the canvas → `Placement.undo` → Grounding.
+The way of a request, all of it here: image → `open_image`, `letterbox` · expression → tokens, features and
+relevance (kept for words that come again) → Selection (within a budget) → subnet (cached) → box on the
+canvas → `Placement.undo` → Grounding.
 Nothing of a request stays on the object: threads can share one.
 """
 
@@ -23,15 +24,17 @@ from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.device import checked
 from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
-from groundling.dynamic.gates import hard_gates
+from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
-from groundling.language import Tokenizer, Tokens, UnknownWordWarning
+from groundling.language import Tokenizer, UnknownWordWarning
 from groundling.models.supernet import Prediction, Supernet
 from groundling.results import Grounding
 from groundling.runtime.batched import Batcher
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Runtime, Subnets, compiler
+from groundling.runtime.words import Reader, Words
 from groundling.selection import Selection, check
 
+WORDS_PART = 8  # of the cache's memory one part in so many is for words
 DEFAULT = "lads_street"
 
 
@@ -61,6 +64,8 @@ class Grounder:
         self.device = torch.device(checked(device))
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
         self.model, self.tokenizer, self.max_pixels = model.eval().to(self.device), tokenizer, max_pixels
+        with torch.inference_mode(False), torch.no_grad():
+            self.reader = Reader(self.model, tokenizer, self.taught, cache_mib * 2**20 // WORDS_PART)
         self.subnets = SubnetCache(self.model, cache_mib * 2**20)
         self.batcher = Batcher(self.subnets)
         compile_ = compiler(runtime, self.device)
@@ -130,11 +135,14 @@ class Grounder:
         pixels = normalise(torch.stack([canvas for canvas, _ in seen]).to(self.device))
         index = [place[_key(image)] for image, _ in requests]
         began = time.perf_counter()
-        tokens, text = self._read([expression for _, expression in requests])
-        selections = self._select(text, tokens, budget)
+        expressions = [expression for _, expression in requests]
+        for expression in expressions:
+            self._warn(expression, self.reader.strange(_text(expression)))
+        tokens, text, relevance = self.reader.read_all(expressions)
+        lengths = (~tokens.padding).sum(1).tolist()
+        selections = self._select(relevance, lengths, budget)
         found = _on_cpu(self.batcher.run(selections, pixels, torch.tensor(index), text, tokens))
         milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
-        lengths = (~tokens.padding).sum(1).tolist()
         return [
             self._grounding(
                 (expression, _name(image)),
@@ -148,10 +156,11 @@ class Grounder:
             for row, (image, expression) in enumerate(requests)
         ]
 
+    @torch.inference_mode()
     def select(self, expression: str, *, budget: float | None = None) -> Selection:
         """The units that these words choose, without an image."""
-        tokens, text = self._read([expression])
-        return self._select(text, tokens, budget)[0].canonical()
+        words = self._read(expression)
+        return self._chosen(words, budget).canonical()
 
     def _canvas(self, image: ImageSource) -> tuple[Tensor, Placement]:
         return letterbox(open_image(image, self.max_pixels), self.model.config.image_size)
@@ -166,11 +175,11 @@ class Grounder:
         image: str,
     ) -> Grounding:
         began = time.perf_counter()
-        tokens, text = self._read([expression])
+        words = self._read(expression)
         if selection is None:
-            (selection,) = self._select(text, tokens, budget)
-        run = self.runner.get(check(selection, self.model.units()), pixels, text)
-        found, length = _on_cpu(run(pixels, text, tokens)), tokens.ids.shape[1]
+            selection = self._chosen(words, budget)
+        run = self.runner.get(check(selection, self.model.units()), pixels, words.text)
+        found, length = _on_cpu(run(pixels, words.text, words.tokens)), words.tokens.ids.shape[1]
         milliseconds = 1000 * (time.perf_counter() - began)
         return self._grounding((expression, image), placement, found, 0, selection, length, milliseconds)
 
@@ -199,37 +208,48 @@ class Grounder:
             image=asked[1],
         )
 
-    def _read(self, expressions: Sequence[str]) -> tuple[Tokens, Tensor]:
-        for expression in expressions:
-            if not isinstance(expression, str):
-                raise ValueError(f"an expression is a text, given {expression!r}")
-            strange = [word for word in self.tokenizer.spelled(expression) if word not in self.taught]
-            if strange:
-                warnings.warn(
-                    f"this model was never taught {', '.join(map(repr, strange[:5]))}: "
-                    f"its answer to {expression[:80]!r} rests on the other words",
-                    UnknownWordWarning,
-                    stacklevel=2,
-                )
-        tokens = self.tokenizer.encode(expressions).to(self.device)
-        return tokens, self.model.text(tokens)
+    def _read(self, expression: str) -> Words:
+        words = self.reader.read(_text(expression))
+        self._warn(expression, words.strange)
+        return words
 
-    def _select(self, text: Tensor, tokens: Tokens, budget: float | None) -> list[Selection]:
-        """The Selection of each row."""
-        model, rows = self.model, range(len(text))
+    def _warn(self, expression: str, strange: Sequence[str]) -> None:
+        if strange:
+            warnings.warn(
+                f"this model was never taught {', '.join(map(repr, strange[:5]))}: "
+                f"its answer to {expression[:80]!r} rests on the other words",
+                UnknownWordWarning,
+                stacklevel=3,
+            )
+
+    def _chosen(self, words: Words, budget: float | None) -> Selection:
+        """What runs for these words."""
+        if budget is None:
+            return words.selection
+        return self._select(words.relevance, [words.tokens.ids.shape[1]], budget)[0]
+
+    def _select(
+        self, relevance: Relevance | None, lengths: Sequence[int], budget: float | None
+    ) -> list[Selection]:
+        """The Selection of each row, whose words are so many tokens."""
+        model, rows = self.model, range(len(lengths))
         if budget is not None:
             check_budget(budget)
-        if model.selector is None:
+        if relevance is None:
             if budget is not None and budget < 1:
                 raise ValueError("a static model has one size: it takes no budget below 1")
             return [Selection(())] * len(rows)
-        relevance = model.selector(text, tokens)
         if budget is None:
             gates = hard_gates(relevance)
             return [Selection.from_gates(gates, row) for row in rows]
-        lengths = (~tokens.padding).sum(1).tolist()
         scores = [{name: r[row] for name, r in relevance.items()} for row in rows]
         return [fit(scores[row], model.units(), model.cost_model, lengths[row], budget) for row in rows]
+
+
+def _text(expression: object) -> str:
+    if not isinstance(expression, str):
+        raise ValueError(f"an expression is a text, given {expression!r}")
+    return expression
 
 
 def _on_cpu(found: Prediction) -> Prediction:

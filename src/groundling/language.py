@@ -19,6 +19,8 @@ from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 
+from groundling.layers.fused import Linear
+
 
 class TruncationWarning(UserWarning):
     """An expression was longer than the model reads."""
@@ -261,6 +263,10 @@ class TextEncoder(nn.Module):
             ),
             add_pooling_layer=False,
         )
+        for module in [*self.bert.modules()]:
+            for name, child in module.named_children():
+                if isinstance(child, nn.Linear):
+                    setattr(module, name, Linear.of(child))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, Self, TypeVar
 import torch
 from torch import nn
 
+from groundling.layers.fused import packed
 from groundling.selection import Selection, Unit, check
 
 
@@ -145,7 +146,8 @@ class _Shelf(Generic[N]):
         """The supernet with everything on and its batch norms folded, made once."""
         with self._folding:
             if self._whole is None:
-                self._whole = model.net.extract(Selection.all_on(units))
+                # Subnets share its linear maps, so packing those once serves all of them.
+                self._whole = packed(model.net.extract(Selection.all_on(units)))  # type: ignore[type-var]
                 self._shared = frozenset(storages(model.net)) | frozenset(storages(self._whole))
             return self._whole
 

@@ -1,18 +1,28 @@
-"""A convolution and what follows it as one operator: oneDNN's, where this torch has it, else one by one.
+"""Products and what follows them as one operator: oneDNN's, where this torch has it, else one by one.
 
 The operators are private to torch (its compiler uses them), so everything here looks first and falls back.
-Shapes: B images, C channels, H, W.
+Shapes: B images, C channels, H, W; K inputs and N outputs of a linear map.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundling.layers.sharing import share
 
-def _operators() -> tuple[Callable[..., Tensor], Callable[..., Tensor]] | None:
+Operator = Callable[..., Tensor]
+M = TypeVar("M", bound=nn.Module)
+
+# MACs from which oneDNN's linear map is faster than torch's on two cores: with its weight packed, and not.
+WORTH, WORTH_UNPACKED = 1_000_000, 4_000_000
+WORTH_PACKING = 16_384  # weights; a smaller map never has that many MACs
+
+
+def _operators() -> tuple[Operator, Operator] | None:
     """oneDNN's convolution with a ReLU, and with a sum and a ReLU; None where this torch has others."""
     try:
         found: Any = torch.ops.mkldnn._convolution_pointwise
@@ -25,12 +35,25 @@ def _operators() -> tuple[Callable[..., Tensor], Callable[..., Tensor]] | None:
     return (one, two) if fits else None
 
 
+def _linear_operators() -> tuple[Operator, Operator] | None:
+    """oneDNN's linear map, and what packs a weight for it; None where this torch has others."""
+    try:
+        found: Any = torch.ops.mkldnn
+        run, reorder = found._linear_pointwise.default, found._reorder_linear_weight.default
+        names = [[argument.name for argument in operator._schema.arguments] for operator in (run, reorder)]
+    except (AttributeError, RuntimeError):
+        return None
+    fits = names[0][:4] == ["X", "W", "B", "attr"] and names[1][:1] == ["self"]
+    return (run, reorder) if fits else None
+
+
 _FOUND = _operators()
+_FOUND_LINEAR = _linear_operators()
 
 
 def conv_relu(x: Tensor, conv: nn.Conv2d, other: Tensor | None = None) -> Tensor:
     """relu(conv(x) + other), (B, C, H, W); `other` has the output's shape, None adds nothing."""
-    if _FOUND is None or not _fits(x, conv):
+    if _FOUND is None or not isinstance(conv.padding, tuple) or not _fits(x, conv.weight):
         y = conv(x)
         return F.relu(y if other is None else y + other)
     shape = (list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups)
@@ -39,13 +62,70 @@ def conv_relu(x: Tensor, conv: nn.Conv2d, other: Tensor | None = None) -> Tensor
     return _FOUND[1](x, other, conv.weight, conv.bias, *shape, "add", 1.0, "relu", [], "")
 
 
-def _fits(x: Tensor, conv: nn.Conv2d) -> bool:
+def linear(
+    x: Tensor, weight_NK: Tensor, bias_N: Tensor | None, packed: Tensor | None = None, relu: bool = False
+) -> Tensor:
+    """x·Wᵀ + b, (…, K) → (…, N), with a ReLU or without; `packed` is the weight as `pack` gives it."""
+    worth = WORTH_UNPACKED if packed is None else WORTH
+    if _FOUND_LINEAR is None or not _fits(x, weight_NK) or x.numel() * weight_NK.shape[0] < worth:
+        y = F.linear(x, weight_NK, bias_N)
+        return F.relu(y) if relu else y
+    weight = weight_NK if packed is None else packed
+    return _FOUND_LINEAR[0](x, weight, bias_N, "relu" if relu else "none", [], "")
+
+
+def pack(weight_NK: Tensor) -> Tensor | None:
+    """A copy of a weight in the order in which oneDNN reads it, None where that would not be used."""
+    usable = weight_NK.device.type == "cpu" and weight_NK.dtype == torch.float32
+    if _FOUND_LINEAR is None or not usable or weight_NK.numel() < WORTH_PACKING:
+        return None
+    return _FOUND_LINEAR[1](weight_NK.detach().contiguous(), None) if torch._C._has_mkldnn else None
+
+
+class Packs(ABC):
+    """A layer that can keep its weights in oneDNN's order beside their own."""
+
+    @abstractmethod
+    def pack(self) -> None:
+        """Do so; only where the weights do not change any more."""
+
+
+def packed(module: M) -> M:
+    """A twin over the same weights (`share`) that also keeps them in oneDNN's order: for answers alone."""
+    twin = share(module)
+    for part in twin.modules():
+        if isinstance(part, Packs):
+            part.pack()
+    return twin
+
+
+class Linear(nn.Linear, Packs):
+    """torch's linear layer, computed by oneDNN where that is faster."""
+
+    packed: tuple[Tensor | None, ...] = ()  # a tuple: exporters take a bare tensor for a constant
+
+    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
+        """(…, K) → (…, N), with a ReLU or without."""
+        return linear(input, self.weight, self.bias, self.packed[0] if self.packed else None, relu)
+
+    def pack(self) -> None:
+        """As `Packs` says."""
+        self.packed = (pack(self.weight),)
+
+    @classmethod
+    def of(cls, layer: nn.Linear) -> Self:
+        """The same layer, its parameters included."""
+        ours = cls.__new__(cls)
+        ours.__dict__.update(layer.__dict__)
+        return ours
+
+
+def _fits(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN may compute it: plain float32 on a CPU, for an answer and not for a gradient."""
     return (
         x.device.type == "cpu"
-        and x.dtype == conv.weight.dtype == torch.float32
-        and isinstance(conv.padding, tuple)
-        and not (torch.is_grad_enabled() and (x.requires_grad or conv.weight.requires_grad))
+        and x.dtype == weight.dtype == torch.float32
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
         and torch._C._has_mkldnn
         and torch._C._get_mkldnn_enabled()
         and not torch.is_autocast_enabled("cpu")

@@ -50,6 +50,9 @@ def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     return scale, norm.bias - norm.running_mean * scale
 
 
+FOLDED = nn.Identity().eval()  # where a norm was: it has no state, so one will do for all
+
+
 def make_norm(kind: Norm, channels: int) -> nn.Module:
     """A fresh norm of this kind; "none" is for a network whose norms are folded."""
     if kind == "none":
@@ -82,11 +85,14 @@ def fold(
 
 
 def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    """A convolution as `like` with other weights (making one, even by `skip_init`, outlasts slicing)."""
+    """A convolution as `like` with other weights.
+
+    Making one, even by `skip_init`, outlasts slicing, and so does setting attributes of a module one by one.
+    """
     conv = share(like)
-    conv.out_channels, conv.in_channels = weight.shape[:2]
-    conv.weight = nn.Parameter(weight, requires_grad=False)
-    conv.bias = nn.Parameter(bias, requires_grad=False)
+    conv.__dict__.update(out_channels=weight.shape[0], in_channels=weight.shape[1])
+    tensors = {"weight": weight, "bias": bias}
+    conv._parameters.update({name: nn.Parameter(t, requires_grad=False) for name, t in tensors.items()})
     return conv
 
 
@@ -135,24 +141,21 @@ class Bottleneck(nn.Module):
     def extract(self, layer: bool, filters: Tensor | None, inner: Tensor | None) -> "Bottleneck":
         """The dense block that runs only the chosen filters (boolean (width,), None = all)."""
         assert self.conv1 is not None, "this block is extracted already"
-        part = Bottleneck.__new__(Bottleneck)
-        nn.Module.__init__(part)
-        part.inputs, part.width = self.inputs, self.width
-        part.outputs, part.stride = self.outputs, self.stride
-        part.bn1 = part.bn2 = part.bn3 = nn.Identity()
-        part.conv1 = None
-        part.register_buffer("constant", None)
-        part.downsample = None
-        if self.downsample is not None:
-            part.downsample = nn.Sequential(fold(self.downsample[0], self.downsample[1]), nn.Identity())
+        shortcut = self.downsample
+        dense: dict[str, nn.Module | None] = dict.fromkeys(("bn1", "bn2", "bn3"), FOLDED)
+        dense |= dict.fromkeys(("conv1", "conv2", "conv3"))
+        if shortcut is not None:
+            dense["downsample"] = nn.Sequential(fold(shortcut[0], shortcut[1]), FOLDED)
         if not layer:
-            return part
+            return share(self, dense)
         conv2, conv3 = fold(self.conv2, self.bn2, filters, inner), fold(self.conv3, self.bn3, None, filters)
         if 0 in conv2.weight.shape[:2]:  # nothing to convolve with, or nothing to convolve
+            part = share(self, dense)
             part.constant = _constant(conv2, conv3)
             return part
-        part.conv1, part.conv2, part.conv3 = fold(self.conv1, self.bn1, inner), conv2, conv3
-        return part
+        return share(
+            self, dense | {"conv1": fold(self.conv1, self.bn1, inner), "conv2": conv2, "conv3": conv3}
+        )
 
 
 def _constant(conv2: nn.Conv2d, conv3: nn.Conv2d) -> Tensor:
@@ -228,22 +231,16 @@ class ResNet(nn.Module):
 
     def extract(self, selection: Selection) -> "ResNet":
         """The dense ResNet that a Selection keeps."""
-        part = ResNet.__new__(ResNet)
-        nn.Module.__init__(part)
-        part.stem, part.stages = self.stem, self.stages
-        part.channels, part.stride = self.channels, self.stride
-        part.bn1 = part.bn2 = nn.Identity()
-        part.conv1 = fold(self.conv1, self.bn1)
+        dense: dict[str, nn.Module | None] = {"conv1": fold(self.conv1, self.bn1), "bn1": FOLDED}
         if self.stem == "conv3":
-            part.conv2 = fold(self.conv2, self.bn2)
-        for stage in range(1, self.stages + 1):
-            setattr(part, f"layer{stage}", nn.ModuleList())
+            dense |= {"conv2": fold(self.conv2, self.bn2), "bn2": FOLDED}
+        stages: dict[str, list[Bottleneck]] = {}
         for name, block in self.named_blocks():
-            dense = block.extract(
+            part = block.extract(
                 selection.on(name), selection.kept(f"{name}.conv2"), selection.kept(f"{name}.conv1")
             )
-            getattr(part, name.split(".")[0]).append(dense)
-        return part
+            stages.setdefault(name.split(".")[0], []).append(part)
+        return share(self, dense | {stage: nn.ModuleList(blocks) for stage, blocks in stages.items()})
 
 
 def units(resnet: ResNet, gated: Literal["released", "paper", "all"], inner: bool) -> tuple[Unit, ...]:

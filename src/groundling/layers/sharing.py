@@ -1,5 +1,7 @@
 """Two module trees over the same weights, each in its own mode."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from torch import nn
@@ -7,8 +9,8 @@ from torch import nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def share(module: M) -> M:
-    """A copy of the module tree that holds the very same tensors.
+def share(module: M, instead: Mapping[str, nn.Module | None] = MappingProxyType({})) -> M:
+    """A copy of the module tree that holds the very same tensors; `instead` names children to have others.
 
     A subnet made of the supernet's own modules would switch the supernet's dropout off when it is put in
     evaluation mode, and be switched to training with it. (`copy.deepcopy` with the tensors as memo says the
@@ -16,7 +18,7 @@ def share(module: M) -> M:
     """
     twin = module.__class__.__new__(module.__class__)
     for name, value in module.__dict__.items():
-        twin.__dict__[name] = dict(value) if isinstance(value, dict) else value
-    for name, part in module._modules.items():
-        twin._modules[name] = None if part is None else share(part)
+        twin.__dict__[name] = value.copy() if isinstance(value, dict) else value
+    for name, part in {**module._modules, **instead}.items():
+        twin._modules[name] = part if part is None or name in instead else share(part)
     return twin

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundling.layers.fused import Linear, Packs, linear, pack
 from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(nn.Module, Packs):
     """Multi-head self-attention; positions are added to queries and keys, not to values (DETR)."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
@@ -22,14 +23,18 @@ class SelfAttention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
-        self.out_proj = nn.Linear(dim, dim)
+        self.out_proj = Linear(dim, dim)
+        self.packed: tuple[Tensor | None, ...] = ()  # the weights of queries and keys, and of values
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
         """`keep_BT` is True where a token may be attended to (None: everywhere); positions: (B, T, D) too."""
         batch, tokens, dim = x_BTD.shape
-        q_k = F.linear(x_BTD + positions_TD, self.in_proj_weight[: 2 * dim], self.in_proj_bias[: 2 * dim])
-        value = F.linear(x_BTD, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :])
+        of_q_k, of_value = self.packed or (None, None)
+        q_k = linear(
+            x_BTD + positions_TD, self.in_proj_weight[: 2 * dim], self.in_proj_bias[: 2 * dim], of_q_k
+        )
+        value = linear(x_BTD, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :], of_value)
         query, key, value = (
             part.view(batch, tokens, self.heads, -1).transpose(1, 2) for part in (*q_k.chunk(2, -1), value)
         )
@@ -41,6 +46,11 @@ class SelfAttention(nn.Module):
             mask = None if mask is None else mask.expand(-1, -1, tokens, -1)
             out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out_proj(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+    def pack(self) -> None:
+        """As `layers.fused.Packs` says."""
+        dim = self.in_proj_weight.shape[1]
+        self.packed = (pack(self.in_proj_weight[: 2 * dim]), pack(self.in_proj_weight[2 * dim :]))
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, dropout: float) -> Tensor:
@@ -55,13 +65,13 @@ class EncoderLayer(nn.Module):
     """x = norm1(x + attention(x)·g); x = norm2(x + ffn(x)·g): the norms always run (LADS, DETR post-norm)."""
 
     self_attn: SelfAttention | None
-    linear1: nn.Linear | None
-    linear2: nn.Linear | None
+    linear1: Linear | None
+    linear2: Linear | None
 
     def __init__(self, dim: int, heads: int, ffn: int, dropout: float) -> None:
         super().__init__()
         self.self_attn = SelfAttention(dim, heads, dropout)
-        self.linear1, self.linear2 = nn.Linear(dim, ffn), nn.Linear(ffn, dim)
+        self.linear1, self.linear2 = Linear(dim, ffn), Linear(ffn, dim)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
 
@@ -79,18 +89,13 @@ class EncoderLayer(nn.Module):
             x = x + _gated(self.dropout(self.self_attn(x, positions_TD, keep_BT)), attention)
         x = self.norm1(x)
         if self.linear1 is not None and self.linear2 is not None:
-            x = x + _gated(self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))), ffn)
+            x = x + _gated(self.dropout(self.linear2(self.dropout(self.linear1(x, relu=True)))), ffn)
         return self.norm2(x)  # type: ignore[no-any-return]
 
     def extract(self, attention: bool, ffn: bool) -> "EncoderLayer":
         """The same layer without the sublayers that are off; the weights of what stays are shared."""
-        part = EncoderLayer.__new__(EncoderLayer)
-        nn.Module.__init__(part)
-        part.self_attn = share(self.self_attn) if attention and self.self_attn is not None else None
-        part.linear1 = share(self.linear1) if ffn and self.linear1 is not None else None
-        part.linear2 = share(self.linear2) if ffn and self.linear2 is not None else None
-        part.norm1, part.norm2, part.dropout = share(self.norm1), share(self.norm2), share(self.dropout)
-        return part
+        off = ([] if attention else ["self_attn"]) + ([] if ffn else ["linear1", "linear2"])
+        return share(self, dict.fromkeys(off))
 
 
 class Encoder(nn.Module):
@@ -120,14 +125,12 @@ class Encoder(nn.Module):
 
     def extract(self, selection: Selection, prefix: str = "encoder") -> "Encoder":
         """The encoder that a Selection keeps."""
-        part = Encoder.__new__(Encoder)
-        nn.Module.__init__(part)
-        part.layers = nn.ModuleList(
+        layers = nn.ModuleList(
             layer.extract(selection.on(f"{prefix}.{i}.attention"), selection.on(f"{prefix}.{i}.ffn"))
             for i, layer in enumerate(self.layers)
             if isinstance(layer, EncoderLayer)
         )
-        return part
+        return share(self, {"layers": layers})
 
     def units(self, prefix: str = "encoder") -> tuple[Unit, ...]:
         """Both sublayers of every layer."""
@@ -148,12 +151,12 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, layers: int) -> None:
         super().__init__()
         sizes = [inputs, *[hidden] * (layers - 1), outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) → (…, outputs)."""
         for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
+            x = layer(x, relu=True)
         return self.layers[-1](x)  # type: ignore[no-any-return]
 
 

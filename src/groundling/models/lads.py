@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import Coin, LanguageGates
 from groundling.language import TextEncoder, Tokens
+from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions
@@ -61,8 +62,8 @@ class GroundingNet(Network):
         super().__init__()
         self.config = config
         self.backbone = config.backbone()
-        self.visual_proj = nn.Linear(self.backbone.channels, config.dim)
-        self.text_proj = nn.Sequential(nn.Linear(config.text.dim, config.dim), nn.LayerNorm(config.dim))
+        self.visual_proj = Linear(self.backbone.channels, config.dim)
+        self.text_proj = nn.Sequential(Linear(config.text.dim, config.dim), nn.LayerNorm(config.dim))
         self.encoder = Encoder(config.layers, config.dim, config.heads, config.ffn, config.dropout)
         self.box_head = MLP(config.dim, config.dim, 4, 3) if config.head == "cls" else None
         dense = config.head == "dense" or config.dense_auxiliary
@@ -137,18 +138,13 @@ class GroundingNet(Network):
 
     def extract(self, selection: Selection) -> "GroundingNet":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
-        part = GroundingNet.__new__(GroundingNet)
-        nn.Module.__init__(part)
-        part.config = self.config
-        part.backbone = self.backbone.extract(selection)
-        part.encoder = self.encoder.extract(selection)
-        part.visual_proj, part.text_proj = share(self.visual_proj), share(self.text_proj)
-        part.box_head = None if self.box_head is None else share(self.box_head)
-        dense = self.dense_head if self.config.head == "dense" else None
-        part.dense_head = None if dense is None else share(dense)
-        part.register_buffer("positions", self.positions, persistent=False)
-        part.register_buffer("prior", self.prior, persistent=False)
-        return part.eval()
+        parts: dict[str, nn.Module | None] = {
+            "backbone": self.backbone.extract(selection),
+            "encoder": self.encoder.extract(selection),
+        }
+        if self.config.head != "dense":  # then it only helped to train
+            parts["dense_head"] = None
+        return share(self, parts).eval()
 
 
 class Detector(nn.Module):

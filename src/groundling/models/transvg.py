@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from groundling.dynamic.cost import CostModel
 from groundling.images import PADDING, normalise
 from groundling.language import TextConfig, TextEncoder, Tokens, exporting
+from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
@@ -48,9 +49,9 @@ class TransVGNet(Network):
         dim, sizes = config.dim, (config.dim, config.heads, config.ffn, config.dropout)
         self.config = config
         self.backbone = config.backbone()
-        self.input_proj = nn.Linear(self.backbone.channels, dim)  # DETR's 1×1 convolution
+        self.input_proj = Linear(self.backbone.channels, dim)  # DETR's 1×1 convolution
         self.visual_encoder = Encoder(config.visual_layers, *sizes)
-        self.visual_proj, self.text_proj = nn.Linear(dim, dim), nn.Linear(config.text.dim, dim)
+        self.visual_proj, self.text_proj = Linear(dim, dim), Linear(config.text.dim, dim)
         self.reg_token = nn.Embedding(1, dim)
         self.vl_pos_embed = nn.Embedding(1 + config.text.tokens + config.grid**2, dim)
         self.encoder = Encoder(config.layers, *sizes)
@@ -98,16 +99,12 @@ class TransVGNet(Network):
 
     def extract(self, selection: Selection) -> "TransVGNet":
         """The same network with its batch norms folded; there is nothing to leave out."""
-        part = TransVGNet.__new__(TransVGNet)
-        nn.Module.__init__(part)
-        part.config = self.config
-        part.backbone = self.backbone.extract(selection)
-        part.input_proj, part.visual_encoder = share(self.input_proj), self.visual_encoder.extract(selection)
-        part.visual_proj, part.text_proj = share(self.visual_proj), share(self.text_proj)
-        part.reg_token, part.vl_pos_embed = share(self.reg_token), share(self.vl_pos_embed)
-        part.encoder, part.box_head = self.encoder.extract(selection), share(self.box_head)
-        part.register_buffer("padding_colour", self.padding_colour, persistent=False)
-        return part.eval()
+        parts: dict[str, nn.Module | None] = {
+            "backbone": self.backbone.extract(selection),
+            "visual_encoder": self.visual_encoder.extract(selection),
+            "encoder": self.encoder.extract(selection),
+        }
+        return share(self, parts).eval()
 
 
 def image_cells(images_I3SS: Tensor, padding_311: Tensor, grid: int) -> Tensor:

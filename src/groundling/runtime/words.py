@@ -1,0 +1,82 @@
+"""What words are to a model, kept for words that come again: a video asks the same ones of every frame."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from groundling.dynamic.gates import Relevance, hard_gates
+from groundling.language import Tokenizer, Tokens
+from groundling.layers.fused import packed
+from groundling.models.supernet import Supernet
+from groundling.selection import Selection
+
+BIT_BYTES = 8  # of a Selection: a reference to True or False
+
+
+@dataclass(frozen=True)
+class Words:
+    """One expression as the model reads it, for a batch of one."""
+
+    tokens: Tokens
+    text: Tensor  # features (1, L, D)
+    relevance: Relevance | None  # of every unit; None for a static network
+    selection: Selection  # what the words choose
+    strange: tuple[str, ...]  # words that the model was never taught
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that keeping them takes."""
+        scores = (self.relevance or {}).values()
+        bits = sum(len(bits) for _, bits in self.selection.units)
+        return self.text.nbytes + sum(score.nbytes for score in scores) + BIT_BYTES * bits
+
+
+class Reader:
+    """Reads expressions, those that were read last only once, in at most `limit_bytes`; for any threads.
+
+    The text encoder is packed here, so words are read with the weights that the model had: make another
+    reader after training or loading. `taught` are words that the tokenizer spells and the model knows.
+    """
+
+    def __init__(
+        self, model: Supernet, tokenizer: Tokenizer, taught: Collection[str], limit_bytes: int
+    ) -> None:
+        self.tokenizer, self.taught, self.limit_bytes = tokenizer, frozenset(taught), limit_bytes
+        self.text, self.selector = packed(model.text), model.selector
+        self._device = next(model.parameters()).device
+        self._known: OrderedDict[str, Words] = OrderedDict()  # used last is last
+        self._bytes, self._lock = 0, threading.Lock()
+
+    def read(self, expression: str) -> Words:
+        """The words of an expression; ValueError for one without any."""
+        with self._lock:
+            if (known := self._known.get(expression)) is not None:
+                self._known.move_to_end(expression)
+                return known
+        tokens, text, relevance = self.read_all([expression])
+        gates = {} if relevance is None else hard_gates(relevance)
+        words = Words(tokens, text, relevance, Selection.from_gates(gates), self.strange(expression))
+        self._keep(expression, words)
+        return words
+
+    def read_all(self, expressions: Sequence[str]) -> tuple[Tokens, Tensor, Relevance | None]:
+        """Tokens, features (E, L, D) and relevance of a batch; nothing is kept."""
+        tokens = self.tokenizer.encode(expressions).to(self._device)
+        text = self.text(tokens)
+        return tokens, text, None if self.selector is None else self.selector(text, tokens)
+
+    def strange(self, expression: str) -> tuple[str, ...]:
+        """Words of an expression that the model was never taught."""
+        return tuple(word for word in self.tokenizer.spelled(expression) if word not in self.taught)
+
+    def _keep(self, expression: str, words: Words) -> None:
+        with self._lock:
+            if expression in self._known or words.nbytes > self.limit_bytes:
+                return
+            self._known[expression] = words
+            self._bytes += words.nbytes
+            while self._bytes > self.limit_bytes:
+                self._bytes -= self._known.popitem(last=False)[1].nbytes
