@@ -3,6 +3,7 @@
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from small import WORDS, model_folder
 from torch import Tensor
 
 import groundling
-from groundling import Grounder, Selection
+from groundling import Grounder, Selection, checkpoint
 from groundling.dynamic.extract import SubnetCache
 from groundling.language import Tokens
 from groundling.models.supernet import Network, Prediction
-from groundling.runtime.compiled import CompiledSubnets, CompileWarning, compiler
+from groundling.runtime.compiled import CompiledSubnets, CompileWarning
+from groundling.runtime.compilers import resolved
 
 CPU = torch.device("cpu")
 
@@ -40,9 +42,13 @@ def half(model: Grounder, start: int) -> Selection:
     )
 
 
-def test_openvino_gives_the_boxes_of_the_eager_subnets(folder: Path) -> None:
-    pytest.importorskip("openvino")
-    model, eager = groundling.load(folder, runtime="openvino"), groundling.load(folder)
+@pytest.mark.parametrize("runtime", ["openvino", "onnx", "compiled"])
+def test_a_runtime_gives_the_boxes_of_the_eager_subnets(folder: Path, runtime: Any) -> None:
+    try:
+        model = groundling.load(folder, runtime=runtime)
+    except ValueError as error:
+        pytest.skip(str(error))
+    eager = groundling.load(folder)
     chosen = half(model, 0)
     assert isinstance(model.runner, CompiledSubnets)
     for turn in range(4):
@@ -80,7 +86,7 @@ class Backend:
         self.made: list[Network] = []
         self.fails = fails
 
-    def __call__(self, net: Network, pixels: Tensor, text: Tensor) -> Any:
+    def __call__(self, selection: Selection, net: Network, pixels: Tensor, text: Tensor) -> Any:
         if self.fails:
             raise RuntimeError("no such instruction")
         self.made.append(net)
@@ -97,6 +103,13 @@ def subnets(folder: Path, backend: Backend, limit: int = 10**9) -> tuple[Grounde
     made = CompiledSubnets(cache, backend, limit)
     model.runner = made
     return model, made
+
+
+def ask_twice(model: Grounder) -> None:
+    assert isinstance(model.runner, CompiledSubnets)
+    for _ in range(2):
+        model.ground(picture(0), "left", selection=half(model, 0))
+        model.runner.wait()
 
 
 def test_words_asked_once_are_not_compiled(folder: Path) -> None:
@@ -147,6 +160,26 @@ def test_what_cannot_be_compiled_is_said_once_and_answered(folder: Path) -> None
         answer(2)
 
 
+def test_what_computes_something_else_is_not_used(folder: Path) -> None:
+    class Wrong(Backend):
+        def __call__(self, selection: Selection, net: Network, pixels: Tensor, text: Tensor) -> Any:
+            run = super().__call__(selection, net, pixels, text)
+            return lambda *given: replace(run(*given), boxes_cxcywh01=run(*given).boxes_cxcywh01 + 0.01)
+
+    model, made = subnets(folder, Wrong())
+    with pytest.warns(CompileWarning, match=r"it differs from the network by 0\.01"):
+        ask_twice(model)
+    assert made.stats.subnets == 0
+
+
+def test_what_another_process_says_reaches_the_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    model = groundling.load(folder, runtime="onnx")
+    monkeypatch.setattr(checkpoint, "save", lambda place, *_: place.mkdir())  # an empty folder to read from
+    with pytest.warns(CompileWarning, match="a subnet is not compiled: .*config.json is missing"):
+        ask_twice(model)
+
+
 def test_threads_share_compiled_subnets(folder: Path) -> None:
     backend = Backend()
     model, _ = subnets(folder, backend)
@@ -165,9 +198,9 @@ def test_one_subnet_is_compiled_at_a_time(folder: Path) -> None:
     go = threading.Event()
 
     class Slow(Backend):
-        def __call__(self, net: Network, pixels: Tensor, text: Tensor) -> Any:
+        def __call__(self, selection: Selection, net: Network, pixels: Tensor, text: Tensor) -> Any:
             go.wait(30)
-            return super().__call__(net, pixels, text)
+            return super().__call__(selection, net, pixels, text)
 
     backend = Slow()
     model, made = subnets(folder, backend)
@@ -198,15 +231,26 @@ def test_memory_for_compiled_subnets_is_checked(folder: Path, memory: Any) -> No
 
 
 def test_runtimes_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="no runtime 'fast'; there are eager, openvino, auto"):
+    with pytest.raises(
+        ValueError, match="no runtime 'fast'; there are eager, compiled, openvino, onnx, auto"
+    ):
         groundling.load(folder, runtime="fast")  # type: ignore[arg-type]
+    cuda = torch.device("cuda")
     with pytest.raises(ValueError, match="openvino is for the CPU; on cuda"):
-        compiler("openvino", torch.device("cuda"))
-    assert compiler("auto", torch.device("cuda")) is None
+        resolved("openvino", cuda)
+    assert resolved("auto", cuda) == "eager"
+    with monkeypatch.context() as patch:
+        patch.setenv("CXX", "no-such-compiler")
+        with pytest.raises(ValueError, match=r"the runtime compiled needs a C\+\+ compiler"):
+            resolved("compiled", CPU)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "openvino" else name)
+    assert resolved("auto", CPU) == "onnx"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"openvino needs openvino; pip install 'groundling\[export\]'"):
-        compiler("openvino", CPU)
-    assert compiler("auto", CPU) is None
+        resolved("openvino", CPU)
+    with pytest.raises(ValueError, match="onnx needs onnx, onnxscript, onnxruntime"):
+        resolved("onnx", CPU)
+    assert resolved("auto", CPU) == "eager"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         groundling.load(folder, runtime="auto").ground(picture(0), "left")

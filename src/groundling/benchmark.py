@@ -25,7 +25,8 @@ from groundling.grounder import Grounder
 from groundling.images import ImageSource
 from groundling.results import Cost, Grounding
 from groundling.runtime.batched import TRIALS, Batcher
-from groundling.runtime.compiled import CompiledSubnets, Runtime
+from groundling.runtime.compiled import CompiledSubnets
+from groundling.runtime.compilers import Runtime, resolved
 from groundling.runtime.words import Words
 from groundling.selection import Selection, Unit
 
@@ -180,7 +181,7 @@ def benchmark(
         model=name,
         device=str(model.device),
         threads=torch.get_num_threads(),
-        runtime="openvino" if "compiled" in ways else None,
+        runtime=resolved(runtime, model.device) if "compiled" in ways else None,
         drawn=drawn,
         rows=tuple(_row(way, seconds, shares, peaks[way]) for way in names),
         parts=_parts(cold, requests, rounds),

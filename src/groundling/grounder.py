@@ -30,7 +30,8 @@ from groundling.language import Tokenizer, UnknownWordWarning
 from groundling.models.supernet import Prediction, Supernet
 from groundling.results import Grounding
 from groundling.runtime.batched import Batcher
-from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Runtime, Subnets, compiler
+from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
+from groundling.runtime.compilers import Runtime, compiler
 from groundling.runtime.words import Reader, Words
 from groundling.selection import Selection, check
 
@@ -68,7 +69,7 @@ class Grounder:
             self.reader = Reader(self.model, tokenizer, self.taught, cache_mib * 2**20 // WORDS_PART)
         self.subnets = SubnetCache(self.model, cache_mib * 2**20)
         self.batcher = Batcher(self.subnets)
-        compile_ = compiler(runtime, self.device)
+        compile_ = compiler(runtime, self.model, tokenizer, self.device)
         self.runner: Subnets = EagerSubnets(self.subnets)
         if compile_ is not None:
             self.runner = CompiledSubnets(self.subnets, compile_, compiled_mib * 2**20)
@@ -279,8 +280,9 @@ def load(
     """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
 
     device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
-    runtime: "eager" is PyTorch; "openvino" is for words that come again: from its second request on a subnet
-    is compiled in the background; "auto" takes that where OpenVINO is installed.
+    runtime: "eager" is PyTorch; the others are for words that come again: from its second request on a subnet
+    is compiled in the background, by "openvino", "onnx" (onnxruntime) or "compiled" (torch and a C++
+    compiler). "auto" takes OpenVINO where it is installed, else onnxruntime, else PyTorch alone.
     """
     checked(device)  # before the weights are read
     loaded = checkpoint.load(model, download=download)

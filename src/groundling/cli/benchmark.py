@@ -30,7 +30,7 @@ def benchmark(
         int, typer.Option(help="Of torch and the runtime; 0 leaves their number to them.")
     ] = 0,
     runtime: Annotated[
-        str, typer.Option(help="Of the compiled rows: auto, openvino, or eager for none.")
+        str, typer.Option(help="Of the compiled rows: auto, openvino, onnx, compiled; eager for none.")
     ] = "auto",
     plot: Annotated[
         Path | None, typer.Option(help="Draw time against MACs of 50 subnets here (PNG).")

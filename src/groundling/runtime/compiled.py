@@ -1,35 +1,27 @@
-"""Subnets for words that come again: compiled by OpenVINO in the background, while PyTorch answers.
+"""Subnets for words that come again: compiled in the background, while PyTorch answers.
 
 A video, a folder or a camera asks the same words of picture after picture. From the second time that a
 Selection is asked for, it is compiled when nothing else is; until that is done, and where it fails, the eager
-subnet answers. (torch's exporter and compiler are no runtimes of ours: they change modules or count compiled
-code for the whole process, which other threads are answering from.)
+subnet answers.
 """
 
-import importlib.util
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from groundling.dynamic.extract import CacheStats, SubnetCache
-from groundling.language import Tokens, as_exported
+from groundling.language import Tokens
 from groundling.models.supernet import Network, Prediction
-from groundling.runtime.exported import OpenVinoSession, Session
+from groundling.runtime.compilers import Compile, Run
 from groundling.selection import Selection
 
-Runtime = Literal["eager", "openvino", "auto"]
-RUNTIMES: tuple[Runtime, ...] = ("eager", "openvino", "auto")
+TOLERANCE = 1e-3  # of boxes, as shares of the canvas, and of scores
 REMEMBERED = 10_000  # Selections that were asked for and are not compiled
-Run = Callable[[Tensor, Tensor, Tokens], Prediction]
-Compile = Callable[[Network, Tensor, Tensor], Run]
 Key = tuple[Selection, int]  # a Selection, and the number of tokens it is run with
-ONE_AT_A_TIME = threading.Lock()  # torch's tracer mixes up what two threads trace
 
 
 class CompileWarning(UserWarning):
@@ -80,7 +72,7 @@ class CompiledSubnets:
         with self._lock:
             again, busy = self._asked.get(key, False), self._thread is not None and self._thread.is_alive()
             if again and not busy and key not in self._ready:
-                shapes = (torch.zeros_like(pixels[:1]), torch.zeros_like(text[:1]))
+                shapes = (torch.empty_like(pixels[:1]), torch.empty_like(text[:1]))
                 self._thread = threading.Thread(target=self._make, args=(key, net, *shapes), name="compile")
                 self._thread.start()
             self._asked.setdefault(key, True)
@@ -108,8 +100,9 @@ class CompiledSubnets:
         try:
             if size > self.limit_bytes:
                 raise ValueError(f"it has {size:,} bytes, the cache holds {self.limit_bytes:,}")
-            with ONE_AT_A_TIME, torch.inference_mode(False), torch.no_grad(), as_exported():
-                run = self._compile(net, pixels, text)
+            with torch.inference_mode(False), torch.no_grad():
+                run = self._compile(key[0], net, *_like(pixels, text))
+                check(run, net, *_like(pixels, text))
         except Exception as error:  # whatever a compiler says: the request is answered without it
             with self._lock:
                 self._asked[key] = False
@@ -121,56 +114,25 @@ class CompiledSubnets:
                 self._ready.popitem(last=False)
 
 
-def compiler(runtime: str, device: torch.device) -> Compile | None:
-    """What compiles for a runtime, None for the eager one; "auto" takes OpenVINO where it is installed.
-
-    ValueError names what has to be installed, or what runs on this device.
-    """
-    if runtime not in RUNTIMES:
-        raise ValueError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
-    there = importlib.util.find_spec("openvino") is not None
-    if runtime == "eager" or (runtime == "auto" and (device.type != "cpu" or not there)):
-        return None
-    if device.type != "cpu":
-        raise ValueError(f"the runtime {runtime} is for the CPU; on {device} the eager one runs")
-    if not there:
-        raise ValueError(f"the runtime {runtime} needs openvino; pip install 'groundling[export]' brings it")
-    return _openvino
+def _like(*examples: Tensor) -> list[Tensor]:
+    """Random numbers, the same ones each time, of these shapes."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(example.shape, generator=generator) for example in examples]
 
 
-class Seeing(nn.Module):
-    """A subnet with images and text features as its only inputs; no word is padding."""
-
-    def __init__(self, net: Network) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, ...]:
-        """Boxes (1, 4) cxcywh in [0, 1], and scores (1,) where the network gives some."""
-        found = self.net(pixels, text, _unpadded(text))
-        return (found.boxes_cxcywh01,) if found.scores is None else (found.boxes_cxcywh01, found.scores)
-
-
-def _unpadded(text: Tensor) -> Tokens:
+@torch.no_grad()
+def check(run: Run, net: Network, pixels: Tensor, text: Tensor) -> None:
+    """RuntimeError unless what was compiled gives the network's answer, within TOLERANCE."""
     ids = torch.zeros(text.shape[:2], dtype=torch.long)
-    return Tokens(ids, torch.zeros_like(ids, dtype=torch.bool))
+    tokens = Tokens(ids, torch.zeros_like(ids, dtype=torch.bool))
+    ours, theirs = net(pixels, text, tokens), run(pixels, text, tokens)
+    worst = _difference(ours, theirs)
+    if not worst <= TOLERANCE:
+        raise RuntimeError(f"it differs from the network by {worst:.2g}")
 
 
-def _openvino(net: Network, pixels: Tensor, text: Tensor) -> Run:
-    import openvino
-
-    network = openvino.convert_model(Seeing(net).eval(), example_input=(pixels, text))
-    for port, example in zip(network.inputs, (pixels, text), strict=True):
-        port.get_node().set_partial_shape(openvino.PartialShape(list(example.shape)))
-    network.validate_nodes_and_infer_types()
-    return _session(OpenVinoSession(network, torch.get_num_threads()))
-
-
-def _session(session: Session) -> Run:
-    def run(pixels: Tensor, text: Tensor, _: Tokens) -> Prediction:
-        boxes, *scores = session.run([pixels.numpy(), text.numpy()])
-        return Prediction(
-            torch.from_numpy(np.asarray(boxes)), torch.from_numpy(np.asarray(scores[0])) if scores else None
-        )
-
-    return run
+def _difference(one: Prediction, other: Prediction) -> float:
+    boxes = float((one.boxes_cxcywh01 - other.boxes_cxcywh01).abs().max())
+    if one.scores is None or other.scores is None:
+        return boxes
+    return max(boxes, float((one.scores - other.scores).abs().max()))

@@ -1,0 +1,178 @@
+"""What compiles a subnet: OpenVINO, onnxruntime, or torch's own compiler.
+
+OpenVINO reads a subnet in this process. torch's exporter, which the others need, changes modules of the whole
+process while it works, and its compiler's limit on compiled versions of a function is the process's too: they
+work in a process of their own, which reads the model from a checkpoint and writes down the subnet.
+
+    python -m groundling.runtime.compilers CHECKPOINT FORM TOKENS OUT < SELECTION
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from groundling import checkpoint
+from groundling.dynamic.extract import extract
+from groundling.language import Tokenizer, Tokens, as_exported
+from groundling.models.supernet import Network, Prediction, Supernet
+from groundling.runtime.export import OPSET, silent
+from groundling.runtime.exported import OnnxSession, OpenVinoSession, Session
+from groundling.selection import Selection
+
+Runtime = Literal["eager", "compiled", "openvino", "onnx", "auto"]
+RUNTIMES: tuple[Runtime, ...] = ("eager", "compiled", "openvino", "onnx", "auto")
+NEEDS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
+Run = Callable[[Tensor, Tensor, Tokens], Prediction]
+Compile = Callable[[Selection, Network, Tensor, Tensor], Run]
+ONE_AT_A_TIME = threading.Lock()  # torch's tracer mixes up what two threads trace
+PATIENCE = 600  # seconds for a compilation
+
+
+class Seeing(nn.Module):
+    """A subnet with images and text features as its only inputs; no word is padding."""
+
+    def __init__(self, net: Network) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+        """Boxes (1, 4) cxcywh in [0, 1], and scores (1,) where the network gives some."""
+        ids = torch.zeros(text.shape[:2], dtype=torch.long)
+        found = self.net(pixels, text, Tokens(ids, torch.zeros_like(ids, dtype=torch.bool)))
+        return (found.boxes_cxcywh01,) if found.scores is None else (found.boxes_cxcywh01, found.scores)
+
+
+def resolved(runtime: str, device: torch.device) -> str:
+    """What a runtime means here: "auto" is OpenVINO, else onnxruntime, else the eager one.
+
+    ValueError names what has to be installed, or what runs on this device.
+    """
+    if runtime not in RUNTIMES:
+        raise ValueError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    if runtime == "auto":
+        there = (name for name in ("openvino", "onnx") if device.type == "cpu" and not _missing(name))
+        return next(there, "eager")
+    if runtime != "eager" and device.type != "cpu":
+        raise ValueError(f"the runtime {runtime} is for the CPU; on {device} the eager one runs")
+    if missing := _missing(runtime):
+        raise ValueError(
+            f"the runtime {runtime} needs {', '.join(missing)}; pip install 'groundling[export]' brings them"
+        )
+    if runtime == "compiled" and not shutil.which(os.environ.get("CXX", "c++")):
+        raise ValueError("the runtime compiled needs a C++ compiler: c++, or what the variable CXX names")
+    return runtime
+
+
+def compiler(runtime: str, model: Supernet, tokenizer: Tokenizer, device: torch.device) -> Compile | None:
+    """What compiles for a runtime, None for the eager one; errors as `resolved`."""
+    found = resolved(runtime, device)
+    if found == "eager":
+        return None
+    return openvino if found == "openvino" else Elsewhere(model, tokenizer, found)
+
+
+def _missing(runtime: str) -> list[str]:
+    return [package for package in NEEDS.get(runtime, ()) if importlib.util.find_spec(package) is None]
+
+
+def openvino(_: Selection, net: Network, pixels: Tensor, text: Tensor) -> Run:
+    """OpenVINO, in float32."""
+    import openvino
+
+    with ONE_AT_A_TIME, torch.inference_mode(False), torch.no_grad(), as_exported():
+        network = openvino.convert_model(Seeing(net).eval(), example_input=(pixels, text))
+    for port, example in zip(network.inputs, (pixels, text), strict=True):
+        port.get_node().set_partial_shape(openvino.PartialShape(list(example.shape)))
+    network.validate_nodes_and_infer_types()
+    return _session(OpenVinoSession(network, torch.get_num_threads()))
+
+
+class Elsewhere:
+    """Compiles in another process, from a copy of the model that is written down the first time."""
+
+    def __init__(self, model: Supernet, tokenizer: Tokenizer, runtime: str) -> None:
+        self.model, self.tokenizer, self.runtime = model, tokenizer, runtime
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __call__(self, selection: Selection, net: Network, pixels: Tensor, text: Tensor) -> Run:
+        """What runs this Selection; RuntimeError with the last line that the other process said."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="groundling-")
+            checkpoint.save(Path(self._folder.name) / "model", self.model, self.tokenizer)
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as place:
+            out = Path(place) / ("subnet.pt2" if self.runtime == "compiled" else "subnet.onnx")
+            model = Path(self._folder.name) / "model"
+            _call([str(model), self.runtime, str(text.shape[1]), str(out)], str(selection))
+            if self.runtime == "onnx":
+                return _session(OnnxSession(out.read_bytes(), torch.get_num_threads()))
+            return _package(torch._inductor.aoti_load_package(str(out)))
+
+
+def _call(arguments: Sequence[str], selection: str) -> None:
+    here = str(Path(__file__).parents[2])  # this library, wherever it was imported from
+    places = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    done = subprocess.run(
+        [sys.executable, "-m", "groundling.runtime.compilers", *arguments],
+        input=selection,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        raise RuntimeError(said[-1][:300])
+
+
+def _session(session: Session) -> Run:
+    def run(pixels: Tensor, text: Tensor, _: Tokens) -> Prediction:
+        boxes, *scores = map(torch.from_numpy, map(np.asarray, session.run([pixels.numpy(), text.numpy()])))
+        return Prediction(boxes, scores[0] if scores else None)
+
+    return run
+
+
+def _package(compiled: Any) -> Run:
+    lock = threading.Lock()  # nobody promises that threads may share one
+
+    def run(pixels: Tensor, text: Tensor, _: Tokens) -> Prediction:
+        with lock:
+            boxes, *scores = compiled(pixels, text)
+        return Prediction(boxes, scores[0] if scores else None)
+
+    return run
+
+
+def write_down(folder: Path, runtime: str, tokens: int, selection: Selection, out: Path) -> None:
+    """The subnet of a checkpoint's model as an ONNX file, or compiled by torch."""
+    model = checkpoint.load(folder).model
+    size, dim = model.config.image_size, model.config.text.dim
+    inputs = (torch.zeros(1, 3, size, size), torch.zeros(1, tokens, dim))
+    with torch.no_grad(), as_exported(), warnings.catch_warnings(), silent():
+        warnings.simplefilter("ignore")
+        net = Seeing(extract(model, selection)).eval()
+        if runtime == "onnx":
+            program: Any = torch.onnx.export(net, inputs, dynamo=True, opset_version=OPSET, verbose=False)
+            program.save(out, external_data=False)
+        else:
+            exported = torch.export.export(net, inputs)
+            torch._inductor.aoti_compile_and_package(exported, package_path=str(out))
+
+
+if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(10)  # answers come first
+    given = sys.argv[1:]
+    write_down(Path(given[0]), given[1], int(given[2]), Selection.parse(sys.stdin.read()), Path(given[3]))
