@@ -44,6 +44,8 @@ def test_scores_that_do_not_fit(scores: list[float]) -> None:
     [
         ([0, 0, 1, 1], r"it: boxes have the shape \(N, 4\), given \(4,\)"),
         ([[0, 0, 1]], r"given \(1, 3\)"),
+        ([[0, 0, 1], [0, 0, 1, 1]], r"it: boxes have the shape \(N, 4\); expected sequence of length 3"),
+        ([["0", "0", "1", "1"]], r"it: boxes have the shape \(N, 4\); "),
         (torch.zeros(2, 0), r"given \(2, 0\)"),
         ([OBJECT, [0, 0, math.inf, 1]], r"finite corners, given \[0.0, 0.0, inf, 1.0\]"),
         ([OBJECT, [20, 20, 5, 5]], r"given \[20.0, 20.0, 5.0, 5.0\]; is it \(left, top, width, height\)"),

@@ -100,7 +100,7 @@ def from_polygons(polygons: Sequence[Polygon], height: int, width: int) -> Mask:
         raise ValueError(f"a mask has at least one pixel, given a size of {height}×{width}")
     mask = np.zeros((height, width), dtype=np.bool_)
     for polygon in polygons:
-        mask |= _fill(_points(polygon), height, width)
+        _fill(mask, _points(polygon))
     return mask
 
 
@@ -114,19 +114,23 @@ def _points(polygon: Polygon) -> NDArray[np.float64]:
     return flat.reshape(-1, 2)
 
 
-def _fill(points: NDArray[np.float64], height: int, width: int) -> Mask:
+def _fill(mask: Mask, points: NDArray[np.float64]) -> None:
     """Each place where the outline enters a column of pixel centres turns all pixels after it over."""
+    height, width = mask.shape
     fine = np.trunc(points * _FINE + 0.5).astype(np.int64)
     edges = zip(fine, np.roll(fine, -1, axis=0), strict=True)
     x, y = np.concatenate([_trace(start, end) for start, end in edges]).T
-    before, after = (x[:-1], y[:-1]), (x[1:], y[1:])
-    column = (np.minimum(before[0], after[0]) + 0.5) / _FINE - 0.5
-    row = np.ceil(np.clip((np.minimum(before[1], after[1]) + 0.5) / _FINE - 0.5, 0, height))
-    crosses = (before[0] != after[0]) & (column % 1 == 0) & (column >= 0) & (column <= width - 1)
-    places = (column[crosses] * height + row[crosses]).astype(np.int64)
-    turns = np.bincount(places, minlength=height * width + 1)[: height * width]
-    inside: Mask = np.cumsum(turns) % 2 == 1
-    return inside.reshape(height, width, order="F")
+    column = (np.minimum(x[:-1], x[1:]) + 0.5) / _FINE - 0.5
+    row = np.ceil(np.clip((np.minimum(y[:-1], y[1:]) + 0.5) / _FINE - 0.5, 0, height))
+    crosses = (x[:-1] != x[1:]) & (column % 1 == 0) & (column >= 0) & (column <= width - 1)
+    if not crosses.any():
+        return
+    first, last = int(column[crosses].min()), int(column[crosses].max())
+    places = ((column[crosses] - first) * height + row[crosses]).astype(np.int64)
+    pixels = (last - first + 1) * height
+    turns = np.bincount(places, minlength=pixels)[:pixels]  # a row below the last is the next column's first
+    inside = np.cumsum(turns) % 2 == 1
+    mask[:, first : last + 1] |= inside.reshape(height, -1, order="F")
 
 
 def _trace(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ class Rule:
 def by_score(boxes: BoxesLike, scores: Tensor | Sequence[float]) -> Tensor:
     """Boxes (N, 4) in the order of their scores (N,), best first; equal scores stay in their order."""
     found = as_boxes(boxes, "boxes")
-    values = torch.as_tensor(scores, dtype=torch.float64)
+    values = torch.as_tensor(scores).detach().to("cpu", torch.float64)
     if values.shape != found.shape[:1] or values.isnan().any():
         raise ValueError(
             f"{len(found)} boxes need {len(found)} scores, given {_shape(values)}, none of them NaN"
@@ -52,7 +52,10 @@ def by_score(boxes: BoxesLike, scores: Tensor | Sequence[float]) -> Tensor:
 
 def as_boxes(boxes: BoxesLike, what: str) -> Tensor:
     """Boxes (N, 4), N may be 0, in float64. ValueError, naming `what`, unless they are finite xyxy boxes."""
-    found = torch.as_tensor(boxes).detach().to("cpu", torch.float64)
+    try:
+        found = torch.as_tensor(boxes).detach().to("cpu", torch.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: boxes have the shape (N, 4); {error}") from error
     if found.numel() == 0 and found.shape[0] == 0:
         return found.reshape(0, 4)
     if found.ndim != 2 or found.shape[1] != 4:
