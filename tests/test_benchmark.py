@@ -11,7 +11,7 @@ from small import Shell, data_folder, model_folder
 
 import groundling
 from groundling import Grounder, Selection
-from groundling.benchmark import PARTS, _row, benchmark, curve, drawn_like_the_paper
+from groundling.benchmark import PARTS, _row, benchmark, curve, drawn_like_the_paper, in_turns, p95
 from groundling.models import PRESETS, build
 from groundling.models.supernet import Supernet
 
@@ -66,6 +66,19 @@ def test_realised_by_hand() -> None:
     shares = {"adaptive_cold": [0.4, 0.6], "batched_8": [0.6]}
     assert _row("adaptive_cold", times, shares, None).realised == pytest.approx(0.5 * 10 / 6, abs=1e-3)
     assert _row("batched_8", times, shares, None).realised == pytest.approx(0.6 * 8 / 6, abs=1e-3)
+
+
+def test_ways_take_turns() -> None:
+    done: list[int] = []
+    ways = {"one": lambda turn: 10 * turn, "other": lambda turn: 10 * turn + 1}
+    found = list(in_turns(ways, 2, lambda turn, _: done.append(turn)))
+    assert found == [("one", 0), ("other", 1), ("one", 10), ("other", 11)]
+    assert done == [1, 2]
+
+
+def test_one_in_twenty_is_slower() -> None:
+    assert p95([3.0, 9.0, 1.0]) == 9
+    assert p95([float(n) for n in range(100)]) == 95
 
 
 def test_drawn_selections_have_the_papers_rates() -> None:

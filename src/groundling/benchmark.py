@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -36,14 +36,11 @@ REFERENCE = {
     "compiled_static": "compiled_static",
     "adaptive_warm": "static_same",
 }
-WORDS_KEPT = (
-    "static_same",
-    "compiled_static",
-    "adaptive_warm",
-    "compiled",
-)  # they come again: no text is read
+# Words come again, and nobody reads them.
+WORDS_KEPT = ("static_same", "compiled_static", "adaptive_warm", "compiled")
 PARTS = ("text", "gates", "extraction", "vision", "fusion", "head")
 Request = tuple[ImageSource, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -213,14 +210,28 @@ def _timed(
     """Milliseconds and MACs shares of a request, by way."""
     times: dict[str, list[float]] = {way: [] for way in ways}
     shares: dict[str, list[float]] = {way: [] for way in ways}
+    for way, found in in_turns(ways, rounds, progress):
+        times[way].append(statistics.mean(grounding.milliseconds for grounding in found))
+        shares[way] += [_share(grounding.cost, way in WORDS_KEPT) for grounding in found]
+    return times, shares
+
+
+def in_turns(
+    ways: Mapping[str, Callable[[int], T]],
+    rounds: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[str, T]]:
+    """What each way gives in each round, one way after another."""
     for turn in range(rounds):
         for way, run in ways.items():
-            found = run(turn)
-            times[way].append(statistics.mean(grounding.milliseconds for grounding in found))
-            shares[way] += [_share(grounding.cost, way in WORDS_KEPT) for grounding in found]
+            yield way, run(turn)
         if progress:
             progress(turn + 1, rounds)
-    return times, shares
+
+
+def p95(times: Sequence[float]) -> float:
+    """The time that one in twenty reaches; of twenty or fewer the largest."""
+    return sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]
 
 
 def _share(cost: Cost, kept: bool) -> float:
@@ -240,7 +251,7 @@ def _row(
     return Row(
         name=way,
         ms_median=round(median, 3),
-        ms_p95=round(sorted(times[way])[min(len(times[way]) - 1, int(0.95 * len(times[way])))], 3),
+        ms_p95=round(p95(times[way]), 3),
         images_per_s=round(1000 / median, 2),
         share=round(share, 4),
         realised=round(statistics.median(times[reference]) / median * share, 3),

@@ -57,7 +57,7 @@ def benchmark(
         need_extra()
     if threads:
         torch.set_num_threads(threads)
-    requests = _requests(images, expressions)
+    requests = read_requests(images, expressions)
     grounder, drawn = _grounder(model, [words for _, words in requests])
     with console.counted("measuring") as progress:
         found = run(
@@ -77,7 +77,8 @@ def benchmark(
         console.print_json(found.as_dict())
 
 
-def _requests(images: Path | None, expressions: Path | None) -> "list[Request]":
+def read_requests(images: Path | None, expressions: Path | None) -> "list[Request]":
+    """Pictures and lines of a file, paired in turn; those of street scenes where one is not given."""
     from groundling.data.street import describe, jpeg, scene
     from groundling.runtime.streams import Picture, Stream
 
