@@ -181,7 +181,7 @@ def benchmark(
         runtime=resolved(runtime, model.device) if "compiled" in ways else None,
         drawn=drawn,
         rows=tuple(_row(way, seconds, shares, peaks[way]) for way in names),
-        parts=_parts(cold, requests, rounds),
+        parts=parts_of(cold, requests, rounds),
     )
 
 
@@ -259,7 +259,7 @@ def _row(
     )
 
 
-def _parts(cold: Grounder, requests: Sequence[Request], rounds: int) -> dict[str, float]:
+def parts_of(cold: Grounder, requests: Sequence[Request], rounds: int) -> dict[str, float]:
     """Median milliseconds of each part of a cold request."""
     found: dict[str, list[float]] = {part: [] for part in PARTS}
     for turn in range(rounds):

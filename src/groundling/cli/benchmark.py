@@ -58,7 +58,7 @@ def benchmark(
     if threads:
         torch.set_num_threads(threads)
     requests = read_requests(images, expressions)
-    grounder, drawn = _grounder(model, [words for _, words in requests])
+    grounder, drawn = read_model(model, [words for _, words in requests])
     with console.counted("measuring") as progress:
         found = run(
             grounder,
@@ -99,7 +99,7 @@ def read_requests(images: Path | None, expressions: Path | None) -> "list[Reques
     return [(shown[i % len(shown)], words[i % len(words)]) for i in range(max(len(shown), len(words)))]
 
 
-def _grounder(name: str, words: list[str]) -> "tuple[Grounder, bool]":
+def read_model(name: str, words: list[str]) -> "tuple[Grounder, bool]":
     """The model, and whether its weights are random: then it reads these words and no others."""
     import torch
 

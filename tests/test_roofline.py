@@ -1,0 +1,41 @@
+"""The scripts that say where time goes: their arithmetic by hand, their tables from tiny models."""
+
+import re
+import sys
+
+import pytest
+import roofline
+import tiny
+import training_step
+
+from groundling.models import LADS, PRESETS
+
+
+def test_a_row_by_hand() -> None:
+    """2 GMACs and 40 MB in 10 ms: 200 GMACs/s of 400, 4 GB/s of 16."""
+    row = roofline.Reached("vision", 10.0, 2e9, 40e6)
+    found = roofline.shown(row, most_macs=400e9, most_bytes=16e9)
+    assert found == ("vision", "10.00", "2.000", "200", "50%", "40.0", "4.0", "25%")
+
+
+def test_parts_of_a_small_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "small", tiny.MODEL)
+    rows = {row.name: row for row in roofline.reached("small", rounds=2)}
+    assert set(rows) == {"vision", "fusion", "text", "head"}
+    assert all(row.ms > 0 for row in rows.values())
+    assert rows["text"].weights > 0
+    assert rows["vision"].macs > rows["text"].macs > 0
+
+
+def test_a_training_step_with_gates_and_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(LADS, "lads_street", tiny.MODEL)
+    monkeypatch.setattr(sys, "argv", ["training_step", "--images", "2", "--rounds", "2", "--threads", "1"])
+    training_step.main()
+    said = capsys.readouterr().out
+    assert said.startswith("lads_street, 2 images, 1 threads: ")
+    numbers = re.search(r"(\d+) ms with gates, (\d+) ms without, ([\d.]+) times", said)
+    assert numbers is not None
+    gates, static, ratio = map(float, numbers.groups())
+    assert (gates - 0.5) / (static + 0.5) - 0.01 <= ratio <= (gates + 0.5) / (static - 0.5) + 0.01
