@@ -20,6 +20,8 @@ ROOMS = [
     "results",
     "images",
     "language",
+    "roberta",
+    "phrases",
     "layers",
     "dynamic",
     "models",
