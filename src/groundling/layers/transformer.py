@@ -14,8 +14,8 @@ from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention; positions are added to queries and keys, not to values (DETR)."""
+class Attention(nn.Module):
+    """A multi-head attention's weights under torch's and DETR's names, and what follows its projections."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -25,22 +25,35 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(dim, dim)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
-    def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
-        """`keep_BT` is True where a token may be attended to (None: everywhere); positions: (B, T, D) too."""
-        batch, tokens, dim = x_BTD.shape
-        q_k = F.linear(x_BTD + positions_TD, self.in_proj_weight[: 2 * dim], self.in_proj_bias[: 2 * dim])
-        value = F.linear(x_BTD, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :])
+    def attend(self, query_BTD: Tensor, key_BSD: Tensor, value_BSD: Tensor, keep_BS: Tensor | None) -> Tensor:
+        """Projected queries ask projected keys: (B, T, D); `keep_BS` is True where S may be attended to."""
+        batch, tokens, dim = query_BTD.shape
         query, key, value = (
-            part.view(batch, tokens, self.heads, -1).transpose(1, 2) for part in (*q_k.chunk(2, -1), value)
+            part.view(batch, part.shape[1], self.heads, -1).transpose(1, 2)
+            for part in (query_BTD, key_BSD, value_BSD)
         )
         dropout = self.dropout if self.training else 0.0
-        mask = None if keep_BT is None else keep_BT[:, None, None, :]
-        if x_BTD.device.type == "cpu" and torch.is_grad_enabled():
+        mask = None if keep_BS is None else keep_BS[:, None, None, :]
+        if query.device.type == "cpu" and torch.is_grad_enabled():
             out = _attend(query, key, value, mask, dropout)
         else:
             mask = None if mask is None else mask.expand(-1, -1, tokens, -1)
             out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out_proj(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+    def _project(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Of the three projections (query, key, value) those from `first` up to `last`, side by side."""
+        rows = slice(first * x.shape[-1], last * x.shape[-1])
+        return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+
+
+class SelfAttention(Attention):
+    """Tokens ask one another; positions are added to queries and keys, not to values (DETR)."""
+
+    def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
+        """`keep_BT` is True where a token may be attended to (None: everywhere); positions: (B, T, D) too."""
+        query, key = self._project(x_BTD + positions_TD, 0, 2).chunk(2, -1)
+        return self.attend(query, key, self._project(x_BTD, 2, 3), keep_BT)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, dropout: float) -> Tensor:
@@ -76,10 +89,10 @@ class EncoderLayer(nn.Module):
         """Gates are (B, 1), None where nothing is gated."""
         x = x_BTD
         if self.self_attn is not None:
-            x = x + _gated(self.dropout(self.self_attn(x, positions_TD, keep_BT)), attention)
+            x = x + gated(self.dropout(self.self_attn(x, positions_TD, keep_BT)), attention)
         x = self.norm1(x)
         if self.linear1 is not None and self.linear2 is not None:
-            x = x + _gated(self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))), ffn)
+            x = x + gated(self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))), ffn)
         return self.norm2(x)  # type: ignore[no-any-return]
 
     def extract(self, attention: bool, ffn: bool) -> "EncoderLayer":
@@ -138,7 +151,8 @@ class Encoder(nn.Module):
         )
 
 
-def _gated(x_BTD: Tensor, gate: Tensor | None) -> Tensor:
+def gated(x_BTD: Tensor, gate: Tensor | None) -> Tensor:
+    """x (B, T, D) times a gate (B, 1); no gate, no multiplication."""
     return x_BTD if gate is None else x_BTD * gate[:, :, None].to(x_BTD.dtype)
 
 
