@@ -212,7 +212,7 @@ def fit(
 
 def load_tokenizer(folder: Path) -> "Tokenizer":
     """The tokenizer of a checkpoint folder, with the token limit it was trained with."""
-    from groundling.language import Tokenizer
+    from groundling.roberta import read_tokenizer
 
     limit = read_config(folder).get("tokens")
     if not isinstance(limit, int):
@@ -220,7 +220,7 @@ def load_tokenizer(folder: Path) -> "Tokenizer":
             f"{folder / CONFIG}: 'tokens' is {limit!r}, not the number of tokens the model reads"
         )
     try:
-        return Tokenizer.load(folder / TOKENIZER, limit)
+        return read_tokenizer(folder / TOKENIZER, limit)
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{folder / TOKENIZER} is no tokenizer we can read: {_line(error)}") from error
 

@@ -52,7 +52,13 @@ def initialise(
         load_resnet(model.net.backbone, body, download=download)
     if detr is not None and isinstance(model, TransVG):
         load_detr_encoder(model.net, detr, download=download)
-    return None if text is None else load_bert(model.text, text, download=download)
+    if text is None:
+        return None
+    if not isinstance(model.text, TextEncoder):
+        raise ValueError(
+            "text is a BERT, and this model reads with RoBERTa; import a whole checkpoint instead"
+        )
+    return load_bert(model.text, text, download=download)
 
 
 def load_resnet(resnet: ResNet, source: Source, *, download: bool = False) -> None:

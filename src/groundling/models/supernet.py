@@ -14,6 +14,7 @@ from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
 from groundling.language import TextConfig, TextEncoder, Tokens
 from groundling.layers.resnet import Bottleneck, Gates, Norm, ResNet
+from groundling.roberta import RobertaEncoder
 from groundling.selection import Selection, Unit
 
 
@@ -103,7 +104,7 @@ class Supernet(nn.Module, ABC):
     """A text encoder, a network that sees, the units that can be left out, and what decides about them."""
 
     config: SupernetConfig
-    text: TextEncoder
+    text: TextEncoder | RobertaEncoder
     net: Network
     selector: LanguageGates | None
 
