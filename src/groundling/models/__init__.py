@@ -6,9 +6,12 @@ from typing import Any, overload
 from pydantic import ValidationError
 
 from groundling.language import TextConfig
+from groundling.models.answers import CLEVR, GQA, GQA_SINGLE
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
+from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.models.supernet import Supernet, SupernetConfig
 from groundling.models.transvg import TransVG, TransVGConfig
+from groundling.roberta import RobertaTextConfig
 
 _STREET = LadsConfig(
     image_size=160,
@@ -42,11 +45,45 @@ LADS: dict[str, LadsConfig] = {
 }
 LADS |= {f"{name}_static": config.model_copy(update={"gating": None}) for name, config in LADS.items()}
 
-PRESETS: dict[str, LadsConfig | TransVGConfig] = {**LADS, "transvg_r50": TransVGConfig()}
+MDETR: dict[str, MdetrConfig] = {
+    "mdetr_r101": MdetrConfig(),  # pre-trained, and fine-tuned on RefCOCO, RefCOCO+ or RefCOCOg
+    "mdetr_r101_gqa": MdetrConfig(answers=GQA),
+    "mdetr_r101_gqa_single": MdetrConfig(answers=GQA_SINGLE),
+    "mdetr_r101_phrasecut": MdetrConfig(masks=True, contrastive=0),
+    "mdetr_r18_clevr": MdetrConfig(queries=25, answers=CLEVR, is_final=True),
+    "mdetr_street": MdetrConfig(
+        image_size=160,
+        text=RobertaTextConfig(
+            vocabulary=640, layers=2, dim=128, heads=4, ffn=512, tokens=64, positions=66, dropout=0.0
+        ),
+        blocks=(2, 3, 4),
+        width=32,
+        expansion=2,
+        stem="conv3",
+        stem_width=64,
+        norm="batch",
+        dim=128,
+        heads=4,
+        ffn=512,
+        layers=3,
+        decoder_layers=3,
+        queries=20,
+        dropout=0.0,
+        contrastive=64,
+        masks=True,
+    ),
+}
 
-_SYSTEMS: dict[str, tuple[type[LadsConfig] | type[TransVGConfig], type[Lads] | type[TransVG]]] = {
+PRESETS: dict[str, LadsConfig | TransVGConfig | MdetrConfig] = {
+    **LADS,
+    "transvg_r50": TransVGConfig(),
+    **MDETR,
+}
+
+_SYSTEMS: dict[str, tuple[type[SupernetConfig], type[Supernet]]] = {
     "lads": (LadsConfig, Lads),
     "transvg": (TransVGConfig, TransVG),
+    "mdetr": (MdetrConfig, Mdetr),
 }
 
 
@@ -54,6 +91,8 @@ _SYSTEMS: dict[str, tuple[type[LadsConfig] | type[TransVGConfig], type[Lads] | t
 def build(config: LadsConfig) -> Lads: ...
 @overload
 def build(config: TransVGConfig) -> TransVG: ...
+@overload
+def build(config: MdetrConfig) -> Mdetr: ...
 @overload
 def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet: ...
 def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet:
@@ -64,7 +103,7 @@ def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet:
     return make(config)  # type: ignore[no-any-return]
 
 
-def parse_config(fields: Mapping[str, Any]) -> LadsConfig | TransVGConfig:
+def parse_config(fields: Mapping[str, Any]) -> SupernetConfig:
     """The frozen configuration these fields are; ValueError says which does not fit."""
     system = fields.get("system")
     if system not in _SYSTEMS:
