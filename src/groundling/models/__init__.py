@@ -6,6 +6,7 @@ from typing import Any, overload
 from pydantic import ValidationError
 
 from groundling.language import TextConfig
+from groundling.models.detr import Detr, DetrConfig
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.models.supernet import Supernet, SupernetConfig
 from groundling.models.transvg import TransVG, TransVGConfig
@@ -42,12 +43,34 @@ LADS: dict[str, LadsConfig] = {
 }
 LADS |= {f"{name}_static": config.model_copy(update={"gating": None}) for name, config in LADS.items()}
 
+_SMALL_DETR = DetrConfig(
+    queries=20,
+    blocks=(2, 3, 4),
+    width=32,
+    expansion=2,
+    stem="conv3",
+    stem_width=64,
+    norm="batch",
+    dim=128,
+    heads=4,
+    ffn=512,
+    dropout=0.0,
+    encoder_layers=2,
+    decoder_layers=3,
+    short_side=112,
+    long_side=160,
+)
+DETR: dict[str, DetrConfig] = {"detr_r50": DetrConfig(), "detr_small": _SMALL_DETR}
+
 PRESETS: dict[str, LadsConfig | TransVGConfig] = {**LADS, "transvg_r50": TransVGConfig()}
 
-_SYSTEMS: dict[str, tuple[type[LadsConfig] | type[TransVGConfig], type[Lads] | type[TransVG]]] = {
+_SYSTEMS: dict[str, tuple[type[Any], type[Any]]] = {
     "lads": (LadsConfig, Lads),
     "transvg": (TransVGConfig, TransVG),
+    "detr": (DetrConfig, Detr),
 }
+
+Config = LadsConfig | TransVGConfig | DetrConfig
 
 
 @overload
@@ -55,22 +78,29 @@ def build(config: LadsConfig) -> Lads: ...
 @overload
 def build(config: TransVGConfig) -> TransVG: ...
 @overload
-def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet: ...
-def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet:
-    """A network with fresh weights; ValueError names a system or option that does not exist."""
+def build(config: DetrConfig) -> Detr: ...
+@overload
+def build(config: SupernetConfig) -> Supernet: ...
+@overload
+def build(config: Config | Mapping[str, Any]) -> Supernet | Detr: ...
+def build(config: SupernetConfig | DetrConfig | Mapping[str, Any]) -> Supernet | Detr:
+    """A network with fresh weights; ValueError names a system or option that does not exist.
+
+    Of systems that ground expressions a Supernet, of those that detect a Detr.
+    """
     if isinstance(config, Mapping):
         config = parse_config(config)
     make: Any = _SYSTEMS[config.system][1]
     return make(config)  # type: ignore[no-any-return]
 
 
-def parse_config(fields: Mapping[str, Any]) -> LadsConfig | TransVGConfig:
+def parse_config(fields: Mapping[str, Any]) -> Config:
     """The frozen configuration these fields are; ValueError says which does not fit."""
     system = fields.get("system")
     if system not in _SYSTEMS:
         raise ValueError(f"unknown system {system!r}; there are {', '.join(_SYSTEMS)}")
     try:
-        return _SYSTEMS[system][0].model_validate(dict(fields))
+        return _SYSTEMS[system][0].model_validate(dict(fields))  # type: ignore[no-any-return]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
