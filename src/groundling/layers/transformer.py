@@ -4,6 +4,7 @@ Key layout is DETR's (`self_attn.in_proj_weight`, `linear1`, `norm1` …). Shape
 """
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -118,7 +119,7 @@ class Encoder(nn.Module):
         x_BTD: Tensor,
         positions_TD: Tensor,
         keep_BT: Tensor | None = None,
-        gates: "dict[str, Tensor] | None" = None,
+        gates: Mapping[str, Tensor] | None = None,
         prefix: str = "encoder",
     ) -> list[Tensor]:
         """Gates are (B, 1) by unit name; arguments as those of a layer."""

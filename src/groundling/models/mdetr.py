@@ -84,7 +84,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Objects:
-    """What each query found: soft token logits (E, Q, C), boxes cxcywh01 (E, Q, 4), is-final logits (E, Q)."""
+    """Of each query: soft token logits (E, Q, C), boxes cxcywh01 (E, Q, 4), is-final logits (E, Q)."""
 
     logits: Tensor
     boxes_cxcywh01: Tensor
@@ -178,7 +178,7 @@ class MdetrNet(Network):
         )
 
     def answer(self, hidden: list[Tensor]) -> dict[str, Tensor]:
-        """Logits of the question's type and of each type's answers, from the layer that the model answers from."""
+        """Logits of the question's type and of each type's answers, from the layer that answers."""
         if self.answers is None:
             raise ValueError("this MDETR has no answer heads: it finds objects, it answers no questions")
         layer = hidden[0 if self.answers.config.layer == "first" else -1]
@@ -287,7 +287,7 @@ class Mdetr(Supernet):
     def cost_model(self) -> MdetrCost:
         """What each part of this network costs."""
         config, net, dim = self.config, self.net, self.config.dim
-        stem, blocks, side = resnet_cost(net.backbone, config.image_size)
+        stem, blocks, visual = resnet_cost(net.backbone, config.image_size, config.image_size)
         each = dim * (config.slots + 1) + dim * (2 * dim + 4) + dim * config.is_final
         asked = 0 if config.answers is None else config.answers.queries
         masks = (0, 0)
@@ -297,7 +297,7 @@ class Mdetr(Supernet):
             text=(config.text.layers, config.text.dim, config.text.ffn),
             stem=stem,
             blocks=blocks,
-            visual=side * side,
+            visual=visual,
             channels=net.backbone.channels,
             fusion=(config.layers, dim, config.ffn),
             head=config.queries * each,

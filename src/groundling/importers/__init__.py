@@ -66,8 +66,8 @@ def load_resnet(resnet: ResNet, source: Source, *, download: bool = False) -> No
 
     The stride has to be in the 3×3 convolution (v1.5), as in all of these but an old transformers option.
     """
-    file = _weights_of(source, download)
-    if _config_beside(file).get("downsample_in_bottleneck"):
+    file = source_file(source, download)
+    if config_beside(file).get("downsample_in_bottleneck"):
         raise ValueError(
             f"{file} is a ResNet with the stride in its first 1×1 convolution, ours is in the 3×3"
         )
@@ -85,7 +85,7 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
     folder = locate(
         source, download=download, files=("config.json", *WEIGHTS, "tokenizer_config.json", *TOKENIZERS)
     )
-    file = _weights_of(folder, download=False)
+    file = source_file(folder, download=False)
     _check_sizes(text, folder / "config.json")
     tokenizer = _bert_tokenizer(folder, text.config.tokens)
     if len(tokenizer) > text.config.vocabulary:
@@ -101,7 +101,7 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
 
 def load_detr_encoder(net: TransVGNet, source: Source, *, download: bool = False) -> None:
     """DETR's encoder and the projection before it into a TransVG; its other parts stay out."""
-    file = _weights_of(source, download)
+    file = source_file(source, download)
     tensors = {k.removeprefix("transformer."): t for k, t in read_state_dict(file).items()}
     if (projection := tensors.get("input_proj.weight")) is not None:
         tensors["input_proj.weight"] = projection.flatten(1)  # a 1×1 convolution
@@ -118,15 +118,7 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no weight file at {file}")
     if file.suffix == ".safetensors":
         return read_tensors(file)
-    if file.suffix not in _PICKLES:
-        raise ValueError(f"{file} is no weight file; .safetensors, {', '.join(_PICKLES)} are")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's `args`: plain values
-            held = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and EOF errors have no common class
-        raise ValueError(
-            f"{file} is damaged or holds more than tensors, which is not loaded for safety"
-        ) from error
+    held = _read_pickle(file)
     for wrapper in ("model", "state_dict"):
         if isinstance(held, Mapping) and isinstance(held.get(wrapper), Mapping):
             held = held[wrapper]
@@ -137,7 +129,28 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     return {str(name): tensor for name, tensor in held.items()}
 
 
-def _weights_of(source: Source, download: bool) -> Path:
+def read_arguments(file: Path) -> dict[str, Any]:
+    """The command line that a training kept in its file (`args` of DETR); nothing where there is none."""
+    held = _read_pickle(file) if file.suffix in _PICKLES else None
+    arguments = held.get("args") if isinstance(held, Mapping) else None
+    return vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+
+
+def _read_pickle(file: Path) -> Any:
+    if file.suffix not in _PICKLES:
+        raise ValueError(f"{file} is no weight file; .safetensors, {', '.join(_PICKLES)} are")
+    if not file.is_file():
+        raise FileNotFoundError(f"no weight file at {file}")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's `args`: plain values
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and EOF errors have no common class
+        raise ValueError(
+            f"{file} is damaged or holds more than tensors, which is not loaded for safety"
+        ) from error
+
+
+def source_file(source: Source, download: bool) -> Path:
     """The weight file that is meant by a file, a folder or a hub id."""
     path = Path(source)
     if path.is_file() or path.suffix in (".safetensors", *_PICKLES):
@@ -149,7 +162,8 @@ def _weights_of(source: Source, download: bool) -> Path:
     raise FileNotFoundError(f"no weights in {folder}; it should hold {' or '.join(WEIGHTS)}")
 
 
-def _config_beside(file: Path) -> dict[str, Any]:
+def config_beside(file: Path) -> dict[str, Any]:
+    """What a config.json in the folder of a weight file says; nothing where there is none."""
     config = file.parent / "config.json"
     return read_json(config) if config.is_file() else {}
 
@@ -160,7 +174,7 @@ def _as_torchvision(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, T
         discard = ("transformer.", "input_proj.", *_DETR_HEADS)
         return {name.removeprefix(_DETR_BODY): tensor for name, tensor in tensors.items()}, discard
     if any(name.endswith("embedder.embedder.convolution.weight") for name in tensors):
-        renamed = {_from_transformers(name.removeprefix("resnet.")): t for name, t in tensors.items()}
+        renamed = {resnet_name(name.removeprefix("resnet.")): t for name, t in tensors.items()}
         return renamed, ("classifier.",)
     if "conv1.weight" in tensors:  # timm has torchvision's names
         return tensors, ("fc.",)
@@ -174,7 +188,7 @@ def _is_counter(name: str) -> bool:
     return name.endswith(".num_batches_tracked")
 
 
-def _from_transformers(name: str) -> str:
+def resnet_name(name: str) -> str:
     """`encoder.stages.1.layers.0.layer.2.normalization.bias` → `layer2.0.bn3.bias`."""
     kind = {"convolution": "conv", "normalization": "bn"}
     if found := re.fullmatch(r"embedder\.embedder\.(convolution|normalization)\.(\w+)", name):
