@@ -68,7 +68,7 @@ DETR: dict[str, DetrConfig] = {"detr_r50": DetrConfig(), "detr_small": _SMALL_DE
 _STREET_MDETR = MdetrConfig(
     image_size=160,
     text=RobertaTextConfig(
-        vocabulary=640, layers=2, dim=128, heads=4, ffn=512, tokens=64, positions=66, dropout=0.0
+        vocabulary=640, layers=2, dim=128, heads=4, ffn=384, tokens=64, positions=66, dropout=0.0
     ),
     blocks=(2, 3, 4),
     width=32,
@@ -78,9 +78,9 @@ _STREET_MDETR = MdetrConfig(
     norm="batch",
     dim=128,
     heads=4,
-    ffn=512,
+    ffn=384,
     layers=3,
-    decoder_layers=3,
+    decoder_layers=2,
     queries=20,
     dropout=0.0,
     contrastive=64,
