@@ -33,6 +33,7 @@ ROOMS = [
     "recipes",
     "draw",
     "runtime",
+    "detector",
     "grounder",
     "__init__",
     "analyze",

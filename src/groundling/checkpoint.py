@@ -172,9 +172,10 @@ def _built(folder: Path) -> "Supernet | Detr":
 
     config = read_config(folder)
     try:
-        return build(config["model"])
+        model: Supernet | Detr = build(config["model"])
     except (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
+    return model
 
 
 def _info(folder: Path) -> Info:

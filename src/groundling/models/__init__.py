@@ -70,6 +70,8 @@ _SYSTEMS: dict[str, tuple[type[Any], type[Any]]] = {
     "detr": (DetrConfig, Detr),
 }
 
+DETECTORS = ("detr",)  # systems that detect objects; the others ground expressions
+
 Config = LadsConfig | TransVGConfig | DetrConfig
 
 
