@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 from groundling import checkpoint
 from groundling.boxes import cxcywh_to_xyxy, pairwise_iou
+from groundling.cli.settings import applied
 from groundling.data.detection import DetectionSet, ObjectView, Views, cut, fingerprint, mirrored, within
 from groundling.data.loader import ThingNames
 from groundling.data.sample import Dataset, Thing
@@ -334,7 +335,7 @@ def test_the_published_schedule(tmp_path: Path) -> None:
 
 
 def test_recipes_fit_their_models(tmp_path: Path) -> None:
-    for (run,) in (detr_coco(tmp_path), detr_street(tmp_path), detr_finetune(tmp_path, ("ball", "bat"))):
+    for (run,) in (detr_coco(tmp_path), detr_street(tmp_path), detr_finetune(tmp_path)):
         config = run.config
         with torch.device("meta"):
             model = build(config.model)
@@ -343,4 +344,9 @@ def test_recipes_fit_their_models(tmp_path: Path) -> None:
         OBJECTIVES[run.objective](config.loss)
         parameter_groups(model, config.lr, config.weight_decay, config.lr_groups, config.no_decay, True)
     assert detr_street(tmp_path)[0].config.model["categories"] == list(CATEGORIES)
+    (tuned,) = applied(
+        detr_finetune, {"data": "x", "model.categories": '["ball", "bat"]', "loss.nothing": "0.2"}
+    )
+    with torch.device("meta"):
+        assert build(tuned.config.model).net.class_embed.out_features == 3
     assert set(DETR) == {"detr_r50", "detr_small"}

@@ -2,13 +2,15 @@
 
     groundling train detr_coco --set data=COCO --set backbone=resnet50.pth --out runs/detr
     groundling import detr-r50-e632da11.pth models/detr-r50 --system detr
-    groundling train detr_finetune --set data=DIR --set 'categories=["ball", "bat"]' --init models/detr-r50
+    groundling train detr_finetune --set data=DIR --init models/detr-r50 \\
+        --set 'model.categories=["ball", "bat"]'
 
 300 epochs of 16 images (2 on each of 8 GPUs, by torchrun), rates divided by 10 after 200, gradients clipped
 at 0.1; stem and first stage of the backbone stay as they are. The paper's 500 epochs have an AP of 42.0 on
 val2017. That number is the paper's: the run is not repeated here.
 
-`backbone`: a ResNet-50 trained on ImageNet. Fine-tuning names its own categories: their head begins anew.
+`backbone`: a ResNet-50 trained on ImageNet. Fine-tuning is told its own categories, as the data spells them:
+their head begins anew.
 """
 
 from pathlib import Path
@@ -45,16 +47,13 @@ def detr_coco(
     return (Run("detr", config, "detr"),)
 
 
-def detr_finetune(
-    data: Path, categories: tuple[str, ...], dataset: str = "coco", split: str = "train"
-) -> tuple[Run, ...]:
+def detr_finetune(data: Path, dataset: str = "coco", split: str = "train") -> tuple[Run, ...]:
     """Objects of one's own, from an imported DETR given by `--init`: 50 epochs, drop at 40.
 
     Rates are a tenth of the published ones, since everything but the names is known already.
     """
-    model = DETR["detr_r50"].model_copy(update={"categories": categories})
     config = TrainConfig(
-        model=model.model_dump(mode="json"),
+        model=DETR["detr_r50"].model_dump(mode="json"),
         data=DataConfig(path=data, dataset=dataset, split=split, things=True, augment="detr", repeat=True),
         epochs=50,
         drops=(40,),
