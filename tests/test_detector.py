@@ -305,3 +305,19 @@ def test_import_writes_what_detect_runs(shell: Shell, picture: Path, tmp_path: P
     assert "there is one for detr" in shell("import", source, out, "--system", "yolo").complaint()
     missing = shell("import", tmp_path / "no.pth", tmp_path / "x", "--system", "detr").complaint()
     assert "no weight file at" in missing
+
+
+def test_info_says_what_a_detector_is(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    preset = json.loads(shell("info", "detr_r50", "--json").out)
+    assert (preset["weights"], preset["queries"], len(preset["categories"])) == (False, 100, 91)
+    assert preset["image"] == [1066, 800]
+    assert sum(preset["macs"].values()) == preset["full_macs"]
+    assert "up to 100 objects of 80 categories" in shell("info", "detr_r50").out
+    held = json.loads(shell("info", folder, "--json").out)
+    assert held["sha256"] == checkpoint.sha256(folder / checkpoint.WEIGHTS)
+    assert held["categories"] == list(CONFIG.categories)
+    shell("import", small_file(tmp_path / "detr.pth"), tmp_path / "imported", "--system", "detr")
+    told = shell("info", tmp_path / "imported")
+    assert told.code == 0
+    assert f"detr.pth, SHA-256 {checkpoint.sha256(tmp_path / 'detr.pth')[:16]}" in told.out
+    assert "detr_r50" in shell("info", "detr_r51").complaint()
