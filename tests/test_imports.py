@@ -35,6 +35,7 @@ ROOMS = [
     "recipes",
     "draw",
     "runtime",
+    "detector",
     "grounder",
     "__init__",
     "analyze",

@@ -3,15 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Cost", "Grounder", "Grounding", "Selection", "load"]
+__all__ = ["Cost", "Detection", "Detections", "Detector", "Grounder", "Grounding", "Selection", "load"]
 
 if TYPE_CHECKING:
+    from groundling.detector import Detector
     from groundling.grounder import Grounder, load
-    from groundling.results import Cost, Grounding
+    from groundling.results import Cost, Detection, Detections, Grounding
     from groundling.selection import Selection
 
 _ROOMS = {
     "Cost": "results",
+    "Detection": "results",
+    "Detections": "results",
+    "Detector": "detector",
     "Grounder": "grounder",
     "Grounding": "results",
     "Selection": "selection",

@@ -172,9 +172,10 @@ def _built(folder: Path) -> "Supernet | Detr":
 
     config = read_config(folder)
     try:
-        return build(config["model"])
+        model: Supernet | Detr = build(config["model"])
     except (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
+    return model
 
 
 def _info(folder: Path) -> Info:
@@ -224,7 +225,8 @@ def load_weights(
 ) -> None:
     """Copy a weight file into a model: every key on both sides, equal shapes, finite numbers.
 
-    Only names under the prefixes `fresh` may miss from the file, only those under `discard` from the model.
+    Only names under the prefixes `fresh` may miss from the file, only those under `discard` from the model;
+    what is under both stays as it is in the model, whatever the file has there.
     """
     fit(model, read_tensors(file), file, fresh=fresh, discard=discard)
 
@@ -245,7 +247,8 @@ def fit(
         raise CheckpointError(
             f"{file} does not fit the model: missing {_few(missing)}; not in the model {_few(extra)}"
         )
-    shared = {name: tensor for name, tensor in tensors.items() if name in own}
+    anew = [name for name in own if name.startswith(tuple(fresh)) and name.startswith(tuple(discard))]
+    shared = {name: tensor for name, tensor in tensors.items() if name in own and name not in anew}
     shapes = [
         f"{name} {tuple(tensor.shape)} where the model has {tuple(own[name].shape)}"
         for name, tensor in shared.items()

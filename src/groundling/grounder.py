@@ -13,19 +13,21 @@ import os
 import time
 import warnings
 from collections.abc import Collection, Sequence
-from typing import overload
+from typing import Literal, NoReturn, overload
 
 import torch
 from torch import Tensor
 
 from groundling import checkpoint
 from groundling.boxes import clip, cxcywh_to_xyxy
+from groundling.detector import Detector, load_detector
 from groundling.device import checked
 from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokenizer, Tokens, UnknownWordWarning
+from groundling.models import DETECTORS
 from groundling.models.supernet import Prediction, Supernet
 from groundling.results import Grounding
 from groundling.runtime.batched import Batcher
@@ -148,6 +150,13 @@ class Grounder:
             for row, (image, expression) in enumerate(requests)
         ]
 
+    def detect(self, *_: object, **__: object) -> NoReturn:
+        """A grounder answers expressions: ValueError that names what detects."""
+        raise ValueError(
+            f"a {self.model.config.system} grounds expressions: `ground` runs it; "
+            "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`"
+        )
+
     def select(self, expression: str, *, budget: float | None = None) -> Selection:
         """The units that these words choose, without an image."""
         tokens, text = self._read([expression])
@@ -246,7 +255,7 @@ def _key(image: ImageSource) -> object:
     return image if isinstance(image, str | bytes | os.PathLike) else id(image)
 
 
-def load(
+def load_grounder(
     model: str | os.PathLike[str] = DEFAULT,
     *,
     device: str = "cpu",
@@ -256,12 +265,7 @@ def load(
     runtime: Runtime = "eager",
     compiled_mib: int = 1024,
 ) -> Grounder:
-    """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
-
-    device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
-    runtime: "eager" is PyTorch; "openvino" is for words that come again: from its second request on a subnet
-    is compiled in the background; "auto" takes that where OpenVINO is installed.
-    """
+    """As `load`, of models that ground expressions; CheckpointError for one that does not."""
     checked(device)  # before the weights are read
     loaded = checkpoint.load(model, download=download)
     return Grounder(
@@ -271,6 +275,63 @@ def load(
         cache_mib=cache_mib,
         max_pixels=max_pixels,
         taught=loaded.info.taught,
+        runtime=runtime,
+        compiled_mib=compiled_mib,
+    )
+
+
+@overload
+def load(
+    model: Literal["lads_street"] = "lads_street",
+    *,
+    device: str = "cpu",
+    download: bool = False,
+    cache_mib: int = 256,
+    max_pixels: int = MAX_PIXELS,
+    runtime: Runtime = "eager",
+    compiled_mib: int = 1024,
+) -> Grounder: ...
+@overload
+def load(
+    model: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    download: bool = False,
+    cache_mib: int = 256,
+    max_pixels: int = MAX_PIXELS,
+    runtime: Runtime = "eager",
+    compiled_mib: int = 1024,
+) -> Grounder | Detector: ...
+def load(
+    model: str | os.PathLike[str] = DEFAULT,
+    *,
+    device: str = "cpu",
+    download: bool = False,
+    cache_mib: int = 256,
+    max_pixels: int = MAX_PIXELS,
+    runtime: Runtime = "eager",
+    compiled_mib: int = 1024,
+) -> Grounder | Detector:
+    """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
+
+    A Grounder of what grounds expressions, a Detector of what detects objects (eager only).
+    device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
+    runtime: "eager" is PyTorch; "openvino" is for words that come again: from its second request on a subnet
+    is compiled in the background; "auto" takes that where OpenVINO is installed.
+    """
+    checked(device)  # before anything is read
+    if checkpoint.system(model, download=download) in DETECTORS:
+        if runtime != "eager":
+            raise ValueError(f"a model that detects runs eager, given runtime={runtime!r}")
+        return load_detector(
+            model, device=device, download=download, cache_mib=cache_mib, max_pixels=max_pixels
+        )
+    return load_grounder(
+        model,
+        device=device,
+        download=download,
+        cache_mib=cache_mib,
+        max_pixels=max_pixels,
         runtime=runtime,
         compiled_mib=compiled_mib,
     )

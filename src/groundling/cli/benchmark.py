@@ -102,12 +102,13 @@ def _grounder(name: str, words: list[str]) -> "tuple[Grounder, bool]":
     """The model, and whether its weights are random: then it reads these words and no others."""
     import torch
 
-    from groundling import Grounder, checkpoint, load
+    from groundling import Grounder, checkpoint
+    from groundling.grounder import load_grounder
     from groundling.language import Tokenizer
     from groundling.models import PRESETS, build
 
     if name in checkpoint.packaged() or Path(name).exists():
-        return load(name), False
+        return load_grounder(name), False
     if name not in PRESETS:
         packaged = ", ".join(checkpoint.packaged())
         raise ValueError(

@@ -77,9 +77,7 @@ def import_detr(
     model = Detr(config_of(tensors, file, heads, categories or _named(config)))
     checkpoint.fit(model.net, tensors, file)
     origin = {"file": file.name, "layout": layout, "sha256": checkpoint.sha256(file)}
-    return checkpoint.save(
-        out, model, None, training={"about": f"DETR, imported from {file.name}", "imported": origin}
-    )
+    return checkpoint.save(out, model, None, training={"imported": origin})
 
 
 def as_ours(tensors: Mapping[str, Tensor], file: Path) -> tuple[str, dict[str, Tensor]]:

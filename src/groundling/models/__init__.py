@@ -108,6 +108,8 @@ _SYSTEMS: dict[str, tuple[type[Any], type[Any]]] = {
     "mdetr": (MdetrConfig, Mdetr),
 }
 
+DETECTORS = ("detr",)  # systems that detect objects; the others ground expressions
+
 Config = LadsConfig | TransVGConfig | DetrConfig | MdetrConfig
 
 
