@@ -9,7 +9,7 @@ accounted for on both sides: copied, left out by name here, or an error that nam
 import argparse
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,22 +112,22 @@ def load_detr_encoder(net: TransVGNet, source: Source, *, download: bool = False
     fit(parts, tensors, file, discard=("backbone.", "decoder.", *_DETR_HEADS))
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
+def read_state_dict(file: Path, wrappers: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
     """The tensors of a .safetensors, or of a .pth, .pt or .bin that holds nothing but data.
 
-    What trainings put around it (`model` as DETR, `state_dict`) is taken off.
+    What trainings put around it (`model` as DETR, `state_dict`) is taken off: the first of these that is there.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}")
     if file.suffix == ".safetensors":
         return read_tensors(file)
     held = _read_pickle(file)
-    for wrapper in ("model", "state_dict"):
+    for wrapper in wrappers:
         if isinstance(held, Mapping) and isinstance(held.get(wrapper), Mapping):
             held = held[wrapper]
     if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
         raise ValueError(
-            f"{file} is no state dict: names with tensors, bare or under 'model' or 'state_dict'"
+            f"{file} is no state dict: names with tensors, bare or under {' or '.join(map(repr, wrappers))}"
         )
     return {str(name): tensor for name, tensor in held.items()}
 

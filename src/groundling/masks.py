@@ -1,0 +1,184 @@
+"""Masks are bool arrays (height, width); COCO's run-length codes and polygons become them and come from them.
+
+A run-length code counts pixels down the columns, left to right: first how many are off, then how many are
+on, and so on. COCO writes the counts as a list ("uncompressed") or as a string ("compressed"): each count
+from the fourth on less the one two before it, five bits a character, the sixth says that more follow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+Polygon = Sequence[float]  # x1, y1, x2, y2, … in pixels
+
+_FINE = 5  # COCO traces polygons on a grid five times as fine as the pixels
+_FIRST = ord("0")  # the character of five zero bits
+_MORE, _SIGN, _FIVE_BITS = 0x20, 0x10, 0x1F
+
+
+@dataclass(frozen=True)
+class Rle:
+    """A mask as run lengths: `counts` of pixels off, on, off, … down the columns of height × width pixels."""
+
+    height: int
+    width: int
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a mask has at least one pixel, given a size of {self.height}×{self.width}")
+        if min(self.counts, default=0) < 0 or sum(self.counts) != self.height * self.width:
+            raise ValueError(
+                f"run lengths of {sum(self.counts)} pixels do not fit a mask of {self.height}×{self.width}"
+            )
+
+    @property
+    def area(self) -> int:
+        """Pixels that are on."""
+        return sum(self.counts[1::2])
+
+    def as_dict(self, compressed: bool = True) -> dict[str, object]:
+        """COCO's JSON: {"size": [height, width], "counts": a string, or a list}."""
+        counts = _write(self.counts) if compressed else list(self.counts)
+        return {"size": [self.height, self.width], "counts": counts}
+
+
+MaskLike = Mask | Rle | Mapping[str, object]
+
+
+def encode(mask: Mask) -> Rle:
+    """The run-length code of a mask (height, width). ValueError for other shapes and for no bools."""
+    height, width = as_mask(mask).shape
+    pixels = mask.ravel(order="F")
+    borders = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    counts = np.diff(np.concatenate(([0], borders, [pixels.size]))).tolist()
+    return Rle(height, width, (0, *counts) if pixels[0] else tuple(counts))
+
+
+def decode(rle: Rle) -> Mask:
+    """The mask (height, width) of a run-length code."""
+    on = np.arange(len(rle.counts)) % 2 == 1
+    return np.repeat(on, rle.counts).reshape(rle.height, rle.width, order="F")
+
+
+def read_rle(coco: Mapping[str, object]) -> Rle:
+    """COCO's {"size", "counts"}, compressed or not, as an Rle. ValueError says what is wrong with it."""
+    size, counts = coco.get("size"), coco.get("counts")
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(map(_is_whole, size)):
+        raise ValueError(f"a run-length code has a size of [height, width], given {size!r}")
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii", "replace")
+    if isinstance(counts, str):
+        return Rle(int(size[0]), int(size[1]), _read(counts))
+    if not isinstance(counts, Sequence) or not all(map(_is_whole, counts)):
+        raise ValueError("a run-length code has counts that are a string or a list of whole numbers")
+    return Rle(int(size[0]), int(size[1]), tuple(map(int, counts)))
+
+
+def as_mask(value: MaskLike) -> Mask:
+    """The mask of a bool array, an Rle or COCO's JSON of one. ValueError for anything else."""
+    if isinstance(value, Rle):
+        return decode(value)
+    if isinstance(value, Mapping):
+        return decode(read_rle(value))
+    if not isinstance(value, np.ndarray) or value.dtype != np.bool_ or value.ndim != 2 or not value.size:
+        given = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise ValueError(f"a mask is a bool array (height, width) or a run-length code, given {given}")
+    return value
+
+
+def from_polygons(polygons: Sequence[Polygon], height: int, width: int) -> Mask:
+    """The pixels of all these polygons together, as COCO rasterises them; parts outside are cut off.
+
+    A polygon is x1, y1, x2, y2, … in pixels, three points or more (ValueError for fewer). A polygon that
+    crosses itself is filled by parity. Source: rleFrPoly of the COCO API.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a mask has at least one pixel, given a size of {height}×{width}")
+    mask = np.zeros((height, width), dtype=np.bool_)
+    for polygon in polygons:
+        _fill(mask, _points(polygon))
+    return mask
+
+
+def _points(polygon: Polygon) -> NDArray[np.float64]:
+    flat = np.asarray(polygon, dtype=np.float64)
+    if flat.ndim != 1 or flat.size < 6 or flat.size % 2 or not np.isfinite(flat).all():
+        raise ValueError(
+            "a polygon is a flat list x1, y1, x2, y2, … of finite numbers with three points or more, "
+            f"given {flat.shape} numbers"
+        )
+    return flat.reshape(-1, 2)
+
+
+def _fill(mask: Mask, points: NDArray[np.float64]) -> None:
+    """Each place where the outline enters a column of pixel centres turns all pixels after it over."""
+    height, width = mask.shape
+    fine = np.trunc(points * _FINE + 0.5).astype(np.int64)
+    edges = zip(fine, np.roll(fine, -1, axis=0), strict=True)
+    x, y = np.concatenate([_trace(start, end) for start, end in edges]).T
+    column = (np.minimum(x[:-1], x[1:]) + 0.5) / _FINE - 0.5
+    row = np.ceil(np.clip((np.minimum(y[:-1], y[1:]) + 0.5) / _FINE - 0.5, 0, height))
+    crosses = (x[:-1] != x[1:]) & (column % 1 == 0) & (column >= 0) & (column <= width - 1)
+    if not crosses.any():
+        return
+    first, last = int(column[crosses].min()), int(column[crosses].max())
+    places = ((column[crosses] - first) * height + row[crosses]).astype(np.int64)
+    pixels = (last - first + 1) * height
+    turns = np.bincount(places, minlength=pixels)[:pixels]  # a row below the last is the next column's first
+    inside = np.cumsum(turns) % 2 == 1
+    mask[:, first : last + 1] |= inside.reshape(height, -1, order="F")
+
+
+def _trace(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Points (N, 2) of the fine grid from start to end, one for each step along the longer side."""
+    along = int(abs(end[1] - start[1]) > abs(end[0] - start[0]))  # 0 steps in x, 1 in y
+    steps = abs(end[along] - start[along])
+    if steps == 0:
+        return np.empty((0, 2), dtype=np.int64)
+    # Rounding depends on the end that is counted from, so an edge is traced from its lower end both ways.
+    low, high = (start, end) if start[along] < end[along] else (end, start)
+    t = np.arange(steps + 1)
+    slope = (high[1 - along] - low[1 - along]) / steps
+    traced = np.empty((steps + 1, 2), dtype=np.int64)
+    traced[:, along] = low[along] + t
+    traced[:, 1 - along] = np.trunc(low[1 - along] + slope * t + 0.5)
+    return traced if low is start else traced[::-1]
+
+
+def _write(counts: Sequence[int]) -> str:
+    characters = []
+    for index, count in enumerate(counts):
+        value = count - counts[index - 2] if index > 2 else count
+        more = True
+        while more:
+            bits = value & _FIVE_BITS
+            value >>= 5
+            more = value != (-1 if bits & _SIGN else 0)
+            characters.append(chr(_FIRST + bits + (_MORE if more else 0)))
+    return "".join(characters)
+
+
+def _read(text: str) -> tuple[int, ...]:
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - _FIRST
+        if not 0 <= bits < 2 * _MORE:
+            raise ValueError(f"a compressed run-length code has no character {character!r}")
+        value |= (bits & _FIVE_BITS) << shift
+        shift += 5
+        if not bits & _MORE:
+            value -= (1 << shift) if bits & _SIGN else 0
+            counts.append(value + counts[-2] if len(counts) > 2 else value)
+            value = shift = 0
+    if shift:
+        raise ValueError("a compressed run-length code ends in the middle of a count")
+    return tuple(counts)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
