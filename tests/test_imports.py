@@ -37,6 +37,7 @@ ROOMS = [
     "recipes",
     "draw",
     "runtime",
+    "asking",
     "detector",
     "grounder",
     "__init__",

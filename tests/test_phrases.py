@@ -103,6 +103,8 @@ def test_spans_outside_the_text_are_named(span: tuple[int, int], message: str) -
         ("people riding bikes in front of a building", ["people", "bikes", "a building"]),
         ("a cat on top of the top bunk", ["a cat", "the top bunk"]),
         ("a t-shirt — très chic", ["a t-shirt", "très chic"]),
+        ("the car left of a dog to the right of it", ["the car", "a dog"]),
+        ("the left dog on the right", ["the left dog", "the right"]),
         ("The sky is blue", ["The sky"]),
         ("the red", ["the red"]),
         ("it is there", []),

@@ -202,7 +202,7 @@ def _joins(word: _Word, phrase: list[_Word], after: _Word | None) -> bool:
 
 def _ends(word: _Word, phrase: list[_Word], after: _Word | None) -> bool:
     """Whether the phrase was over before this word."""
-    if word.text in _NEVER or word.text in _DETERMINERS:
+    if _closed(word, after) or word.text in _DETERMINERS:
         return not (word.text in _NUMBERS and all(w.text in _DETERMINERS for w in phrase))
     if all(w.text in _DETERMINERS | _ADJECTIVES for w in phrase):
         return False  # its noun is still to come: "a big, red ball", "a sleeping cat"
@@ -211,11 +211,17 @@ def _ends(word: _Word, phrase: list[_Word], after: _Word | None) -> bool:
 
 def _begins(word: _Word, first: bool, after: _Word | None) -> bool:
     """Whether a phrase may begin with this word; only a caption's first can be an "-ing" before its noun."""
-    if word.text in _NEVER:
+    if _closed(word, after):
         return False
     if word.text in _QUANTITIES and after is not None and after.text == "of":
         return False  # "on top of a table", "lots of people"
     return not _is_verb(word, after, not (first and _is_noun(after)))
+
+
+def _closed(word: _Word, after: _Word | None) -> bool:
+    """Whether this is in no phrase: "of", and "left" before it."""
+    of = after is not None and after.text == "of"
+    return word.text in _NEVER or (of and word.text in ("left", "right"))
 
 
 def _is_verb(word: _Word, after: _Word | None, ing: bool) -> bool:

@@ -1,9 +1,10 @@
 """What comes back: a Cost beside every answer, and a Grounding, or the Detections of an image."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from groundling.masks import Rle
 from groundling.selection import Selection
 
 
@@ -134,3 +135,130 @@ def _check_inside(box: tuple[float, float, float, float], width: int, height: in
     x1, y1, x2, y2 = box
     if not (0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height):
         raise ValueError(f"box {box} does not lie in an image of {width}×{height}")
+
+
+# --------------------------------------------------------------------- phrases, questions and masks (MDETR)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every answer about an image and a text has: both, its cost, and the milliseconds it took.
+
+    `text` is the caption, question or phrase as it was given; `width` and `height` are the image's, as people
+    see it (EXIF applied), and all boxes are pixels of it.
+    """
+
+    text: str
+    cost: Cost
+    width: int
+    height: int
+    milliseconds: float
+    image: str
+
+    def _as_dict(self) -> dict[str, object]:
+        return {
+            "image": self.image,
+            "text": self.text,
+            "width": self.width,
+            "height": self.height,
+            "macs": self.cost.macs,
+            "milliseconds": round(self.milliseconds, 2),
+        }
+
+    def _check(self, objects: Iterable[Detection]) -> None:
+        scores = []
+        for found in objects:
+            _check_inside(found.box, self.width, self.height)
+            scores.append(found.score)
+        if scores != sorted(scores, reverse=True):
+            raise ValueError("objects are given with the highest score first")
+
+
+@dataclass(frozen=True)
+class PhraseObjects:
+    """A phrase of a caption, its characters [begin, end), and its objects, the surest first."""
+
+    phrase: str
+    span: tuple[int, int]
+    objects: tuple[Detection, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values of JSON."""
+        found = [found.as_dict() for found in self.objects]
+        return {"phrase": self.phrase, "span": list(self.span), "objects": found}
+
+
+@dataclass(frozen=True)
+class CaptionGrounding(Asked):
+    """The objects of each phrase of a caption; `splitter` says what found the phrases."""
+
+    phrases: tuple[PhraseObjects, ...]
+    splitter: str
+
+    def __post_init__(self) -> None:
+        for found in self.phrases:
+            begin, end = found.span
+            if not 0 <= begin < end <= len(self.text) or self.text[begin:end] != found.phrase:
+                raise ValueError(f"{found.phrase!r} is not at {found.span} of {self.text[:60]!r}")
+            self._check(found.objects)
+
+    def __iter__(self) -> Iterator[PhraseObjects]:
+        return iter(self.phrases)
+
+    def __len__(self) -> int:
+        return len(self.phrases)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values of JSON."""
+        phrases = [found.as_dict() for found in self.phrases]
+        return {**self._as_dict(), "splitter": self.splitter, "phrases": phrases}
+
+
+@dataclass(frozen=True)
+class Answer(Asked):
+    """The answer to a question, the type of question that the model took it for, and what it looked at.
+
+    `confidence` in [0, 1] is that of the type and of the answer among those of the type, multiplied. `kind`
+    is None for a model with one head. `evidence` are the objects the question mentions or is about.
+    """
+
+    answer: str
+    kind: str | None
+    confidence: float
+    evidence: tuple[Detection, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1:
+            raise ValueError(f"a confidence of {self.confidence} is not in [0, 1]")
+        self._check(self.evidence)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values of JSON."""
+        return {
+            **self._as_dict(),
+            "answer": self.answer,
+            "kind": self.kind,
+            "confidence": round(self.confidence, 4),
+            "evidence": [found.as_dict() for found in self.evidence],
+        }
+
+
+@dataclass(frozen=True)
+class Segmentation(Asked):
+    """The pixels that a phrase means, of all its objects together, and those objects' boxes."""
+
+    mask: Rle
+    objects: tuple[Detection, ...]
+
+    def __post_init__(self) -> None:
+        if (self.mask.height, self.mask.width) != (self.height, self.width):
+            raise ValueError(
+                f"a mask of {self.mask.height}×{self.mask.width} does not fit an image of "
+                f"{self.height}×{self.width}"
+            )
+        self._check(self.objects)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values of JSON; the mask is COCO's compressed run-length code."""
+        objects = [found.as_dict() for found in self.objects]
+        return {**self._as_dict(), "mask": self.mask.as_dict(), "objects": objects}

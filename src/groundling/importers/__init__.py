@@ -115,7 +115,7 @@ def load_detr_encoder(net: TransVGNet, source: Source, *, download: bool = False
 def read_state_dict(file: Path, wrappers: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
     """The tensors of a .safetensors, or of a .pth, .pt or .bin that holds nothing but data.
 
-    What trainings put around it (`model` as DETR, `state_dict`) is taken off: the first of these that is there.
+    What trainings put around it (`model` as DETR, `state_dict`) is taken off: the first that is there.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}")

@@ -36,6 +36,10 @@ from groundling.results import Cost
 from groundling.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.selection import Selection, Unit
 
+# Who can what, for those that cannot.
+ANSWERS = "imported from MDETR's GQA or CLEVR checkpoints, or trained with `answers` in their configuration"
+MASKS = "imported from MDETR's PhraseCut checkpoints, or trained with `masks` in their configuration"
+
 
 class MdetrConfig(SupernetConfig):
     """Sizes of an MDETR; the defaults are the released ResNet-101's.
@@ -180,7 +184,7 @@ class MdetrNet(Network):
     def answer(self, hidden: list[Tensor]) -> dict[str, Tensor]:
         """Logits of the question's type and of each type's answers, from the layer that answers."""
         if self.answers is None:
-            raise ValueError("this MDETR has no answer heads: it finds objects, it answers no questions")
+            raise ValueError(f"this MDETR has no answer heads; those that answer are {ANSWERS}")
         layer = hidden[0 if self.answers.config.layer == "first" else -1]
         found: dict[str, Tensor] = self.answers(layer[:, self.config.queries :])
         return found
@@ -188,7 +192,7 @@ class MdetrNet(Network):
     def masks(self, hidden_EQD: Tensor, memory: Memory) -> Tensor:
         """Mask logits (E, Q, h, w) of the queries given, at a quarter of the canvas."""
         if self.mask_head is None:
-            raise ValueError("this MDETR has no mask head: it finds boxes, it segments nothing")
+            raise ValueError(f"this MDETR has no mask head; those that segment are {MASKS}")
         grid, visual = self.config.grid, memory.visual.shape[1]
         lower, index = memory.lower, memory.image_index
         if index is not None:
