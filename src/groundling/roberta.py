@@ -58,12 +58,12 @@ class ByteTokenizer(Tokenizer):
         """Words that have no piece longer than a letter: known only where a training had them."""
         text = expression[: self._readable]
         ids, offsets = self._whole(text)
-        words: dict[int, list[int]] = {}
-        for index, word in enumerate(self._words(text)[: self.limit]):
-            if word is not None:
-                words.setdefault(word, []).append(index)
+        places: dict[int, list[int]] = {}
+        for index, number in enumerate(self._words(text)[: self.limit]):
+            if number is not None:
+                places.setdefault(number, []).append(index)
         found = []
-        for indices in words.values():
+        for indices in places.values():
             pieces = [str(self._fast.id_to_token(ids[index])).removeprefix(_SPACE) for index in indices]
             word = text[offsets[indices[0]][0] : offsets[indices[-1]][1]].strip()
             if len(word) > 1 and word.isalnum() and all(len(piece) <= 1 for piece in pieces):
@@ -135,10 +135,24 @@ class ByteTokenizer(Tokenizer):
 def read_tokenizer(path: Path, limit: int) -> Tokenizer:
     """The tokenizer of a `tokenizer.json`, WordPiece or byte-level BPE, whichever it holds."""
     try:
-        kind = json.loads(path.read_text(encoding="utf-8"))["model"]["type"]
-    except (OSError, ValueError, KeyError, TypeError):  # the loader says what is wrong with it
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):  # the loader says what is wrong with it
+        text = ""
+    return tokenizer_class(text).load(path, limit)
+
+
+def tokenizer_class(text: str) -> type[Tokenizer]:
+    """What reads the content of this `tokenizer.json`; WordPiece's where it says nothing that we know."""
+    try:
+        kind = json.loads(text)["model"]["type"]
+    except (ValueError, KeyError, TypeError):
         kind = None
-    return ByteTokenizer.load(path, limit) if kind == "BPE" else Tokenizer.load(path, limit)
+    return ByteTokenizer if kind == "BPE" else Tokenizer
+
+
+def tokenizer_for(text: TextConfig) -> type[Tokenizer]:
+    """What a text encoder of this configuration reads with."""
+    return ByteTokenizer if isinstance(text, RobertaTextConfig) else Tokenizer
 
 
 def _byte_level(bpe: models.BPE) -> FastTokenizer:
@@ -147,9 +161,9 @@ def _byte_level(bpe: models.BPE) -> FastTokenizer:
     fast.add_special_tokens(list(SPECIAL))
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     fast.decoder = decoders.ByteLevel()
-    begin, end = (fast.token_to_id(name) for name in ("<s>", "</s>"))
+    ids = fast.get_vocab()
     fast.post_processor = processors.RobertaProcessing(
-        ("</s>", end), ("<s>", begin), trim_offsets=True, add_prefix_space=False
+        ("</s>", ids["</s>"]), ("<s>", ids["<s>"]), trim_offsets=True, add_prefix_space=False
     )
     return fast
 

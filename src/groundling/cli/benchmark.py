@@ -104,8 +104,8 @@ def _grounder(name: str, words: list[str]) -> "tuple[Grounder, bool]":
 
     from groundling import Grounder, checkpoint
     from groundling.grounder import load_grounder
-    from groundling.language import Tokenizer
     from groundling.models import PRESETS, build
+    from groundling.roberta import tokenizer_for
 
     if name in checkpoint.packaged() or Path(name).exists():
         return load_grounder(name), False
@@ -118,7 +118,7 @@ def _grounder(name: str, words: list[str]) -> "tuple[Grounder, bool]":
     torch.manual_seed(0)
     model = build(PRESETS[name])
     text = model.config.text
-    return Grounder(model, Tokenizer.train(words, text.vocabulary, text.tokens)), True
+    return Grounder(model, tokenizer_for(text).train(words, text.vocabulary, text.tokens)), True
 
 
 def _print(found: "Benchmark") -> None:

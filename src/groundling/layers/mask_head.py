@@ -35,7 +35,8 @@ class AttentionMap(nn.Module):
         scores_EHQV = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         if keep_EV is not None:
             scores_EHQV = scores_EHQV.masked_fill(~keep_EV[:, None, None], float("-inf"))
-        return scores_EHQV.softmax(-1).transpose(1, 2)
+        looks: Tensor = scores_EHQV.softmax(-1).transpose(1, 2)
+        return looks
 
 
 class MaskHead(nn.Module):
@@ -73,8 +74,10 @@ class MaskHead(nn.Module):
         `visual_EVD` are the tokens before the encoder, `memory_EVD` those after it, of a grid of `shape`.
         """
         rows, queries = queries_EQD.shape[:2]
-        looks = self.attention(queries_EQD, memory_EVD, keep_EV).unflatten(-1, shape).flatten(0, 1)
-        x = visual_EVD.transpose(1, 2).unflatten(-1, shape).repeat_interleave(queries, dim=0)
+        attended: Tensor = self.attention(queries_EQD, memory_EVD, keep_EV)
+        looks = attended.unflatten(-1, shape).flatten(0, 1)  # type: ignore[no-untyped-call]
+        x = visual_EVD.transpose(1, 2).unflatten(-1, shape)  # type: ignore[no-untyped-call]
+        x = x.repeat_interleave(queries, dim=0)
         x = self._step(1, self._step(0, torch.cat((x, looks), dim=1)))
         for index, (adapter, finer) in enumerate(zip(self.adapters, lower, strict=True)):
             finer = adapter(finer).repeat_interleave(queries, dim=0)
@@ -88,8 +91,12 @@ class MaskHead(nn.Module):
         """MACs (of an image, of each query) on square grids: `sides` of the tokens, then of each `lower`."""
         cells, finer = sides[0] ** 2, [side**2 for side in sides[1:]]
         dim = self.attention.k_linear.in_features
-        once = cells * dim**2 + sum(a.weight.numel() * n for a, n in zip(self.adapters, finer, strict=True))
+        once = cells * dim**2 + sum(map(_macs, self.adapters, finer))
         each = dim**2 + cells * dim + self.out.weight.numel() * (finer or [cells])[-1]
         steps = (cells, cells, *finer)
-        each += sum(c.weight.numel() * n for c, n in zip(self.convolutions, steps, strict=True))
-        return once, each
+        return once, each + sum(map(_macs, self.convolutions, steps))
+
+
+def _macs(convolution: nn.Module, cells: int) -> int:
+    assert isinstance(convolution, nn.Conv2d)
+    return convolution.weight.numel() * cells

@@ -163,7 +163,9 @@ class MdetrNet(Network):
         if self.answers is not None:
             queries = torch.cat((queries, self.answers.embed.weight))
         places = queries.expand(len(memory.encoded), -1, -1)
-        return self.decoder(torch.zeros_like(places), places, memory.encoded, memory.positions, memory.keep)
+        nothing = torch.zeros_like(places)
+        hidden: list[Tensor] = self.decoder(nothing, places, memory.encoded, memory.positions, memory.keep)
+        return hidden
 
     def objects(self, hidden_EQD: Tensor) -> Objects:
         """Which tokens, if any, the object of each query is of, and its box."""

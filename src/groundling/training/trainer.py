@@ -264,16 +264,16 @@ def tokenizer_for(
 
     Each process trains its own: the same expressions give the same vocabulary.
     """
-    from groundling.language import Tokenizer
+    from groundling.roberta import tokenizer_for as kind_for
 
     sizes: Any = model.config
     limit, room = sizes.text.tokens, sizes.text.vocabulary
     if config.tokenizer is not None:
-        tokenizer = Tokenizer.load(config.tokenizer, limit)
+        tokenizer = kind_for(sizes.text).load(config.tokenizer, limit)
     elif folder is not None:
         tokenizer = checkpoint.load_tokenizer(folder)
     else:
-        tokenizer = Tokenizer.train(expressions, room, limit)
+        tokenizer = kind_for(sizes.text).train(expressions, room, limit)
     if len(tokenizer) > room:
         raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model's text.vocabulary is {room}")
     return tokenizer
