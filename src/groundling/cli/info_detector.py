@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundling.cli import console
+from groundling.cli.origins import UNSTATED, training_rows
 
 if TYPE_CHECKING:
     from groundling.models.detr import Detr
@@ -25,7 +26,6 @@ def is_one(name: str, download: bool) -> bool:
 
 def show(name: str, json: bool, download: bool) -> None:
     """Print it as a table or as one JSON line."""
-    from groundling.cli.info import UNSTATED, training_rows
     from groundling.models.coco_names import NOBODY
 
     model, training, sha256 = _read(name, download)
@@ -38,18 +38,13 @@ def show(name: str, json: bool, download: bool) -> None:
         return
     full = model.cost_model(*_sides(model)).cost()
     origin = (training or {}).get("imported") or {}
+    config, names = model.config, set(model.config.categories) - {NOBODY}
     rows = [
         ("model", name + ("" if sha256 else ", a preset without weights")),
-        ("system", model.config.system),
+        ("system", config.system),
         ("parameters", f"{values['parameters']:,}"),
-        (
-            "image",
-            f"short side of {model.config.short_side} pixels, long side of at most {model.config.long_side}",
-        ),
-        (
-            "finds",
-            f"up to {model.config.queries} objects of {len(set(model.config.categories) - {NOBODY})} categories",
-        ),
+        ("image", f"short side of {config.short_side} pixels, long side of at most {config.long_side}"),
+        ("finds", f"up to {config.queries} objects of {len(names)} categories"),
         ("licence", str(values["licence"])),
         ("weights", f"SHA-256 {sha256[:16]}…" if sha256 else "none"),
         *([("imported from", f"{origin['file']}, SHA-256 {origin['sha256'][:16]}…")] if origin else []),
