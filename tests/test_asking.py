@@ -143,6 +143,21 @@ def test_it_is_the_networks_answer(tokenizer: ByteTokenizer, tmp_path: Path) -> 
     assert found.image.endswith("photo.png")
 
 
+def test_a_file_for_another_runtime_answers_as_the_network(tokenizer: ByteTokenizer, tmp_path: Path) -> None:
+    """Of a whole expression; the file keeps the byte-level tokenizer."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="exports need the extra `export`")
+    from groundling.runtime import ExportedGrounder, export
+
+    mdetr = model(is_final=True, layers=1, decoder_layers=1)
+    export(mdetr, tokenizer, tmp_path / "mdetr.onnx", name="small")
+    exported = ExportedGrounder(tmp_path / "mdetr.onnx", threads=1)
+    for text in (CAPTION, "a dog"):
+        (found,), expected = exported.ground(PHOTO, [text]), Grounder(mdetr, tokenizer).ground(PHOTO, text)
+        assert_close(torch.tensor(found.box), torch.tensor(expected.box), rtol=1e-3, atol=1e-2)
+        assert found.score == pytest.approx(expected.score, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("caption", "options", "message"),
     [

@@ -8,13 +8,23 @@ from typing import Any
 import pytest
 import torch
 from scrambled import scrambled
+from small import Shell
 from test_import_detr import Shapes, linear, norm, resnet_shapes
 from test_mdetr import CONFIG, everything, some_images, some_tokens
 from torch import Tensor
 from torch.testing import assert_close
 
 from groundling import checkpoint
-from groundling.importers.mdetr import DECODER, LEFT_OUT, PLACES, as_ours, config_of, import_mdetr, words_of
+from groundling.importers.mdetr import (
+    DECODER,
+    LEFT_OUT,
+    PLACES,
+    as_ours,
+    check_options,
+    config_of,
+    import_mdetr,
+    words_of,
+)
 from groundling.models import PRESETS, build
 from groundling.models.answers import GQA
 from groundling.models.mdetr import Mdetr, MdetrConfig
@@ -278,6 +288,29 @@ def test_a_tokenizer_has_to_be_there(tmp_path: Path) -> None:
         FileNotFoundError, match=r"no tokenizer in .*; it should hold tokenizer\.json or vocab"
     ):
         import_mdetr(file, tmp_path / "out", text=tmp_path)
+
+
+def test_what_its_weights_do_not_say_is_refused() -> None:
+    for name, value in (("dilation", True), ("pre_norm", True), ("pass_pos_and_query", False)):
+        with pytest.raises(ValueError, match=f"trained with {name}={value}, which is not built here"):
+            check_options(FILE, {"dilation": False, "pass_pos_and_query": True, name: value})
+    check_options(FILE, {})
+
+
+def test_the_command_line_imports_one(
+    tmp_path: Path, roberta_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = Shell(capsys)
+    file = released(tmp_path / "small.pth", model=as_published(scrambled(Mdetr(SMALL), 4)))
+    asked = ("import", file, tmp_path / "out", "--system", "mdetr")
+    assert "an mdetr needs text=" in shell(*asked).complaint()
+    odd = shell(*asked, "--text", roberta_base, "--categories", file).complaint()
+    assert "the importer of mdetr takes text and answers, not categories" in odd
+    told = shell(*asked, "--text", roberta_base)
+    assert (told.code, told.out.strip()) == (0, str(tmp_path / "out"))
+    assert json.loads(shell("info", tmp_path / "out", "--json").out)["system"] == "mdetr"
+    both = shell("import", file, tmp_path / "other", "--system", "detr", "--text", roberta_base).complaint()
+    assert "the importer of detr takes categories, not text" in both
 
 
 def test_words_of_answers(tmp_path: Path) -> None:

@@ -168,13 +168,14 @@ def batch(seeds: range, tokenizer: ByteTokenizer) -> tuple[Tensor, Tokens, Targe
 
 
 def test_a_small_model_learns_which_square_is_which() -> None:
-    """After some steps on a dozen images each phrase's best box is its square's, and no box is too much."""
+    """After some steps on eight images each phrase's best box is its square's, and no box is too much."""
     torch.manual_seed(0)
     tokenizer = ByteTokenizer.train([BOTH] * 9, 280, 12)
     mdetr = Mdetr(TINY).train()
-    images, tokens, targets, index = batch(range(12), tokenizer)
-    optimiser = torch.optim.AdamW(mdetr.parameters(), lr=3e-3)
-    for _ in range(150):
+    images, tokens, targets, index = batch(range(8), tokenizer)
+    optimiser, steps = torch.optim.AdamW(mdetr.parameters(), lr=2e-3), 220
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = 2e-3 * min(1, 1.5 * (1 - step / steps))
         memory = mdetr.net.read(images, mdetr.text(tokens), tokens, index)
         losses = modulated_losses(mdetr.net, memory, targets, ModulatedLoss())
         optimiser.zero_grad()
@@ -182,11 +183,11 @@ def test_a_small_model_learns_which_square_is_which() -> None:
         torch.nn.utils.clip_grad_norm_(mdetr.parameters(), 1.0)
         optimiser.step()
     right = counted = 0
-    for seed in range(12):
+    for seed in range(8):
         image, boxes = squares(seed)
         for phrase in ground_phrases(mdetr, tokenizer, image, BOTH, split="rules", threshold=0.5):
             expected = torch.tensor(boxes[phrase.phrase.split()[1]], dtype=torch.float32)
             counted += len(phrase.objects)
             right += any(float(iou(torch.tensor(o.box), expected)) > 0.5 for o in phrase.objects[:1])
-    assert right >= 22
-    assert counted <= 26
+    assert right >= 15  # of 16
+    assert counted <= 18

@@ -48,4 +48,4 @@ def _check_options(system: str, given: Mapping[str, object]) -> None:
     own = ("categories",) if system == "detr" else ("text", "answers")
     odd = [name for name, value in given.items() if value is not None and name not in own]
     if odd:
-        raise ValueError(f"importing a {system} takes {' and '.join(own)}, not {', '.join(odd)}")
+        raise ValueError(f"the importer of {system} takes {' and '.join(own)}, not {', '.join(odd)}")

@@ -10,6 +10,7 @@ ours and every place is filled, or an error names what does not fit.
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -64,8 +65,10 @@ def import_mdetr(
     or gqa_answer2id.json for the model with one head; without it the model knows its answers by number only.
     """
     file = source_file(source, download)
+    arguments = read_arguments(file)
+    check_options(file, arguments)
     tensors = as_ours(read_state_dict(file, WRAPPERS), file)
-    config = config_of(tensors, file, int(read_arguments(file).get("nheads", HEADS)), words_of(answers))
+    config = config_of(tensors, file, int(arguments.get("nheads", HEADS)), words_of(answers))
     tokenizer = _tokenizer(text, config.text.tokens, download)
     model = Mdetr(config)
     checkpoint.fit(model, tensors, file)
@@ -188,6 +191,16 @@ def answers_of(
             )
             return AnswersConfig(kinds=kinds, types=known.types, layer="first")
     raise ValueError(f"{file} answers {', '.join(sorted(sizes))}: these are neither GQA's heads nor CLEVR's")
+
+
+def check_options(file: Path, arguments: Mapping[str, Any]) -> None:
+    """ValueError for what is computed in another way though its weights have the same names."""
+    usual = {"dilation": False, "pre_norm": False, "pass_pos_and_query": True}
+    odd = [
+        f"{name}={arguments[name]}" for name, value in usual.items() if arguments.get(name, value) != value
+    ]
+    if odd:
+        raise ValueError(f"{file} was trained with {', '.join(odd)}, which is not built here")
 
 
 def words_of(file: Path | None) -> dict[str, tuple[str, ...]]:
