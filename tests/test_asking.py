@@ -11,15 +11,16 @@ import pytest
 import torch
 from PIL import Image
 from scrambled import scrambled
+from small import Shell, model_folder
 from test_mdetr import CONFIG, SMALL_ANSWERS
 from torch import Tensor
 from torch.testing import assert_close
 
 from groundling import checkpoint
 from groundling.asking import answer, captions_of, detect_names, ground_phrases, segment
-from groundling.grounder import Grounder
+from groundling.grounder import Grounder, load_grounder
 from groundling.images import normalise
-from groundling.masks import Rle, decode
+from groundling.masks import Rle, decode, read_rle
 from groundling.models.mdetr import Mdetr, Objects
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
 from groundling.roberta import ByteTokenizer, RobertaTextConfig
@@ -327,6 +328,66 @@ def test_who_cannot_segment_says_who_can(tokenizer: ByteTokenizer) -> None:
         ValueError, match="segments nothing; those that do are imported from MDETR's PhraseCut"
     ):
         segment(model(masks=False), tokenizer, PHOTO, CAPTION)
+
+
+# ------------------------------------------------------------------------------ the object, the command line
+
+
+def test_the_object_a_user_holds_asks_the_same(tokenizer: ByteTokenizer) -> None:
+    mdetr = model()
+    grounder = Grounder(mdetr, tokenizer)
+    phrases = grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    direct = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    assert phrases.phrases == direct.phrases
+    assert phrases.detections().objects == direct.phrases[0].objects
+    names = ["red car", "dogs"]
+    found = grounder.detect(PHOTO, names, threshold=0.0)
+    assert found.objects == detect_names(mdetr, tokenizer, PHOTO, names, threshold=0.0).objects
+    assert grounder.answer(PHOTO, CAPTION).answer == answer(mdetr, tokenizer, PHOTO, CAPTION).answer
+    said = grounder.segment(PHOTO, CAPTION, threshold=0.1).mask
+    assert said == segment(mdetr, tokenizer, PHOTO, CAPTION, threshold=0.1).mask
+
+
+def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:
+    grounder = load_grounder(model_folder(tmp_path / "lads"))
+    for ask in (grounder.ground_phrases, grounder.answer, grounder.segment):
+        with pytest.raises(ValueError, match=r"a lads finds the one object .* an mdetr's, brought in by"):
+            ask(PHOTO, CAPTION)
+    with pytest.raises(ValueError, match=r"a lads grounds .* and an mdetr what it is given names of"):
+        grounder.detect(PHOTO, ["dog"])
+    with pytest.raises(ValueError, match="a mdetr grounds expressions"):
+        Grounder(model(), ByteTokenizer.train([CAPTION], 300, 24)).detect(PHOTO)
+
+
+def test_the_command_line(
+    tokenizer: ByteTokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Threshold 0 shows what a model with random weights found."""
+    shell, picture, out = Shell(capsys), tmp_path / "photo.png", tmp_path / "out.png"
+    PHOTO.save(picture)
+    folder = checkpoint.save(tmp_path / "mdetr", model(), tokenizer)
+    all_of = ("--model", folder, "--threshold", 0)
+    told = shell("phrases", picture, CAPTION, *all_of, "--json", "--out", out)
+    found = json.loads(told.out)
+    assert [phrase["phrase"] for phrase in found["phrases"]] == ["A red car", "two red dogs"]
+    assert Image.open(out).size == PHOTO.size
+    assert "phrases by rules" in shell("phrases", picture, CAPTION, *all_of).out
+    assert json.loads(shell("answer", picture, CAPTION, *all_of, "--json").out)["kind"] in WORDS
+    assert "a question of the type" in shell("answer", picture, CAPTION, *all_of, "--out", out).out
+    found = json.loads(shell("segment", picture, CAPTION, *all_of, "--json", "--out", out).out)
+    assert int((np.asarray(Image.open(out)) > 0).sum()) == read_rle(found["mask"]).area
+    assert "of the picture" in shell("segment", picture, CAPTION, *all_of).out
+    assert (
+        "a mask is saved as a PNG"
+        in shell("segment", picture, CAPTION, *all_of, "--out", "m.jpg").complaint()
+    )
+    labels = {
+        each["label"]
+        for each in json.loads(shell("detect", picture, "car", "dogs", *all_of, "--json").out)["objects"]
+    }
+    assert labels <= {"car", "dogs"}
+    assert "no noun phrase in 'it is'" in shell("phrases", picture, "it is", *all_of).complaint()
+    assert "grounds expressions" in shell("detect", picture, *all_of).complaint()
 
 
 # ------------------------------------------------------------------------------------------------ results

@@ -13,12 +13,13 @@ import os
 import time
 import warnings
 from collections.abc import Collection, Sequence
-from typing import Literal, NoReturn, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
 
 from groundling import checkpoint
+from groundling.asking import THRESHOLD, answer, detect_names, ground_phrases, segment
 from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.detector import Detector, load_detector
 from groundling.device import checked
@@ -28,8 +29,11 @@ from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokenizer, Tokens, UnknownWordWarning
 from groundling.models import DETECTORS
+from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction, Supernet
-from groundling.results import Grounding
+from groundling.phrases import Span
+from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation
+from groundling.roberta import ByteTokenizer
 from groundling.runtime.batched import Batcher
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Runtime, Subnets, compiler
 from groundling.selection import Selection, check
@@ -150,11 +154,45 @@ class Grounder:
             for row, (image, expression) in enumerate(requests)
         ]
 
-    def detect(self, *_: object, **__: object) -> NoReturn:
-        """A grounder answers expressions: ValueError that names what detects."""
+    def detect(
+        self, image: ImageSource, names: Sequence[str] = (), *, threshold: float = THRESHOLD
+    ) -> Detections:
+        """All objects that one of these names says, of an mdetr; ValueError that names what needs none."""
+        if not isinstance(self.model, Mdetr) or not names:
+            raise ValueError(
+                f"a {self.model.config.system} grounds expressions: `ground` runs it; "
+                "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`, "
+                "and an mdetr what it is given names of"
+            )
+        return detect_names(*self._mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
+
+    def ground_phrases(
+        self,
+        image: ImageSource,
+        caption: str,
+        *,
+        spans: Sequence[Span] | None = None,
+        threshold: float = THRESHOLD,
+    ) -> CaptionGrounding:
+        """The objects of each noun phrase of a caption, or of its character ranges `spans`, of an mdetr."""
+        return ground_phrases(
+            *self._mdetr(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
+        )
+
+    def answer(self, image: ImageSource, question: str, *, threshold: float = THRESHOLD) -> Answer:
+        """The answer to a question, and the objects it rests on, of an mdetr with answer heads."""
+        return answer(*self._mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
+
+    def segment(self, image: ImageSource, phrase: str, *, threshold: float = THRESHOLD) -> Segmentation:
+        """The pixels that a phrase means, of an mdetr with a mask head."""
+        return segment(*self._mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
+
+    def _mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
+        if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
+            return self.model, self.tokenizer
         raise ValueError(
-            f"a {self.model.config.system} grounds expressions: `ground` runs it; "
-            "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`"
+            f"a {self.model.config.system} finds the one object of an expression: `ground` runs it; phrases "
+            "of captions, questions and masks are an mdetr's, brought in by `groundling import --system mdetr`"
         )
 
     def select(self, expression: str, *, budget: float | None = None) -> Selection:

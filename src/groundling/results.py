@@ -155,6 +155,11 @@ class Asked:
     milliseconds: float
     image: str
 
+    def _as_detections(self, objects: Iterable[Detection]) -> Detections:
+        """These objects as what can be drawn."""
+        ordered = tuple(sorted(objects, key=lambda found: -found.score))
+        return Detections(ordered, self.cost, self.width, self.height, self.milliseconds, self.image)
+
     def _as_dict(self) -> dict[str, object]:
         return {
             "image": self.image,
@@ -208,8 +213,12 @@ class CaptionGrounding(Asked):
     def __len__(self) -> int:
         return len(self.phrases)
 
+    def detections(self) -> Detections:
+        """The objects of all phrases, under the phrases' words."""
+        return self._as_detections(each for found in self.phrases for each in found.objects)
+
     def as_dict(self) -> dict[str, object]:
-        """Plain values of JSON."""
+        """What `groundling phrases --json` prints."""
         phrases = [found.as_dict() for found in self.phrases]
         return {**self._as_dict(), "splitter": self.splitter, "phrases": phrases}
 
@@ -232,8 +241,12 @@ class Answer(Asked):
             raise ValueError(f"a confidence of {self.confidence} is not in [0, 1]")
         self._check(self.evidence)
 
+    def detections(self) -> Detections:
+        """The evidence."""
+        return self._as_detections(self.evidence)
+
     def as_dict(self) -> dict[str, object]:
-        """Plain values of JSON."""
+        """What `groundling answer --json` prints."""
         return {
             **self._as_dict(),
             "answer": self.answer,
@@ -259,6 +272,6 @@ class Segmentation(Asked):
         self._check(self.objects)
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values of JSON; the mask is COCO's compressed run-length code."""
+        """What `groundling segment --json` prints; the mask is COCO's compressed run-length code."""
         objects = [found.as_dict() for found in self.objects]
         return {**self._as_dict(), "mask": self.mask.as_dict(), "objects": objects}

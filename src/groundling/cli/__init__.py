@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from groundling.cli import (
     analyze,
+    answer,
     benchmark,
     console,
     data,
@@ -25,6 +26,8 @@ from groundling.cli import (
     ground,
     importing,
     info,
+    phrases,
+    segment,
     train,
 )
 
@@ -34,6 +37,9 @@ INTERRUPTED = 130
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Find what words mean in a picture.")
 app.command()(ground.ground)
 app.command()(detect.detect)
+app.command()(phrases.phrases)
+app.command()(answer.answer)
+app.command()(segment.segment)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
 app.command("import")(importing.bring_in)
