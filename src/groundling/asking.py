@@ -21,6 +21,7 @@ from torch import Tensor
 
 from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
+from groundling.language import Tokens
 from groundling.masks import encode
 from groundling.models.answers import AnswerKind
 from groundling.models.mdetr import ANSWERS, MASKS, Mdetr, Memory, Objects
@@ -74,7 +75,7 @@ def ground_phrases(
             raise ValueError(
                 f"no noun phrase in {caption[:80]!r} ({name}): give its spans, or ground it as one expression"
             )
-    asked = _ask(model, tokenizer, image, caption, max_pixels)
+    (asked,) = _ask(model, tokenizer, image, [caption], max_pixels)
     phrases = tuple(asked.phrase(span, score, threshold, most) for span in _checked(caption, spans))
     return CaptionGrounding(*asked.known(), phrases=phrases, splitter=name)
 
@@ -92,25 +93,21 @@ def detect_names(
 ) -> Detections:
     """All objects that one of these names says, each with its name; as many captions as the names fill.
 
-    Raises ValueError for no names, a name that comes twice or is empty, and one that is longer than the
-    model reads.
+    The backbone sees the image once. Raises ValueError for no names, a name that comes twice or is empty,
+    and one that is longer than the model reads.
     """
     _check_threshold(threshold)
-    began = time.perf_counter()
-    found: list[Detection] = []
-    costs: list[Cost] = []
-    for caption, spans in captions_of(names, tokenizer):
-        asked = _ask(model, tokenizer, image, caption, max_pixels)
-        found += [each for span in spans for each in asked.phrase(span, score, threshold, 100).objects]
-        costs.append(asked.cost)
-    return Detections(
-        objects=tuple(sorted(found, key=lambda each: -each.score)),
-        cost=_sum(costs),
-        width=asked.placement.width,
-        height=asked.placement.height,
-        milliseconds=1000 * (time.perf_counter() - began),
-        image=_name(image),
-    )
+    captions = captions_of(names, tokenizer)
+    asked = _ask(model, tokenizer, image, [caption for caption, _ in captions], max_pixels)
+    found = [
+        each
+        for one, (_, spans) in zip(asked, captions, strict=True)
+        for span in spans
+        for each in one.phrase(span, score, threshold, 100).objects
+    ]
+    _, _, width, height, milliseconds, name = asked[0].known()
+    objects = tuple(sorted(found, key=lambda each: -each.score))
+    return Detections(objects, _sum([one.cost for one in asked]), width, height, milliseconds, name)
 
 
 @torch.inference_mode()
@@ -135,7 +132,7 @@ def answer(
         raise ValueError(
             f"this MDETR knows its answers of {', '.join(silent)} by number only: import it with answers="
         )
-    asked = _ask(model, tokenizer, image, question, max_pixels, answers=True)
+    (asked,) = _ask(model, tokenizer, image, [question], max_pixels, answers=True)
     kinds = {kind.name: kind for kind in config.kinds}
     logits = model.net.answer(asked.hidden)
     kind, sure = config.kinds[0].name, 1.0
@@ -170,7 +167,7 @@ def segment(
     _check_threshold(threshold)
     if not model.config.masks:
         raise ValueError(f"this MDETR segments nothing; those that do are {MASKS}")
-    asked = _ask(model, tokenizer, image, phrase, max_pixels)
+    (asked,) = _ask(model, tokenizer, image, [phrase], max_pixels)
     scores = asked.found.scores()[0]
     kept = (scores >= threshold).nonzero()[:, 0]
     place = asked.placement
@@ -244,25 +241,32 @@ def _ask(
     model: Mdetr,
     tokenizer: ByteTokenizer,
     image: ImageSource,
-    text: str,
+    texts: Sequence[str],
     max_pixels: int,
     answers: bool = False,
-) -> _Asked:
-    if not isinstance(text, str):
-        raise ValueError(f"an expression is a text, given {text!r}")
-    offsets = tokenizer.offsets(text)  # first: too long is an error here, and `encode` would cut it
-    tokens = tokenizer.encode([text])
+) -> list[_Asked]:
+    """What the network says of each text; the backbone sees the image once."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"an expression is a text, given {text!r}")
+    offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
+    tokens = tokenizer.encode(texts)
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
     device = next(model.parameters()).device
-    began, tokens = time.perf_counter(), tokens.to(device)
-    net = model.eval().net
-    memory = net.read(normalise(canvas[None].to(device)), model.text(tokens), tokens)
-    hidden = net.decode(memory)
-    length = tokens.ids.shape[1]
-    cost = model.cost_model.asked(length, answers=answers)
-    return _Asked(
-        text, _name(image), offsets, placement, memory, hidden, net.objects(hidden[-1]), cost, length, began
-    )
+    began, net = time.perf_counter(), model.eval().net
+    seen = net.see(normalise(canvas[None].to(device)))
+    asked = []
+    for row, text in enumerate(texts):  # one by one: a hundred captions would not fit the memory together
+        length = len(offsets[row])
+        own = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length]).to(device)
+        memory = net.join(seen, model.text(own), own)
+        hidden = net.decode(memory)
+        cost = model.cost_model.asked(length, answers=answers, seen=row > 0)
+        found = net.objects(hidden[-1])
+        asked.append(
+            _Asked(text, _name(image), offsets[row], placement, memory, hidden, found, cost, length, began)
+        )
+    return asked
 
 
 def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor:

@@ -191,8 +191,8 @@ class Grounder:
         if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
             return self.model, self.tokenizer
         raise ValueError(
-            f"a {self.model.config.system} finds the one object of an expression: `ground` runs it; phrases "
-            "of captions, questions and masks are an mdetr's, brought in by `groundling import --system mdetr`"
+            f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases of "
+            "captions, questions and masks are an mdetr's, brought in by `groundling import`"
         )
 
     def select(self, expression: str, *, budget: float | None = None) -> Selection:

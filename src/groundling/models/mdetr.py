@@ -1,6 +1,6 @@
 """MDETR: detection modulated by words. Image and caption are read together, queries ask for their objects.
 
-    memory  = net.read(images, text, tokens)     # encoder over [image, words]
+    memory  = net.read(images, text, tokens)     # backbone, then encoder over [image, words]
     hidden  = net.decode(memory)                 # of each decoder layer; object queries, then answer queries
     objects = net.objects(hidden[-1])            # soft tokens and boxes
     queries, words = net.align(hidden[-1], memory)
@@ -66,11 +66,24 @@ class MdetrConfig(SupernetConfig):
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Images without words: visual tokens (I, V, D), their positions, and which show the image (I, V).
+
+    For masks: the backbone's stages before its last one, the coarsest first, (I, C, h, w).
+    """
+
+    visual: Tensor
+    positions: Tensor
+    shown: Tensor
+    lower: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
 class Memory:
     """What was read: encoded [image, words] (E, V+L, D), where they are, and what may be attended to.
 
-    For masks: the visual tokens before the encoder (E, V, D), and the backbone's stages before its last
-    one, the coarsest first, (I, C, h, w), of the images that `image_index` (E,) names (None: its own row).
+    For masks: the visual tokens before the encoder (E, V, D), and the backbone's earlier stages as in Seen,
+    of the images that `image_index` (E,) names (None: its own row).
     """
 
     encoded: Tensor
@@ -142,20 +155,28 @@ class MdetrNet(Network):
 
         `image_index` (E,) says which image each caption is about (None: its own row).
         """
+        return self.join(self.see(images), text_ELD, tokens, image_index)
+
+    def see(self, images: Tensor) -> Seen:
+        """Normalised images (I, 3, S, S) through the backbone: no words change this."""
         *earlier, last = self.backbone.each_stage(images)
         lower = tuple(earlier[::-1][:3]) if self.mask_head is not None else ()
         cells = image_cells(images, self.padding_colour, self.config.grid)
-        positions, shown = sine_positions_within(cells, self.config.dim), cells.flatten(1)
-        visual = self.input_proj(last.flatten(2).transpose(1, 2))
+        positions = sine_positions_within(cells, self.config.dim)
+        return Seen(self.input_proj(last.flatten(2).transpose(1, 2)), positions, cells.flatten(1), lower)
+
+    def join(self, seen: Seen, text_ELD: Tensor, tokens: Tokens, image_index: Tensor | None = None) -> Memory:
+        """Image and words through the encoder; arguments as those of `read`."""
+        visual, places, shown = seen.visual, seen.positions, seen.shown
         if image_index is not None:
-            visual, shown, positions = visual[image_index], shown[image_index], positions[image_index]
+            visual, places, shown = visual[image_index], places[image_index], shown[image_index]
         words = self.resizer(text_ELD)
         x = torch.cat((visual.to(words.dtype), words), dim=1)
-        positions = torch.cat((positions.to(x.dtype), torch.zeros_like(words)), dim=1)
+        positions = torch.cat((places.to(x.dtype), torch.zeros_like(words)), dim=1)
         keep = torch.cat((shown, ~tokens.padding), dim=1)
         attended = keep if exporting() or not bool(keep.all()) else None
         encoded = self.encoder(x, positions, attended)[-1]
-        return Memory(encoded, positions, attended, visual, lower, image_index)
+        return Memory(encoded, positions, attended, visual, seen.lower, image_index)
 
     def decode(self, memory: Memory) -> list[Tensor]:
         """Each decoder layer's output (E, Q + A, D): what queries that begin with nothing came to hold."""
@@ -261,9 +282,16 @@ class MdetrCost(CostModel):
         parts["decoder"] = layers * (itself + across + 2 * queries * dim * ffn)
         return parts
 
-    def asked(self, tokens: int, *, answers: bool = False, masks: int = 0) -> Cost:
-        """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries."""
+    def asked(self, tokens: int, *, answers: bool = False, masks: int = 0, seen: bool = False) -> Cost:
+        """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
+
+        `seen`: another caption's request has the image through the backbone already.
+        """
         parts = self.count(Selection(()), tokens)
+        if seen:
+            stages = {block.name.split(".")[0] for block in self.blocks}
+            parts = {name: macs for name, macs in parts.items() if name not in {"stem", *stages}}
+            parts["projection"] -= self.visual * self.channels * self.fusion[1]
         if answers:
             parts["answers"] = self.answers
         if masks:
