@@ -55,6 +55,16 @@ def test_the_best_detection_is_in_another_image() -> None:
     assert coco.average_precision(TWO[:1], detections, images=[1, 2, 3]).ap == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("ids", [(2, 10), ("10", "2"), (2, "1")])
+def test_equal_scores_are_ranked_in_the_order_of_the_images(ids: tuple[int | str, int | str]) -> None:
+    first, second = ids
+    truths = [Truth(first, "cat", FIRST), Truth(second, "cat", SECOND)]
+    for right, wrong, expected in ((first, second, 51 / 101), (second, first, 51 / 101 / 2)):
+        box = FIRST if right == first else SECOND
+        detections = [Detection(wrong, "cat", 0.5, AWAY), Detection(right, "cat", 0.5, box)]
+        assert coco.average_precision(truths, detections).ap == pytest.approx(expected)
+
+
 def test_no_detection_at_all() -> None:
     found = coco.average_precision(TWO, [])
     assert (found.ap, found.ar_100, found.ap_large) == (0, 0, None)
@@ -343,7 +353,7 @@ def test_perfect_predictions_on_lvis(of: str) -> None:
 
 @here
 def test_wrong_predictions_on_lvis() -> None:
-    """Half of the objects are found; wrong boxes above them count where the category is denied, not unsaid."""
+    """Half of the objects are found; wrong boxes above them count where the category is denied only."""
     content = json.loads(REAL.read_text())
     truths, images = coco_json.truths(content), coco_json.verified(content)
     frequencies = coco_json.frequencies(content)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from groundling import masks
@@ -54,6 +54,7 @@ def test_strings_worked_by_hand(counts: tuple[int, ...], text: str) -> None:
     assert read_rle({"size": [1, sum(counts)], "counts": list(counts)}) == rle
 
 
+@settings(deadline=None)
 @given(drawn())
 def test_what_is_written_reads_back(mask: np.ndarray) -> None:
     rle = encode(mask)
@@ -63,6 +64,7 @@ def test_what_is_written_reads_back(mask: np.ndarray) -> None:
     assert rle.area == mask.sum()
 
 
+@settings(deadline=None)
 @given(drawn())
 def test_the_same_strings_as_faster_coco_eval(mask: np.ndarray) -> None:
     oracle = pytest.importorskip("faster_coco_eval").mask
@@ -106,6 +108,7 @@ def test_several_polygons_are_one_mask() -> None:
 coordinate = st.floats(-4, 16, width=32)
 
 
+@settings(deadline=None)
 @given(st.lists(coordinate, min_size=6, max_size=16).map(lambda flat: flat[: len(flat) // 2 * 2]), sizes)
 @example([0, 0, 0, 0, 5, 5], (4, 4))
 @example([5, 5, 0, 0, 5, 5], (4, 4))

@@ -97,7 +97,7 @@ def test_numbers_that_broke_are_in_the_loss() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="eos"):
         SetLoss.model_validate({"eos": 0.1})
-    with pytest.raises(ValueError, match="greater than or equal to 0"):
+    with pytest.raises(ValueError, match="greater than 0"):
         SetLoss(nothing=-1)
 
 

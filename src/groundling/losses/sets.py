@@ -24,7 +24,7 @@ class SetLoss(BaseModel):
     category: float = Field(1.0, ge=0)
     l1: float = Field(5.0, ge=0)
     giou: float = Field(2.0, ge=0)
-    nothing: float = Field(0.1, ge=0)  # of the cross-entropy of predictions that match nothing
+    nothing: float = Field(0.1, gt=0)  # of the cross-entropy of predictions that match nothing
     match_category: float = Field(1.0, ge=0)
     match_l1: float = Field(5.0, ge=0)
     match_giou: float = Field(2.0, ge=0)
@@ -83,12 +83,15 @@ def matched_box_losses(
 
 
 def number_of_boxes(counts_B: Tensor) -> Tensor:
-    """The targets of a process's batch, the mean over all processes; at least 1."""
+    """The targets of all processes (at least 1) divided by the processes: what each divides its sums by.
+
+    The released code takes the larger of 1 and the mean: with less than a box a process it learns less.
+    """
     total = counts_B.sum().float()
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(total)
-        total = total / dist.get_world_size()
-    return total.clamp(min=1)
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return total.clamp(min=1)
+    dist.all_reduce(total)
+    return total.clamp(min=1) / dist.get_world_size()
 
 
 def set_metrics(

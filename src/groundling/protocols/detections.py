@@ -130,7 +130,7 @@ def _evaluate(
             "COCO's and LVIS' AP need faster-coco-eval; pip install 'groundling[eval]' brings it"
         ) from error
     truth = COCO(content)
-    ranges = {name: list(limits) for name, limits in AREAS.items() if name != "all"}
+    ranges = {name: list(span) for name, span in AREAS.items() if name != "all"}
     kind = "bbox" if of == "boxes" else "segm"
     evaluator = COCOeval_faster(truth, truth.loadRes(found), kind, ranges=ranges, lvis_style=lvis)
     evaluator.params.maxDets = list(limits)

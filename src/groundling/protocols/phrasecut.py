@@ -116,7 +116,7 @@ def drawn(polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int
     canvas = Image.new("1", (width, height))
     for polygon in polygons:
         corners = [(int(x), int(y)) for x, y in polygon]
-        if len(corners) > 1:  # a single point, as the published annotations have some, covers nothing
+        if len(corners) > 1:  # a single point covers nothing
             ImageDraw.Draw(canvas).polygon(corners, outline=1, fill=1)
     return np.array(canvas, dtype=np.bool_)
 
