@@ -165,13 +165,14 @@ def test_a_file_for_another_runtime_answers_as_the_network(tokenizer: ByteTokeni
         ("it is there", {}, r"no noun phrase in 'it is there' \(rules\): give its spans"),
         ("a dog " * 30, {}, r"a text of \d+ tokens is too long for a model that reads 24"),
         (CAPTION, {"spans": [(3, 99)]}, r"span \(3, 99\) does not lie in a text of 30 characters"),
+        (None, {}, "what is asked is a text, given None"),
         (CAPTION, {"threshold": 1.2}, "a threshold is a score"),
         (CAPTION, {"score": "mean"}, "no score 'mean'; object and token are"),
-        ("  ", {"spans": [(0, 1)]}, "has no words"),
+        ("  ", {"spans": []}, "has no words"),
     ],
 )
 def test_captions_that_do_not_fit_are_named(
-    tokenizer: ByteTokenizer, caption: str, options: dict[str, Any], message: str
+    tokenizer: ByteTokenizer, caption: Any, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         ground_phrases(model(), tokenizer, PHOTO, caption, split="rules", **options)

@@ -67,6 +67,7 @@ def ground_phrases(
     it; ValueError and FileNotFoundError for images as `open_image` does.
     """
     _check_threshold(threshold)
+    _check_text(caption)
     name = "given"
     if spans is None:
         found = splitter(split)
@@ -75,8 +76,9 @@ def ground_phrases(
             raise ValueError(
                 f"no noun phrase in {caption[:80]!r} ({name}): give its spans, or ground it as one expression"
             )
+    check_spans(caption, spans)
     (asked,) = _ask(model, tokenizer, image, [caption], max_pixels)
-    phrases = tuple(asked.phrase(span, score, threshold, most) for span in _checked(caption, spans))
+    phrases = tuple(asked.phrase(span, score, threshold, most) for span in spans)
     return CaptionGrounding(*asked.known(), phrases=phrases, splitter=name)
 
 
@@ -98,16 +100,15 @@ def detect_names(
     """
     _check_threshold(threshold)
     captions = captions_of(names, tokenizer)
+    found: list[Detection] = []
+    costs: list[Cost] = []
     asked = _ask(model, tokenizer, image, [caption for caption, _ in captions], max_pixels)
-    found = [
-        each
-        for one, (_, spans) in zip(asked, captions, strict=True)
-        for span in spans
-        for each in one.phrase(span, score, threshold, 100).objects
-    ]
-    _, _, width, height, milliseconds, name = asked[0].known()
+    for one, (_, spans) in zip(asked, captions, strict=True):
+        found += [each for span in spans for each in one.phrase(span, score, threshold, 100).objects]
+        costs.append(one.cost)
+        _, _, width, height, milliseconds, name = one.known()
     objects = tuple(sorted(found, key=lambda each: -each.score))
-    return Detections(objects, _sum([one.cost for one in asked]), width, height, milliseconds, name)
+    return Detections(objects, _sum(costs), width, height, milliseconds, name)
 
 
 @torch.inference_mode()
@@ -244,29 +245,24 @@ def _ask(
     texts: Sequence[str],
     max_pixels: int,
     answers: bool = False,
-) -> list[_Asked]:
-    """What the network says of each text; the backbone sees the image once."""
+) -> Iterator[_Asked]:
+    """What the network says of each text, one after the other; the backbone sees the image once."""
     for text in texts:
-        if not isinstance(text, str):
-            raise ValueError(f"an expression is a text, given {text!r}")
+        _check_text(text)
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
     tokens = tokenizer.encode(texts)
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
     device = next(model.parameters()).device
     began, net = time.perf_counter(), model.eval().net
     seen = net.see(normalise(canvas[None].to(device)))
-    asked = []
-    for row, text in enumerate(texts):  # one by one: a hundred captions would not fit the memory together
+    for row, text in enumerate(texts):  # many captions together would take much memory and save little time
         length = len(offsets[row])
         own = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length]).to(device)
         memory = net.join(seen, model.text(own), own)
         hidden = net.decode(memory)
         cost = model.cost_model.asked(length, answers=answers, seen=row > 0)
         found = net.objects(hidden[-1])
-        asked.append(
-            _Asked(text, _name(image), offsets[row], placement, memory, hidden, found, cost, length, began)
-        )
-    return asked
+        yield _Asked(text, _name(image), offsets[row], placement, memory, hidden, found, cost, length, began)
 
 
 def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor:
@@ -316,9 +312,9 @@ def _at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:
     return F.interpolate(inside, size=(place.height, place.width), mode="bilinear")[0, 0]
 
 
-def _checked(caption: str, spans: Sequence[Span]) -> Sequence[Span]:
-    check_spans(caption, spans)
-    return spans
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"what is asked is a text, given {text!r}")
 
 
 def _check_threshold(threshold: float) -> None:
