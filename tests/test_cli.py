@@ -442,14 +442,14 @@ def test_what_goes_wrong_is_one_line_and_a_code(
     error: BaseException, code: int, line: str, shell: Shell, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GROUNDLING_TRACEBACK", raising=False)
-    monkeypatch.setattr("groundling.grounder.load", raising(error))
+    monkeypatch.setattr("groundling.grounder.load_grounder", raising(error))
     ran = shell("ground", picture, "left")
     assert (ran.code, ran.out, ran.only_line()) == (code, "", line)
 
 
 def test_a_traceback_where_asked_for(shell: Shell, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDLING_TRACEBACK", "1")
-    monkeypatch.setattr("groundling.grounder.load", raising(KeyError("conv9")))
+    monkeypatch.setattr("groundling.grounder.load_grounder", raising(KeyError("conv9")))
     ran = shell("ground", picture, "left")
     assert "Traceback" in ran.err
     assert ran.code == 1

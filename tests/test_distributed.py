@@ -56,20 +56,36 @@ def test_two_processes_train_as_one_does(tmp_path: Path, objective: str, micro_b
     one = train(run, tmp_path / "one", dataset=dataset, objective=loss)
     told, _ = process.communicate(timeout=600)
     assert process.returncode == 0, told
-    left, right = logged(tmp_path / "one"), logged(tmp_path / "two")
+    by_part = {"metric/mi"} if micro_batches > 1 else set()
+    check_alike(one, tmp_path / "two/final", by_part)
+
+
+def check_alike(one: Path, two: Path, by_part: set[str]) -> None:
+    """Two runs of six steps: what they logged (but numbers that are `by_part`), and their weights."""
+    left, right = logged(one.parent), logged(two.parent)
     assert [line["step"] for line in right] == [1, 2, 3, 4, 5, 6]  # the first process writes, once
     for ours, theirs in zip(left, right, strict=True):
         assert theirs.keys() == ours.keys()
-        by_part = {"metric/mi"} if micro_batches > 1 else set()
         for name in ours.keys() - {"grad_norm", "images_per_s", "data_wait"} - by_part:
             assert theirs[name] == pytest.approx(ours[name], rel=1e-4, abs=1e-6)
         assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-3)
-    ours, theirs = (
-        checkpoint.read_tensors(folder / "model.safetensors") for folder in (one, tmp_path / "two/final")
-    )
+    ours, theirs = (checkpoint.read_tensors(folder / "model.safetensors") for folder in (one, two))
     assert all(
         torch.allclose(tensor.float(), theirs[name].float(), atol=2e-4) for name, tensor in ours.items()
     )
+
+
+def test_two_processes_divide_by_the_boxes_of_both(tmp_path: Path) -> None:
+    """DETR's losses over boxes, of images with 0 to 2 objects: however many a process has."""
+    process = launched(tmp_path / "two", "--still", "log_every=1", "objective=boxes")
+    data = tiny.config().data.model_copy(update={"things": True})
+    changes = {"model": tiny.DETR, "freeze_norm": True, "log_every": 1, "expressions_per_image": 1}
+    dataset = tiny.thinned(tiny.drawn(tmp_path / "own", sides=tiny.SAME))
+    run = Run("tiny", tiny.config(**changes, data=data), "grounding")
+    one = train(run, tmp_path / "one", dataset=dataset, objective=tiny.boxes)
+    told, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    check_alike(one, tmp_path / "two/final", set())
 
 
 def test_two_processes_stop_at_the_same_step(tmp_path: Path) -> None:

@@ -455,7 +455,7 @@ def test_a_run_that_ends_before_its_warm_up_is_refused(tmp_path: Path, dataset: 
 
 
 def test_unknown_objectives_are_named(tmp_path: Path, dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match="no objective 'sleep'; there are detection, grounding"):
+    with pytest.raises(ValueError, match="no objective 'sleep'; there are detection, detr, grounding"):
         train(Run("tiny", tiny.config(), "sleep"), tmp_path, dataset=dataset)
 
 

@@ -20,7 +20,10 @@ from groundling.data.loader import Batch
 from groundling.data.sample import Dataset, Sample, Thing
 from groundling.dynamic.gates import Draw
 from groundling.language import TextConfig
+from groundling.losses.detr import detr_losses
 from groundling.losses.grounding import GroundingLoss, detection, grounding_losses
+from groundling.losses.sets import SetLoss
+from groundling.models.detr import DetrConfig
 from groundling.models.lads import GatingConfig, LadsConfig
 from groundling.train import DataConfig, Run, TrainConfig, train
 
@@ -46,16 +49,38 @@ MODEL = LadsConfig(
 )
 # Without dropout, whose noise belongs to a process: for comparing different ways to cut a batch.
 STILL = MODEL.model_copy(update={"dropout": 0.0, "text": MODEL.text.model_copy(update={"dropout": 0.0})})
+SAME = (48, 32)  # a size for all images: padding depends on what else is in a process's batch
+DETR = DetrConfig(
+    categories=("square",),
+    queries=5,
+    blocks=(1, 1),
+    width=8,
+    expansion=2,
+    stem="conv3",
+    stem_width=8,
+    norm="batch",
+    dim=16,
+    heads=2,
+    ffn=32,
+    encoder_layers=1,
+    decoder_layers=2,
+    dropout=0.0,
+    short_side=32,
+    long_side=64,
+)
 
 
-def drawn(folder: Path, images: int = 24) -> Dataset:
-    """Images with one coloured square on the left and one on the right, and words for each."""
+def drawn(folder: Path, images: int = 24, sides: tuple[int, int] | None = None) -> Dataset:
+    """Images with one coloured square on the left and one on the right, and words for each.
+
+    They are of all sizes unless `sides` (width, height) are given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(5)
     samples: list[Sample] = []
     things: dict[Path, tuple[Thing, ...]] = {}
     for number in range(images):
-        width, height = int(rng.integers(40, 60)), int(rng.integers(28, 40))
+        width, height = sides or (int(rng.integers(40, 60)), int(rng.integers(28, 40)))
         pixels = rng.integers(90, 140, (height, width, 3), dtype=np.uint8)
         path, found = folder / f"{number}.png", []
         for side, place in (("left", 2), ("right", width // 2 + 2)):
@@ -108,7 +133,13 @@ def informed(model: Any, batch: Batch, draw: Draw) -> dict[str, Tensor]:
     return grounding_losses(model, batch, draw, GroundingLoss(mi=1.0, budget=1.0))
 
 
-OBJECTIVES = {"plain": objective, "informed": informed, "detection": detection}
+def boxes(model: Any, batch: Any, draw: Draw) -> dict[str, Tensor]:
+    """DETR's losses that are means over all boxes; that of categories is a mean within a process."""
+    losses = detr_losses(model, batch, draw, SetLoss())
+    return {name: loss for name, loss in losses.items() if name.startswith("box_")}
+
+
+OBJECTIVES = {"plain": objective, "informed": informed, "detection": detection, "boxes": boxes}
 
 
 def main(arguments: list[str]) -> None:
@@ -117,7 +148,7 @@ def main(arguments: list[str]) -> None:
     if "slow" in changes:
         slow = float(changes.pop("slow"))
     name = changes.pop("objective", "plain")
-    if name == "detection":
+    if name in ("detection", "boxes"):
         changes["data"] = config().data.model_copy(update={"things": True})
 
     def slowly(model: Any, batch: Batch, draw: Draw) -> dict[str, Tensor]:
@@ -127,8 +158,11 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     if "--still" in flags:
         changes |= {"model": STILL, "freeze_norm": True}
-    run, dataset = Run("tiny", config(**changes), "grounding"), drawn(out.parent / "images")
-    dataset = thinned(dataset) if name == "detection" else dataset
+    if name == "boxes":
+        changes |= {"model": DETR, "expressions_per_image": 1}
+    sides = SAME if name == "boxes" else None
+    run, dataset = Run("tiny", config(**changes), "grounding"), drawn(out.parent / "images", sides=sides)
+    dataset = thinned(dataset) if name in ("detection", "boxes") else dataset
     out = out / os.environ["RANK"] if "--apart" in flags else out
     train(run, out, resume="--resume" in flags, dataset=dataset, objective=slowly)
 

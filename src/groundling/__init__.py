@@ -3,17 +3,44 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Cost", "Grounder", "Grounding", "Selection", "load"]
+__all__ = [
+    "Answer",
+    "CaptionGrounding",
+    "Cost",
+    "Detection",
+    "Detections",
+    "Detector",
+    "Grounder",
+    "Grounding",
+    "Segmentation",
+    "Selection",
+    "load",
+]
 
 if TYPE_CHECKING:
+    from groundling.detector import Detector
     from groundling.grounder import Grounder, load
-    from groundling.results import Cost, Grounding
+    from groundling.results import (
+        Answer,
+        CaptionGrounding,
+        Cost,
+        Detection,
+        Detections,
+        Grounding,
+        Segmentation,
+    )
     from groundling.selection import Selection
 
 _ROOMS = {
+    "Answer": "results",
+    "CaptionGrounding": "results",
     "Cost": "results",
+    "Detection": "results",
+    "Detections": "results",
+    "Detector": "detector",
     "Grounder": "grounder",
     "Grounding": "results",
+    "Segmentation": "results",
     "Selection": "selection",
     "load": "grounder",
 }

@@ -2,7 +2,7 @@
 
     folder/config.json         model configuration, preset, library version, how it was trained
     folder/model.safetensors   the weights to use (their moving average where training keeps one)
-    folder/tokenizer.json
+    folder/tokenizer.json      of a model that reads words
     folder/trainer/            state.json and tensors.safetensors: what continuing the training needs
     folder/manifest.json       size and SHA-256 of every other file, written last
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from groundling.language import Tokenizer
+    from groundling.models.detr import Detr
     from groundling.models.supernet import Supernet
 
 CONFIG, WEIGHTS, TOKENIZER, MANIFEST = "config.json", "model.safetensors", "tokenizer.json", "manifest.json"
@@ -56,6 +57,13 @@ class Loaded(NamedTuple):
     info: Info
 
 
+class LoadedDetector(NamedTuple):
+    """What a detector's checkpoint holds, ready to use: the model is on the CPU, in eval mode."""
+
+    model: "Detr"
+    info: Info
+
+
 @dataclass(frozen=True)
 class TrainerState:
     """What a training needs to continue: its step, its tensors by name, and plain JSON values."""
@@ -68,7 +76,7 @@ class TrainerState:
 def save(
     folder: Path,
     model: nn.Module,
-    tokenizer: "Tokenizer",
+    tokenizer: "Tokenizer | None",
     *,
     weights: Mapping[str, Tensor] | None = None,
     preset: str | None = None,
@@ -77,21 +85,23 @@ def save(
 ) -> Path:
     """Write a checkpoint folder in one step: whoever looks sees the old one, nothing, or all of the new one.
 
-    `weights` replaces the model's own state dict (a moving average); `training` says how they were made.
+    `tokenizer` is None for a model that reads no words. `weights` replaces the model's own state dict (a
+    moving average); `training` says how they were made.
     """
     config = {
         "format": FORMAT,
         "groundling": _version(),
         "preset": preset,
         "model": model_config(model),
-        "tokens": tokenizer.limit,
+        **({} if tokenizer is None else {"tokens": tokenizer.limit}),
         "training": dict(training or {}),
     }
 
     def write(temporary: Path) -> None:
         (temporary / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
         save_file(_plain(model.state_dict() if weights is None else weights), temporary / WEIGHTS)
-        tokenizer.save(temporary / TOKENIZER)
+        if tokenizer is not None:
+            tokenizer.save(temporary / TOKENIZER)
         if trainer is not None:
             (temporary / STATE).parent.mkdir()
             (temporary / STATE).write_text(
@@ -105,18 +115,18 @@ def save(
 def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
     """Read a checkpoint folder, or with `download` a hub id, strictly: all keys, all shapes, all finite.
 
-    Raises FileNotFoundError where there is no such folder and CheckpointError for one that cannot be used.
+    Raises FileNotFoundError where there is no such folder and CheckpointError for one that cannot be used,
+    also for a model that detects and does not read words: `load_detector` reads those.
     """
-    from groundling.models import build
+    from groundling.models.supernet import Supernet
 
-    folder = locate(source, download=download)
-    verify(folder, required=False)
-    config = read_config(folder)
-    try:
-        model = build(config["model"])
-    except (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
-    load_weights(model, folder / WEIGHTS)
+    folder = _verified(source, download)
+    model = _built(folder)
+    if not isinstance(model, Supernet):
+        raise CheckpointError(
+            f"{folder} holds a {model.config.system}, which detects and reads no words: `detect` runs it; "
+            f"packaged models that ground expressions are {', '.join(packaged()) or 'none'}"
+        )
     tokenizer = load_tokenizer(folder)
     room = model.config.text
     if tokenizer.limit > room.tokens or tokenizer.highest >= room.vocabulary:
@@ -124,7 +134,53 @@ def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
             f"{folder}: a tokenizer of {tokenizer.limit} tokens and ids up to {tokenizer.highest} does not "
             f"fit a model of {room.tokens} tokens and {room.vocabulary} ids"
         )
-    info = Info(
+    load_weights(model, folder / WEIGHTS)
+    return Loaded(model.eval(), tokenizer, _info(folder))
+
+
+def load_detector(source: str | os.PathLike[str], *, download: bool = False) -> LoadedDetector:
+    """As `load`, for a model that detects objects; CheckpointError for one that grounds expressions."""
+    from groundling.models.detr import Detr
+
+    folder = _verified(source, download)
+    model = _built(folder)
+    if not isinstance(model, Detr):
+        raise CheckpointError(
+            f"{folder} holds a {model.config.system}, which grounds expressions: `ground` runs it; "
+            "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`"
+        )
+    load_weights(model, folder / WEIGHTS)
+    return LoadedDetector(model.eval(), _info(folder))
+
+
+def system(source: str | os.PathLike[str], *, download: bool = False) -> str | None:
+    """The name of the system that a checkpoint folder holds, as its config.json says; None if it does not."""
+    model = read_config(locate(source, download=download)).get("model")
+    found = model.get("system") if isinstance(model, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _verified(source: str | os.PathLike[str], download: bool) -> Path:
+    folder = locate(source, download=download)
+    verify(folder, required=False)
+    return folder
+
+
+def _built(folder: Path) -> "Supernet | Detr":
+    """The model that a folder describes, with fresh weights."""
+    from groundling.models import build
+
+    config = read_config(folder)
+    try:
+        model: Supernet | Detr = build(config["model"])
+    except (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
+    return model
+
+
+def _info(folder: Path) -> Info:
+    config = read_config(folder)
+    return Info(
         path=folder,
         preset=config.get("preset"),
         version=str(config.get("groundling", "unknown")),
@@ -132,7 +188,6 @@ def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
         sha256=sha256(folder / WEIGHTS),
         taught=tuple(taught(config)),
     )
-    return Loaded(model.eval(), tokenizer, info)
 
 
 def locate(
@@ -170,7 +225,8 @@ def load_weights(
 ) -> None:
     """Copy a weight file into a model: every key on both sides, equal shapes, finite numbers.
 
-    Only names under the prefixes `fresh` may miss from the file, only those under `discard` from the model.
+    Only names under the prefixes `fresh` may miss from the file, only those under `discard` from the model;
+    what is under both stays as it is in the model, whatever the file has there.
     """
     fit(model, read_tensors(file), file, fresh=fresh, discard=discard)
 
@@ -191,7 +247,8 @@ def fit(
         raise CheckpointError(
             f"{file} does not fit the model: missing {_few(missing)}; not in the model {_few(extra)}"
         )
-    shared = {name: tensor for name, tensor in tensors.items() if name in own}
+    anew = [name for name in own if name.startswith(tuple(fresh)) and name.startswith(tuple(discard))]
+    shared = {name: tensor for name, tensor in tensors.items() if name in own and name not in anew}
     shapes = [
         f"{name} {tuple(tensor.shape)} where the model has {tuple(own[name].shape)}"
         for name, tensor in shared.items()
@@ -212,7 +269,7 @@ def fit(
 
 def load_tokenizer(folder: Path) -> "Tokenizer":
     """The tokenizer of a checkpoint folder, with the token limit it was trained with."""
-    from groundling.language import Tokenizer
+    from groundling.roberta import read_tokenizer
 
     limit = read_config(folder).get("tokens")
     if not isinstance(limit, int):
@@ -220,7 +277,7 @@ def load_tokenizer(folder: Path) -> "Tokenizer":
             f"{folder / CONFIG}: 'tokens' is {limit!r}, not the number of tokens the model reads"
         )
     try:
-        return Tokenizer.load(folder / TOKENIZER, limit)
+        return read_tokenizer(folder / TOKENIZER, limit)
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{folder / TOKENIZER} is no tokenizer we can read: {_line(error)}") from error
 

@@ -14,21 +14,27 @@ import os
 import time
 import warnings
 from collections.abc import Collection, Sequence
-from typing import overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
 
 from groundling import checkpoint
+from groundling.asking import THRESHOLD, answer, detect_names, ground_phrases, segment
 from groundling.boxes import clip, cxcywh_to_xyxy
+from groundling.detector import Detector, load_detector
 from groundling.device import checked
 from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokenizer, UnknownWordWarning
+from groundling.models import DETECTORS
+from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction, Supernet
-from groundling.results import Grounding
+from groundling.phrases import Span
+from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation
+from groundling.roberta import ByteTokenizer
 from groundling.runtime.batched import Batcher
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
 from groundling.runtime.compilers import Runtime, compiler
@@ -157,6 +163,47 @@ class Grounder:
             for row, (image, expression) in enumerate(requests)
         ]
 
+    def detect(
+        self, image: ImageSource, names: Sequence[str] = (), *, threshold: float = THRESHOLD
+    ) -> Detections:
+        """All objects that one of these names says, of an mdetr; ValueError that names what needs none."""
+        if not isinstance(self.model, Mdetr) or not names:
+            raise ValueError(
+                f"a {self.model.config.system} grounds expressions: `ground` runs it; "
+                "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`, "
+                "and an mdetr what it is given names of"
+            )
+        return detect_names(*self._mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
+
+    def ground_phrases(
+        self,
+        image: ImageSource,
+        caption: str,
+        *,
+        spans: Sequence[Span] | None = None,
+        threshold: float = THRESHOLD,
+    ) -> CaptionGrounding:
+        """The objects of each noun phrase of a caption, or of its character ranges `spans`, of an mdetr."""
+        return ground_phrases(
+            *self._mdetr(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
+        )
+
+    def answer(self, image: ImageSource, question: str, *, threshold: float = THRESHOLD) -> Answer:
+        """The answer to a question, and the objects it rests on, of an mdetr with answer heads."""
+        return answer(*self._mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
+
+    def segment(self, image: ImageSource, phrase: str, *, threshold: float = THRESHOLD) -> Segmentation:
+        """The pixels that a phrase means, of an mdetr with a mask head."""
+        return segment(*self._mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
+
+    def _mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
+        if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
+            return self.model, self.tokenizer
+        raise ValueError(
+            f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases of "
+            "captions, questions and masks are an mdetr's, brought in by `groundling import`"
+        )
+
     @torch.inference_mode()
     def select(self, expression: str, *, budget: float | None = None) -> Selection:
         """The units that these words choose, without an image."""
@@ -267,7 +314,7 @@ def _key(image: ImageSource) -> object:
     return image if isinstance(image, str | bytes | os.PathLike) else id(image)
 
 
-def load(
+def load_grounder(
     model: str | os.PathLike[str] = DEFAULT,
     *,
     device: str = "cpu",
@@ -277,13 +324,7 @@ def load(
     runtime: Runtime = "eager",
     compiled_mib: int = 1024,
 ) -> Grounder:
-    """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
-
-    device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
-    runtime: "eager" is PyTorch; the others are for words that come again: from its second request on a subnet
-    is compiled in the background, by "openvino", "onnx" (onnxruntime) or "compiled" (torch and a C++
-    compiler). "auto" takes OpenVINO where it is installed, else onnxruntime, else PyTorch alone.
-    """
+    """As `load`, of models that ground expressions; CheckpointError for one that does not."""
     checked(device)  # before the weights are read
     loaded = checkpoint.load(model, download=download)
     return Grounder(
@@ -293,6 +334,64 @@ def load(
         cache_mib=cache_mib,
         max_pixels=max_pixels,
         taught=loaded.info.taught,
+        runtime=runtime,
+        compiled_mib=compiled_mib,
+    )
+
+
+@overload
+def load(
+    model: Literal["lads_street"] = "lads_street",
+    *,
+    device: str = "cpu",
+    download: bool = False,
+    cache_mib: int = 256,
+    max_pixels: int = MAX_PIXELS,
+    runtime: Runtime = "eager",
+    compiled_mib: int = 1024,
+) -> Grounder: ...
+@overload
+def load(
+    model: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    download: bool = False,
+    cache_mib: int = 256,
+    max_pixels: int = MAX_PIXELS,
+    runtime: Runtime = "eager",
+    compiled_mib: int = 1024,
+) -> Grounder | Detector: ...
+def load(
+    model: str | os.PathLike[str] = DEFAULT,
+    *,
+    device: str = "cpu",
+    download: bool = False,
+    cache_mib: int = 256,
+    max_pixels: int = MAX_PIXELS,
+    runtime: Runtime = "eager",
+    compiled_mib: int = 1024,
+) -> Grounder | Detector:
+    """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
+
+    A Grounder of what grounds expressions, a Detector of what detects objects (eager only).
+    device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
+    runtime: "eager" is PyTorch; the others are for words that come again: from its second request on a subnet
+    is compiled in the background, by "openvino", "onnx" (onnxruntime) or "compiled" (torch and a C++
+    compiler). "auto" takes OpenVINO where it is installed, else onnxruntime, else PyTorch alone.
+    """
+    checked(device)  # before anything is read
+    if checkpoint.system(model, download=download) in DETECTORS:
+        if runtime != "eager":
+            raise ValueError(f"a model that detects runs eager, given runtime={runtime!r}")
+        return load_detector(
+            model, device=device, download=download, cache_mib=cache_mib, max_pixels=max_pixels
+        )
+    return load_grounder(
+        model,
+        device=device,
+        download=download,
+        cache_mib=cache_mib,
+        max_pixels=max_pixels,
         runtime=runtime,
         compiled_mib=compiled_mib,
     )

@@ -7,7 +7,7 @@ of Pillow, so threads may share it.
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +112,34 @@ def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Placement]:
     canvas = Image.new("RGB", (size, size), PADDING)
     canvas.paste(image.resize((wide, high), Image.Resampling.BILINEAR), (left, top))
     return to_tensor(canvas), Placement(wide / width, high / height, left, top, width, height, size)
+
+
+def scaled(image: Image.Image, short_side: int, long_side: int) -> Tensor:
+    """The image with its short side `short_side` pixels, or less where the long one would pass `long_side`.
+
+    uint8 (3, H, W); no padding. Rounded as DETR does: the short side to the nearest pixel, the long one down.
+    """
+    least, most = min(image.size), max(image.size)
+    scale = min(short_side / least, long_side / most)
+    short, long = max(1, round(least * scale)), max(1, int(most * scale + 1e-6))
+    sides = (short, long) if image.width < image.height else (long, short)
+    return to_tensor(image.resize(sides, Image.Resampling.BILINEAR))
+
+
+def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Images (3, h, w) in one batch (B, 3, H, W), each in the upper left, and where they are (B, H, W)."""
+    height, width = (max(image.shape[side] for image in images) for side in (1, 2))
+    batch = images[0].new_zeros(len(images), 3, height, width)
+    shown = torch.zeros(len(images), height, width, dtype=torch.bool, device=batch.device)
+    for row, image in enumerate(images):
+        batch[row, :, : image.shape[1], : image.shape[2]] = image
+        shown[row, : image.shape[1], : image.shape[2]] = True
+    return batch, shown
+
+
+def normalise_shown(images: Tensor, shown: Tensor) -> Tensor:
+    """As `normalise` for a batch that `stacked` made; its padding is 0, as in DETR."""
+    return normalise(images) * shown[:, None]
 
 
 def to_tensor(image: Image.Image) -> Tensor:

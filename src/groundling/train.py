@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from groundling.data.loader import Batch, ahead, share
+from groundling.data.loader import ahead, share
 from groundling.dynamic.gates import Draw
 from groundling.losses import Objective
 from groundling.training.config import DataConfig, Run, TrainConfig
@@ -31,7 +31,7 @@ from groundling.training.state import (
     save,
     starting_point,
 )
-from groundling.training.trainer import Trainer, prepare
+from groundling.training.trainer import Part, Trainer, prepare
 
 if TYPE_CHECKING:
     from groundling.data.sample import Dataset
@@ -49,7 +49,7 @@ __all__ = [
     "train_all",
 ]
 
-Evaluate = Callable[[nn.Module, "Tokenizer"], Mapping[str, float]]
+Evaluate = Callable[[nn.Module, "Tokenizer | None"], Mapping[str, float]]
 
 
 class TrainingError(RuntimeError):
@@ -141,7 +141,7 @@ def train(
             return publish(trainer, out)
 
 
-def micro_batches(trainer: Trainer, step: int) -> list[Batch]:
+def micro_batches(trainer: Trainer, step: int) -> list[Part]:
     """This process's slice of the global batch of a step, in the pieces it is computed in."""
     config, group = trainer.run.config, trainer.group
     mine = share(trainer.data.examples(step), group.rank, group.world)
@@ -149,7 +149,7 @@ def micro_batches(trainer: Trainer, step: int) -> list[Batch]:
     return [part.pinned() for part in parts] if group.device.type == "cuda" else parts
 
 
-def backward(trainer: Trainer, parts: Sequence[Batch], step: int) -> dict[str, Tensor]:
+def backward(trainer: Trainer, parts: Sequence[Part], step: int) -> dict[str, Tensor]:
     """Leave the gradients of the mean loss over the global batch; return this process's part of each mean."""
     config, group = trainer.run.config, trainer.group
     total = config.images_per_batch * config.expressions_per_image
@@ -193,7 +193,7 @@ def update(trainer: Trainer, step: int) -> Tensor:
     return norm / trainer.group.world  # summed over processes by the meter
 
 
-def complaint(step: int, losses: Mapping[str, Tensor], part: Batch) -> str:
+def complaint(step: int, losses: Mapping[str, Tensor], part: Part) -> str:
     """What a person needs to find the cause of a loss that is not finite."""
     terms = ", ".join(f"{name} {term.item():.4g}" for name, term in losses.items())
     ids = ", ".join(part.names[:16]) + (f" and {len(part) - 16} more" if len(part) > 16 else "")

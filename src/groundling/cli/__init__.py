@@ -13,15 +13,36 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from groundling.cli import analyze, benchmark, console, data, demo, evaluate, export, ground, info, train
+from groundling.cli import (
+    analyze,
+    answer,
+    benchmark,
+    console,
+    data,
+    demo,
+    detect,
+    evaluate,
+    export,
+    ground,
+    importing,
+    info,
+    phrases,
+    segment,
+    train,
+)
 
 TRACEBACK = "GROUNDLING_TRACEBACK"
 INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Find what words mean in a picture.")
 app.command()(ground.ground)
+app.command()(detect.detect)
+app.command()(phrases.phrases)
+app.command()(answer.answer)
+app.command()(segment.segment)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
+app.command("import")(importing.bring_in)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(analyze.analyze)

@@ -24,12 +24,12 @@ def analyze(
 
     Figures 4 to 7 of the LADS paper, as PNG, with their numbers as CSV.
     """
-    from groundling import load
     from groundling.analyze import analyze as run
+    from groundling.grounder import load_grounder
     from groundling.models.lads import Lads
 
     opened = datasets.opened(data, dataset, split or (data.stem if data.is_file() else "val"))
-    loaded = load(model, download=download)
+    loaded = load_grounder(model, download=download)
     if not isinstance(loaded.model, Lads):
         raise ValueError(f"a {loaded.model.config.system} model selects nothing; give one with a selector")
     with console.counted("reading expressions") as progress:

@@ -103,12 +103,13 @@ def read_model(name: str, words: list[str]) -> "tuple[Grounder, bool]":
     """The model, and whether its weights are random: then it reads these words and no others."""
     import torch
 
-    from groundling import Grounder, checkpoint, load
-    from groundling.language import Tokenizer
+    from groundling import Grounder, checkpoint
+    from groundling.grounder import load_grounder
     from groundling.models import PRESETS, build
+    from groundling.roberta import tokenizer_for
 
     if name in checkpoint.packaged() or Path(name).exists():
-        return load(name), False
+        return load_grounder(name), False
     if name not in PRESETS:
         packaged = ", ".join(checkpoint.packaged())
         raise ValueError(
@@ -118,7 +119,7 @@ def read_model(name: str, words: list[str]) -> "tuple[Grounder, bool]":
     torch.manual_seed(0)
     model = build(PRESETS[name])
     text = model.config.text
-    return Grounder(model, Tokenizer.train(words, text.vocabulary, text.tokens)), True
+    return Grounder(model, tokenizer_for(text).train(words, text.vocabulary, text.tokens)), True
 
 
 def _print(found: "Benchmark") -> None:

@@ -20,6 +20,8 @@ SPELLING = {
     "resume=True": "--resume",
     "replace=True": "--replace",
     "init=": "--init",
+    "text=": "--text",
+    "answers=": "--answers",
     "max_pixels=": "--max-pixels=",
 }
 

@@ -23,11 +23,11 @@ def demo(
 
     Shows the boxes, and for each expression what part of the network ran and how long it took.
     """
-    from groundling import load
     from groundling.demo import ask, questions, show
     from groundling.draw import save
+    from groundling.grounder import load_grounder
 
-    loaded, asked = load(model), questions(seed)
+    loaded, asked = load_grounder(model), questions(seed)
     cells = ask(loaded, asked)
     file = save(show(cells), out / SHEET)
     console.print_table(COLUMNS, map(_row, cells))

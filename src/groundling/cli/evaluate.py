@@ -33,11 +33,11 @@ def evaluate(
 
     Milliseconds are wall time per expression of a batched evaluation, decoding of images included.
     """
-    from groundling import load
+    from groundling.grounder import load_grounder
 
     default = data.stem if data.is_file() else "val"
     opened = [datasets.opened(data, dataset, name, limit) for name in split or [default]]
-    loaded = load(model, device=device, download=download)
+    loaded = load_grounder(model, device=device, download=download)
     found = [_measured(loaded, part, strict) for part in opened]
     if json:
         for metrics in found:

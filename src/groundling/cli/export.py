@@ -30,7 +30,8 @@ def export(
     download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
 ) -> None:
     """Write one expression's subnet, or the full network, as a file for ONNX runtimes or OpenVINO."""
-    from groundling import checkpoint, load
+    from groundling import checkpoint
+    from groundling.grounder import load_grounder
     from groundling.runtime import export as write
     from groundling.runtime.export import check
 
@@ -39,7 +40,7 @@ def export(
         raise ValueError("the expression has no words; say what to look for")
     if budget is not None and expression is None:
         raise ValueError("a budget is for the words of an expression: give --expression too")
-    loaded = load(model, download=download)
+    loaded = load_grounder(model, download=download)
     selection = None if expression is None else loaded.select(expression, budget=budget)
     weights = checkpoint.locate(model, download=download) / checkpoint.WEIGHTS
     card = write(

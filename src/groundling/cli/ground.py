@@ -65,7 +65,7 @@ def _ready(
     model: str, expressions: Sequence[str], budget: float | None, device: str, download: bool, max_pixels: int
 ) -> "tuple[Answer, Sequence[str]]":
     """What answers about a picture, and the expressions it is asked: looked at before any picture is."""
-    from groundling import load
+    from groundling.grounder import load_grounder
     from groundling.runtime import ExportedGrounder
     from groundling.runtime.exported import RUNTIMES
 
@@ -76,7 +76,7 @@ def _ready(
         return exported.ground, exported.asked(expressions)
     if not expressions:
         raise ValueError("say what to look for: groundling ground IMAGE EXPRESSION")
-    loaded = load(model, device=device, download=download, max_pixels=max_pixels)
+    loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     with warnings.catch_warnings():  # they come with the answers
         warnings.simplefilter("ignore")
         for expression in expressions:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from groundling.cli import console
+from groundling.cli.origins import UNSTATED, training_rows
 
 if TYPE_CHECKING:
     from groundling.models.supernet import Supernet
 
 TOKENS = 8  # of a typical expression: six words, [CLS] and [SEP]
-UNSTATED = "not stated in the checkpoint"
-LEARNT_FROM = {"lads_street": "street scenes, drawn by `groundling data street`"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,11 @@ def info(
     download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
 ) -> None:
     """Say what a model is, costs and comes from."""
+    from groundling.cli import info_detector
+
+    if info_detector.is_one(model, download):
+        info_detector.show(model, json, download)
+        return
     described = _described(model, download)
     if json:
         console.print_json(described.as_dict())
@@ -61,7 +65,7 @@ def info(
 
 def _described(name: str, download: bool = False) -> Described:
     from groundling import checkpoint
-    from groundling.models import PRESETS
+    from groundling.models import DETR, PRESETS
 
     if name in checkpoint.packaged() or Path(name).exists() or (download and name not in PRESETS):
         loaded = checkpoint.load(name, download=download)
@@ -72,7 +76,7 @@ def _described(name: str, download: bool = False) -> Described:
         packaged_names = ", ".join(checkpoint.packaged()) or "none"
         raise ValueError(
             f"no model {name!r}: packaged are {packaged_names}; presets without weights are "
-            f"{', '.join(PRESETS)}; else give a checkpoint folder, or a hub id with --download"
+            f"{', '.join([*PRESETS, *DETR])}; else give a checkpoint folder, or a hub id with --download"
         )
     return Described(name, _without_weights(name), None, "none: a preset has no weights")
 
@@ -131,7 +135,7 @@ def _print(described: Described) -> None:
         ),
         ("licence", described.licence),
         ("weights", "none" if described.sha256 is None else f"SHA-256 {described.sha256[:16]}…"),
-        *_training_rows(described.name, described.training or {}),
+        *training_rows(described.name, described.training or {}),
     ]
     console.print_table(("", ""), [(name, str(value)) for name, value in rows], right=False)
     full = int(str(values["full_macs"]))
@@ -147,17 +151,3 @@ _NAMES = {
     "attention": "attention sublayers",
     "ffn": "feed-forward sublayers",
 }
-
-
-def _training_rows(name: str, training: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """What a checkpoint says about its making, as far as it does."""
-    data = (training.get("config") or {}).get("data") or {}
-    rows: list[tuple[str, object]] = []
-    if learnt_from := LEARNT_FROM.get(name) or training.get("about"):
-        rows.append(("learnt from", learnt_from))
-    if data:
-        rows.append(("dataset", f"{data.get('dataset')}, split {data.get('split')}"))
-    if "run" in training:
-        rows.append(("trained", f"run {training['run']}, {training.get('step', 0):,} steps"))
-    rows += [(name, value) for name, value in (training.get("scores") or {}).items()]
-    return rows

@@ -12,15 +12,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from groundling.cli.recipes import Recipe
 from groundling.losses import OBJECTIVES
 from groundling.losses.grounding import GroundingLoss
+from groundling.losses.sets import SetLoss
 from groundling.models import parse_config
 from groundling.train import Run, TrainConfig
 
-LOSSES = {"grounding": GroundingLoss}
+LOSSES: dict[str, type[BaseModel]] = {"grounding": GroundingLoss, "detr": SetLoss}
 OPEN = ("lr_groups",)  # keys below these are free: prefixes of module names, with dots
 DATA = ("data", "path")
 LENGTHS = {"steps": "epochs", "epochs": "steps"}  # a run has one: setting it unsets the other

@@ -9,7 +9,7 @@ from groundling.data.sample import Box
 from groundling.draw import ink
 from groundling.draw.ink import Rect
 from groundling.images import open_image
-from groundling.results import Grounding
+from groundling.results import Detections, Grounding
 
 LINES = 2  # of a label
 
@@ -30,23 +30,53 @@ def draw_grounding(
     `truth` are boxes xyxy in pixels of the image. Lines and letters grow with the picture. ValueError if a
     grounding is of an image of another size, or a true box is not four numbers.
     """
-    picture = open_image(image, max_pixels=image.width * image.height).copy()
-    for grounding in groundings:
-        if picture.size != (grounding.width, grounding.height):
-            raise ValueError(
-                f"a grounding in an image of {grounding.width}x{grounding.height} does not fit this image of "
-                f"{picture.width}x{picture.height}; give the upright original image"
-            )
+    sizes = [(grounding.width, grounding.height) for grounding in groundings]
+    picture = _copy(image, "a grounding", sizes)
+    draw_boxes(
+        picture, [g.box for g in groundings], [_words(g.expression, g.score) for g in groundings], truth
+    )
+    return picture
+
+
+def draw_detections(image: Image.Image, found: Detections, truth: Sequence[Box] | None = None) -> Image.Image:
+    """As `draw_grounding`, for the objects of one image; those of a category have one colour."""
+    picture = _copy(image, "detections", [(found.width, found.height)])
+    order = list(dict.fromkeys(each.label for each in found))
+    colours = [ink.BOXES[order.index(each.label) % len(ink.BOXES)] for each in found]
+    texts = [_words(each.label, each.score) for each in found]
+    draw_boxes(picture, [each.box for each in found], texts, truth, colours)
+    return picture
+
+
+def draw_boxes(
+    picture: Image.Image,
+    boxes: Sequence[Box],
+    texts: Sequence[str],
+    truth: Sequence[Box] | None = None,
+    colours: Sequence[str] | None = None,
+) -> None:
+    """Draw on the picture itself: each box with its label, and dashed true boxes."""
     draw, size = ImageDraw.Draw(picture), letter_size(picture.size)
     width = max(2, round(size / 7))
-    colours = [ink.BOXES[i % len(ink.BOXES)] for i in range(len(groundings))]
-    for grounding, colour in zip(groundings, colours, strict=True):
-        ink.frame(draw, grounding.box, colour, width)
+    colours = colours or [ink.BOXES[i % len(ink.BOXES)] for i in range(len(boxes))]
+    for box, colour in zip(boxes, colours, strict=True):
+        ink.frame(draw, box, colour, width)
     for box in truth or ():
         ink.dashes(draw, _checked(box), ink.TRUTH, max(1, width // 2))
-    labels = place_labels(picture.size, [g.box for g in groundings], [_words(g) for g in groundings], size)
+    labels = place_labels(picture.size, boxes, texts, size)
     for label, colour in zip(labels, colours, strict=True):
         _draw_label(draw, label, colour, size)
+
+
+def _copy(image: Image.Image, what: str, sizes: Sequence[tuple[int, int]]) -> Image.Image:
+    """The image to draw on, if all is of images of its size."""
+    picture = open_image(image, max_pixels=image.width * image.height).copy()
+    for width, height in sizes:
+        if picture.size != (width, height):
+            raise ValueError(
+                f"{what} in an image of {width}x{height} does not fit this image of "
+                f"{picture.width}x{picture.height}; give the upright original image"
+            )
     return picture
 
 
@@ -90,8 +120,8 @@ def _places(size: tuple[int, int], box: Box, wide: float, high: float, gap: int)
     return rects
 
 
-def _words(grounding: Grounding) -> str:
-    return grounding.expression + ("" if grounding.score is None else f" {grounding.score:.2f}")
+def _words(what: str, score: float | None) -> str:
+    return what + ("" if score is None else f" {score:.2f}")
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: str, size: int) -> None:

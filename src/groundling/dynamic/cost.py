@@ -4,7 +4,7 @@ A MAC is one multiply-accumulate. Counted are convolutions, linear maps and atte
 `torch.utils.flop_counter` counts, halved; on a CPU it misses fused attention), not norms and activations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,21 @@ class BlockCost:
         return self.first * inner + self.middle * inner * filters + self.last * filters
 
 
+def stage_costs(blocks: Sequence[BlockCost], selection: Selection | None) -> dict[str, int]:
+    """MACs of each stage of a backbone, with what a Selection keeps of its blocks (None: everything)."""
+    parts: dict[str, int] = {}
+    for block in blocks:
+        stage = block.name.split(".")[0]
+        parts[stage] = parts.get(stage, 0) + block.always
+        if _on(selection, block.name):
+            inner, filters = block.width, block.width
+            if selection is not None:
+                inner = selection.count(f"{block.name}.conv1", block.width)
+                filters = selection.count(f"{block.name}.conv2", block.width)
+            parts[stage] += block.of(inner, filters)
+    return parts
+
+
 @dataclass(frozen=True)
 class CostModel:
     """Everything about a network's cost that does not depend on the request (MACs, or sizes).
@@ -57,15 +72,7 @@ class CostModel:
         parts: dict[str, Any] = {"text": self._text(tokens), "selector": 0, "stem": self.stem}
         if selection is not None:
             parts["selector"] = self.selector[0] * tokens + self.selector[1]
-        for block in self.blocks:
-            stage = block.name.split(".")[0]
-            parts[stage] = parts.get(stage, 0) + block.always
-            if selection is None or selection.on(block.name):
-                inner, filters = block.width, block.width
-                if selection is not None:
-                    inner = selection.count(f"{block.name}.conv1", block.width)
-                    filters = selection.count(f"{block.name}.conv2", block.width)
-                parts[stage] += block.of(inner, filters)
+        parts |= stage_costs(self.blocks, selection)
         attention, ffn = self._sublayers(tokens)
         layers = range(self.fusion[0])
         parts["projection"] = self._projection(tokens)
@@ -110,6 +117,47 @@ class CostModel:
 
     def _projection(self, tokens: Any) -> Any:
         return (self.visual * self.channels + tokens * self.text[1]) * self.fusion[1]
+
+
+@dataclass(frozen=True)
+class DetectionCost:
+    """A detector's cost for one image: sizes, and MACs of what does not depend on a Selection.
+
+    `layers` are those of the encoder over `visual` tokens and of the decoder of `queries`.
+    """
+
+    stem: int
+    blocks: tuple[BlockCost, ...]
+    visual: int
+    channels: int  # of the backbone's output
+    queries: int
+    dim: int
+    ffn: int
+    layers: tuple[int, int]
+    head: int
+
+    def count(self, selection: Selection | None = None) -> dict[str, int]:
+        """MACs per part; None is the whole network."""
+        dim, asked, seen = self.dim, self.queries, self.visual
+        sublayers = {
+            "encoder": {"attention": 4 * seen * dim**2 + 2 * seen**2 * dim, "ffn": 2 * seen * dim * self.ffn},
+            "decoder": {
+                "attention": 4 * asked * dim**2 + 2 * asked**2 * dim,
+                "cross_attention": 2 * (asked + seen) * dim**2 + 2 * asked * seen * dim,
+                "ffn": 2 * asked * dim * self.ffn,
+            },
+        }
+        parts = {"stem": self.stem, **stage_costs(self.blocks, selection)}
+        parts["projection"] = seen * self.channels * dim
+        for (stack, kinds), layers in zip(sublayers.items(), self.layers, strict=True):
+            for kind, macs in kinds.items():
+                on = sum(_on(selection, f"{stack}.{i}.{kind}") for i in range(layers))
+                parts[f"{stack} {kind.replace('_', ' ')}"] = on * macs
+        return {**parts, "head": self.head}
+
+    def cost(self, selection: Selection | None = None) -> Cost:
+        """Cost of a Selection beside that of the whole network."""
+        return Cost(self.count(selection), sum(self.count().values()))
 
 
 def _on(selection: Selection | None, name: str) -> bool:

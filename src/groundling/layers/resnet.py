@@ -214,11 +214,20 @@ class ResNet(nn.Module):
 
     def forward(self, images_BCHW: Tensor, gates: Gates | None = None) -> Tensor:
         """(B, 3, H, W) → (B, C, H/stride, W/stride)."""
+        x = images_BCHW
+        for stage in self.each_stage(images_BCHW, gates):
+            x = stage  # one at a time: who does not need the others does not keep them
+        return x
+
+    def each_stage(self, images_BCHW: Tensor, gates: Gates | None = None) -> Iterator[Tensor]:
+        """What comes out of each stage, (B, C·2ⁱ, H/2ⁱ⁺², W/2ⁱ⁺²), the last of which is the answer."""
         gates = gates or {}
         x = self.see(images_BCHW)
-        for name, block in self.named_blocks():
-            x = block(x, gates.get(name), gates.get(f"{name}.conv2"), gates.get(f"{name}.conv1"))
-        return x
+        for stage in range(1, self.stages + 1):
+            for index, block in enumerate(getattr(self, f"layer{stage}")):
+                name = f"layer{stage}.{index}"
+                x = block(x, gates.get(name), gates.get(f"{name}.conv2"), gates.get(f"{name}.conv1"))
+            yield x
 
     def see(self, images_BCHW: Tensor) -> Tensor:
         """The stem, (B, 3, H, W) → (B, C, H/4, W/4): no words change it."""

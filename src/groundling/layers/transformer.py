@@ -4,7 +4,9 @@ Key layout is DETR's (`self_attn.in_proj_weight`, `linear1`, `norm1` …). Shape
 """
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +17,10 @@ from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
 
 
-class SelfAttention(nn.Module, Packs):
-    """Multi-head self-attention; positions are added to queries and keys, not to values (DETR)."""
+class Attention(nn.Module, Packs):
+    """A multi-head attention's weights under torch's and DETR's names, and what follows its projections."""
+
+    PROJECTIONS: ClassVar[tuple[tuple[int, int], ...]]  # those of (query, key, value) made by one product
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -24,23 +28,19 @@ class SelfAttention(nn.Module, Packs):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = Linear(dim, dim)
-        self.packed: tuple[Tensor | None, ...] = ()  # the weights of queries and keys, and of values
+        self.packed: dict[tuple[int, int], Tensor | None] = {}
         nn.init.xavier_uniform_(self.in_proj_weight)
 
-    def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
-        """`keep_BT` is True where a token may be attended to (None: everywhere); positions: (B, T, D) too."""
-        batch, tokens, dim = x_BTD.shape
-        of_q_k, of_value = self.packed or (None, None)
-        q_k = linear(
-            x_BTD + positions_TD, self.in_proj_weight[: 2 * dim], self.in_proj_bias[: 2 * dim], of_q_k
-        )
-        value = linear(x_BTD, self.in_proj_weight[2 * dim :], self.in_proj_bias[2 * dim :], of_value)
+    def attend(self, query_BTD: Tensor, key_BSD: Tensor, value_BSD: Tensor, keep_BS: Tensor | None) -> Tensor:
+        """Projected queries ask projected keys: (B, T, D); `keep_BS` is True where S may be attended to."""
+        batch, tokens, dim = query_BTD.shape
         query, key, value = (
-            part.view(batch, tokens, self.heads, -1).transpose(1, 2) for part in (*q_k.chunk(2, -1), value)
+            part.view(batch, part.shape[1], self.heads, -1).transpose(1, 2)
+            for part in (query_BTD, key_BSD, value_BSD)
         )
         dropout = self.dropout if self.training else 0.0
-        mask = None if keep_BT is None else keep_BT[:, None, None, :]
-        if x_BTD.device.type == "cpu" and torch.is_grad_enabled():
+        mask = None if keep_BS is None else keep_BS[:, None, None, :]
+        if query.device.type == "cpu" and torch.is_grad_enabled():
             out = _attend(query, key, value, mask, dropout)
         else:
             mask = None if mask is None else mask.expand(-1, -1, tokens, -1)
@@ -49,8 +49,27 @@ class SelfAttention(nn.Module, Packs):
 
     def pack(self) -> None:
         """As `layers.fused.Packs` says."""
+        self.packed = {place: pack(self.in_proj_weight[self._rows(*place)]) for place in self.PROJECTIONS}
+
+    def _project(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Of the three projections (query, key, value) those from `first` up to `last`, side by side."""
+        rows = self._rows(first, last)
+        return linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows], self.packed.get((first, last)))
+
+    def _rows(self, first: int, last: int) -> slice:
         dim = self.in_proj_weight.shape[1]
-        self.packed = (pack(self.in_proj_weight[: 2 * dim]), pack(self.in_proj_weight[2 * dim :]))
+        return slice(first * dim, last * dim)
+
+
+class SelfAttention(Attention):
+    """Tokens ask one another; positions are added to queries and keys, not to values (DETR)."""
+
+    PROJECTIONS = ((0, 2), (2, 3))
+
+    def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
+        """`keep_BT` is True where a token may be attended to (None: everywhere); positions: (B, T, D) too."""
+        query, key = self._project(x_BTD + positions_TD, 0, 2).chunk(2, -1)
+        return self.attend(query, key, self._project(x_BTD, 2, 3), keep_BT)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, dropout: float) -> Tensor:
@@ -86,10 +105,10 @@ class EncoderLayer(nn.Module):
         """Gates are (B, 1), None where nothing is gated."""
         x = x_BTD
         if self.self_attn is not None:
-            x = x + _gated(self.dropout(self.self_attn(x, positions_TD, keep_BT)), attention)
+            x = x + gated(self.dropout(self.self_attn(x, positions_TD, keep_BT)), attention)
         x = self.norm1(x)
         if self.linear1 is not None and self.linear2 is not None:
-            x = x + _gated(self.dropout(self.linear2(self.dropout(self.linear1(x, relu=True)))), ffn)
+            x = x + gated(self.dropout(self.linear2(self.dropout(self.linear1(x, relu=True)))), ffn)
         return self.norm2(x)  # type: ignore[no-any-return]
 
     def extract(self, attention: bool, ffn: bool) -> "EncoderLayer":
@@ -110,7 +129,7 @@ class Encoder(nn.Module):
         x_BTD: Tensor,
         positions_TD: Tensor,
         keep_BT: Tensor | None = None,
-        gates: "dict[str, Tensor] | None" = None,
+        gates: Mapping[str, Tensor] | None = None,
         prefix: str = "encoder",
     ) -> list[Tensor]:
         """Gates are (B, 1) by unit name; arguments as those of a layer."""
@@ -141,7 +160,8 @@ class Encoder(nn.Module):
         )
 
 
-def _gated(x_BTD: Tensor, gate: Tensor | None) -> Tensor:
+def gated(x_BTD: Tensor, gate: Tensor | None) -> Tensor:
+    """x (B, T, D) times a gate (B, 1); no gate, no multiplication."""
     return x_BTD if gate is None else x_BTD * gate[:, :, None].to(x_BTD.dtype)
 
 

@@ -2,22 +2,34 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from groundling.losses.detr import detr_losses
 from groundling.losses.grounding import GroundingLoss, Objective, detection, grounding_losses
+from groundling.losses.sets import SetLoss
 
 __all__ = ["OBJECTIVES", "Objective"]
 
 
-def _grounding(settings: Mapping[str, Any]) -> Objective:
+W = TypeVar("W", bound=BaseModel)
+
+
+def _weights(kind: type[W], settings: Mapping[str, Any]) -> W:
     try:
-        weights = GroundingLoss.model_validate(dict(settings))
+        return kind.model_validate(dict(settings))
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"loss {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return partial(grounding_losses, weights=weights)
+
+
+def _grounding(settings: Mapping[str, Any]) -> Objective:
+    return partial(grounding_losses, weights=_weights(GroundingLoss, settings))
+
+
+def _detr(settings: Mapping[str, Any]) -> Objective:
+    return partial(detr_losses, weights=_weights(SetLoss, settings))
 
 
 def _detection(settings: Mapping[str, Any]) -> Objective:
@@ -29,4 +41,5 @@ def _detection(settings: Mapping[str, Any]) -> Objective:
 OBJECTIVES: dict[str, Callable[[Mapping[str, Any]], Objective]] = {
     "grounding": _grounding,
     "detection": _detection,
+    "detr": _detr,
 }

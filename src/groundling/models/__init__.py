@@ -6,9 +6,13 @@ from typing import Any, overload
 from pydantic import ValidationError
 
 from groundling.language import TextConfig
+from groundling.models.answers import CLEVR, GQA, GQA_SINGLE
+from groundling.models.detr import Detr, DetrConfig
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
+from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.models.supernet import Supernet, SupernetConfig
 from groundling.models.transvg import TransVG, TransVGConfig
+from groundling.roberta import RobertaTextConfig
 
 _STREET = LadsConfig(
     image_size=160,
@@ -42,12 +46,71 @@ LADS: dict[str, LadsConfig] = {
 }
 LADS |= {f"{name}_static": config.model_copy(update={"gating": None}) for name, config in LADS.items()}
 
-PRESETS: dict[str, LadsConfig | TransVGConfig] = {**LADS, "transvg_r50": TransVGConfig()}
+_SMALL_DETR = DetrConfig(
+    queries=20,
+    blocks=(2, 3, 4),
+    width=32,
+    expansion=2,
+    stem="conv3",
+    stem_width=64,
+    norm="batch",
+    dim=128,
+    heads=4,
+    ffn=512,
+    dropout=0.0,
+    encoder_layers=2,
+    decoder_layers=3,
+    short_side=112,
+    long_side=160,
+)
+DETR: dict[str, DetrConfig] = {"detr_r50": DetrConfig(), "detr_small": _SMALL_DETR}
 
-_SYSTEMS: dict[str, tuple[type[LadsConfig] | type[TransVGConfig], type[Lads] | type[TransVG]]] = {
+_STREET_MDETR = MdetrConfig(
+    image_size=160,
+    text=RobertaTextConfig(
+        vocabulary=640, layers=2, dim=128, heads=4, ffn=384, tokens=64, positions=66, dropout=0.0
+    ),
+    blocks=(2, 3, 4),
+    width=32,
+    expansion=2,
+    stem="conv3",
+    stem_width=64,
+    norm="batch",
+    dim=128,
+    heads=4,
+    ffn=384,
+    layers=3,
+    decoder_layers=2,
+    queries=20,
+    dropout=0.0,
+    contrastive=64,
+    masks=True,
+)
+MDETR: dict[str, MdetrConfig] = {
+    "mdetr_r101": MdetrConfig(),  # pre-trained, and fine-tuned on RefCOCO, RefCOCO+ or RefCOCOg
+    "mdetr_r101_gqa": MdetrConfig(answers=GQA),
+    "mdetr_r101_gqa_single": MdetrConfig(answers=GQA_SINGLE),
+    "mdetr_r101_phrasecut": MdetrConfig(masks=True, contrastive=0),
+    "mdetr_r101_clevr": MdetrConfig(queries=25, answers=CLEVR, is_final=True),
+    "mdetr_street": _STREET_MDETR,
+}
+
+PRESETS: dict[str, LadsConfig | TransVGConfig | MdetrConfig] = {
+    **LADS,
+    "transvg_r50": TransVGConfig(),
+    **MDETR,
+}
+
+_SYSTEMS: dict[str, tuple[type[Any], type[Any]]] = {
     "lads": (LadsConfig, Lads),
     "transvg": (TransVGConfig, TransVG),
+    "detr": (DetrConfig, Detr),
+    "mdetr": (MdetrConfig, Mdetr),
 }
+
+DETECTORS = ("detr",)  # systems that detect objects; the others ground expressions
+
+Config = LadsConfig | TransVGConfig | DetrConfig | MdetrConfig
 
 
 @overload
@@ -55,22 +118,31 @@ def build(config: LadsConfig) -> Lads: ...
 @overload
 def build(config: TransVGConfig) -> TransVG: ...
 @overload
-def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet: ...
-def build(config: SupernetConfig | Mapping[str, Any]) -> Supernet:
-    """A network with fresh weights; ValueError names a system or option that does not exist."""
+def build(config: MdetrConfig) -> Mdetr: ...
+@overload
+def build(config: DetrConfig) -> Detr: ...
+@overload
+def build(config: SupernetConfig) -> Supernet: ...
+@overload
+def build(config: Config | Mapping[str, Any]) -> Supernet | Detr: ...
+def build(config: SupernetConfig | DetrConfig | Mapping[str, Any]) -> Supernet | Detr:
+    """A network with fresh weights; ValueError names a system or option that does not exist.
+
+    Of systems that ground expressions a Supernet, of those that detect a Detr.
+    """
     if isinstance(config, Mapping):
         config = parse_config(config)
     make: Any = _SYSTEMS[config.system][1]
     return make(config)  # type: ignore[no-any-return]
 
 
-def parse_config(fields: Mapping[str, Any]) -> LadsConfig | TransVGConfig:
+def parse_config(fields: Mapping[str, Any]) -> Config:
     """The frozen configuration these fields are; ValueError says which does not fit."""
     system = fields.get("system")
     if system not in _SYSTEMS:
         raise ValueError(f"unknown system {system!r}; there are {', '.join(_SYSTEMS)}")
     try:
-        return _SYSTEMS[system][0].model_validate(dict(fields))
+        return _SYSTEMS[system][0].model_validate(dict(fields))  # type: ignore[no-any-return]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

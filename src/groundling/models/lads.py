@@ -211,13 +211,14 @@ class Lads(Supernet):
     def cost_model(self) -> CostModel:
         """What each part of this network costs."""
         config, net, gates = self.config, self.net, self.selector
-        stem, blocks, side = resnet_cost(net.backbone, config.image_size)
-        outputs, rows = (4, 1) if config.head == "cls" else (5, side * side)
+        side = config.image_size
+        stem, blocks, visual = resnet_cost(net.backbone, side, side)
+        outputs, rows = (4, 1) if config.head == "cls" else (5, visual)
         return CostModel(
             text=(config.text.layers, config.text.dim, config.text.ffn),
             stem=stem,
             blocks=blocks,
-            visual=side * side,
+            visual=visual,
             channels=net.backbone.channels,
             fusion=(config.layers, config.dim, config.ffn),
             head=rows * config.dim * (2 * config.dim + outputs),

@@ -3,6 +3,7 @@
 Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D channels.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,7 @@ from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
 from groundling.language import TextConfig, TextEncoder, Tokens
 from groundling.layers.resnet import Bottleneck, Gates, Norm, ResNet
+from groundling.roberta import RobertaEncoder
 from groundling.selection import Selection, Unit
 
 
@@ -23,12 +25,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SupernetConfig(Frozen):
-    """Sizes that all systems have: BERT, a bottleneck ResNet, and an encoder over words and image."""
+class Sizes(Frozen):
+    """What every network that sees has: a bottleneck ResNet, and a transformer behind it."""
 
-    system: str
-    image_size: int = Field(512, gt=0, le=4096)
-    text: TextConfig = TextConfig()
     blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1, max_length=5)
     width: int = Field(64, gt=0, le=1024)
     expansion: int = Field(4, gt=0, le=16)
@@ -38,26 +37,34 @@ class SupernetConfig(Frozen):
     dim: int = Field(256, gt=0, le=8192)
     heads: int = Field(8, gt=0, le=256)
     ffn: int = Field(2048, gt=0, le=65_536)
-    layers: int = Field(6, gt=0, le=100)
     dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _divides(self) -> "SupernetConfig":
+    def _divides(self) -> "Sizes":
         if self.dim % self.heads or self.dim % 4:
             raise ValueError(f"dim {self.dim} must be a multiple of 4 and of heads, {self.heads}")
         if not 1 <= min(self.blocks) <= max(self.blocks) <= 100:
             raise ValueError(f"blocks {self.blocks}: each stage has 1 to 100")
         return self
 
+    def backbone(self) -> ResNet:
+        """The ResNet of these sizes, with fresh weights."""
+        return ResNet(self.blocks, self.width, self.expansion, self.stem, self.stem_width, self.norm)
+
+
+class SupernetConfig(Sizes):
+    """Sizes that all grounding systems have: BERT, a ResNet, and an encoder over words and image."""
+
+    system: str
+    image_size: int = Field(512, gt=0, le=4096)
+    text: TextConfig = TextConfig()
+    layers: int = Field(6, gt=0, le=100)
+
     @property
     def grid(self) -> int:
         """Visual tokens along one side."""
         stride: int = 2 ** (len(self.blocks) + 1)
         return -(-self.image_size // stride)
-
-    def backbone(self) -> ResNet:
-        """The ResNet of these sizes, with fresh weights."""
-        return ResNet(self.blocks, self.width, self.expansion, self.stem, self.stem_width, self.norm)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Supernet(nn.Module, ABC):
     """A text encoder, a network that sees, the units that can be left out, and what decides about them."""
 
     config: SupernetConfig
-    text: TextEncoder
+    text: TextEncoder | RobertaEncoder
     net: Network
     selector: LanguageGates | None
 
@@ -124,32 +131,37 @@ class Supernet(nn.Module, ABC):
         return prediction
 
 
-def resnet_cost(resnet: ResNet, image_size: int) -> tuple[int, tuple[BlockCost, ...], int]:
-    """MACs of the stem, of each block, and the side of what comes out."""
-    stem, side = _stem_cost(resnet, image_size)
+def resnet_cost(resnet: ResNet, height: int, width: int) -> tuple[int, tuple[BlockCost, ...], int]:
+    """MACs of the stem, of each block, and the cells of what comes out, for images of these sides."""
+    stem, sides = _stem_cost(resnet, (height, width))
     blocks = []
     for name, block in resnet.named_blocks():
-        cost, side = _block_cost(name, block, side)
+        cost, sides = _block_cost(name, block, sides)
         blocks.append(cost)
-    return stem, tuple(blocks), side
+    return stem, tuple(blocks), math.prod(sides)
 
 
-def _conv_cost(conv: nn.Conv2d, side: int) -> tuple[int, int]:
-    out = -(-side // conv.stride[0])
-    return conv.in_channels * conv.out_channels * conv.kernel_size[0] ** 2 * out**2, out
+def _halved(sides: tuple[int, int], stride: int) -> tuple[int, int]:
+    return -(-sides[0] // stride), -(-sides[1] // stride)
 
 
-def _stem_cost(resnet: ResNet, side: int) -> tuple[int, int]:
-    """MACs of the stem, and the side of what comes out."""
-    macs, side = _conv_cost(resnet.conv1, side)
+def _conv_cost(conv: nn.Conv2d, sides: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    out = _halved(sides, conv.stride[0])
+    return conv.in_channels * conv.out_channels * conv.kernel_size[0] ** 2 * math.prod(out), out
+
+
+def _stem_cost(resnet: ResNet, sides: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """MACs of the stem, and the sides of what comes out."""
+    macs, sides = _conv_cost(resnet.conv1, sides)
     if resnet.stem == "conv7":
-        return macs, -(-side // 2)
-    second, side = _conv_cost(resnet.conv2, side)
-    return macs + second, side
+        return macs, _halved(sides, 2)
+    second, sides = _conv_cost(resnet.conv2, sides)
+    return macs + second, sides
 
 
-def _block_cost(name: str, block: Bottleneck, side: int) -> tuple[BlockCost, int]:
-    out = -(-side // block.stride)
-    always = block.inputs * block.outputs * out**2 if block.downsample is not None else 0
-    first, middle, last = block.inputs * side**2, 9 * out**2, block.outputs * out**2
+def _block_cost(name: str, block: Bottleneck, sides: tuple[int, int]) -> tuple[BlockCost, tuple[int, int]]:
+    out = _halved(sides, block.stride)
+    before, after = math.prod(sides), math.prod(out)
+    always = block.inputs * block.outputs * after if block.downsample is not None else 0
+    first, middle, last = block.inputs * before, 9 * after, block.outputs * after
     return BlockCost(name, first, middle, last, always, block.width), out

@@ -172,12 +172,13 @@ class TransVG(Supernet):
     def cost_model(self) -> CostModel:
         """What each part of this network costs."""
         config = self.config
-        stem, blocks, side = resnet_cost(self.net.backbone, config.image_size)
+        side = config.image_size
+        stem, blocks, visual = resnet_cost(self.net.backbone, side, side)
         return TransVGCost(
             text=(config.text.layers, config.text.dim, config.text.ffn),
             stem=stem,
             blocks=blocks,
-            visual=side * side,
+            visual=visual,
             channels=self.net.backbone.channels,
             fusion=(config.layers, config.dim, config.ffn),
             head=config.dim * (2 * config.dim + 4),

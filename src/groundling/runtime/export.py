@@ -23,6 +23,7 @@ from groundling.files import write
 from groundling.images import normalise
 from groundling.language import TextEncoder, Tokenizer, Tokens, TruncationWarning, as_exported
 from groundling.models.supernet import Network, Prediction, Supernet
+from groundling.roberta import RobertaEncoder
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
 
@@ -57,7 +58,7 @@ class OneExpression(nn.Module):
 class AnyExpression(nn.Module):
     """The full network: image and token ids → box in pixels of the canvas, score."""
 
-    def __init__(self, text: TextEncoder, net: Network, size: int, raw: bool) -> None:
+    def __init__(self, text: TextEncoder | RobertaEncoder, net: Network, size: int, raw: bool) -> None:
         super().__init__()
         self.text, self.net, self.size, self.raw = text, net, size, raw
 

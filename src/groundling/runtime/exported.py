@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from groundling.boxes import clip
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
-from groundling.language import Tokenizer
 from groundling.results import Grounding
+from groundling.roberta import tokenizer_class
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
 
@@ -117,7 +117,7 @@ class ExportedGrounder:
         self.selection = Selection.parse(card.selection)
         self.tokenizer = None
         if card.tokenizer is not None and card.limit is not None:
-            self.tokenizer = Tokenizer.from_json(card.tokenizer, card.limit)
+            self.tokenizer = tokenizer_class(card.tokenizer).from_json(card.tokenizer, card.limit)
         self._try()
 
     def _try(self) -> None:

@@ -19,9 +19,8 @@ class DataConfig(_Frozen):
     dataset: str
     split: str = "train"
     things: bool = False  # also give all annotated objects, for detection pre-training
-    augment: Literal["none", "mirror", "lads", "transvg"] = (
-        "mirror"  # the last two draw a view per expression
-    )
+    # lads and transvg draw a view per expression; detr one per image, of all its objects
+    augment: Literal["none", "mirror", "lads", "transvg", "detr"] = "mirror"
     repeat: bool = False  # where a batch holds more images than there are, show each several times
     cache_gib: float = Field(4.0, ge=0)  # decoded images kept in memory
 

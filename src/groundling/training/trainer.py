@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from groundling import checkpoint
-from groundling.data.loader import Batch, Plan, ThingNames, TrainingSet, fingerprint, share
+from groundling.data import detection
+from groundling.data.loader import Plan, ThingNames, TrainingSet, fingerprint, share
 from groundling.dynamic.gates import Draw
 from groundling.losses import OBJECTIVES, Objective
 from groundling.training.config import Run, TrainConfig
@@ -22,6 +23,34 @@ if TYPE_CHECKING:
     from groundling.language import Tokenizer
 
 
+class Part(Protocol):
+    """A batch, or the piece of one that is computed at once; len() counts what losses are means over."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is in it, for messages."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device | str) -> "Part":
+        """The same on another device."""
+
+    def pinned(self) -> "Part":
+        """The same in memory that a GPU can copy from while it computes."""
+
+
+class Batches(Protocol):
+    """What training asks its data: `data.loader.TrainingSet` of expressions, `DetectionSet` of objects."""
+
+    steps_per_epoch: int
+
+    def examples(self, step: int) -> Sequence[Any]:
+        """The global batch of a step."""
+
+    def collate(self, examples: Sequence[Any]) -> Part:
+        """Examples as tensors."""
+
+
 @dataclass
 class Trainer:
     """What changes while training, and what is needed to change it."""
@@ -30,8 +59,8 @@ class Trainer:
     group: Group
     model: nn.Module
     stepper: nn.Module  # the objective over the model, in DDP where there are several processes
-    tokenizer: "Tokenizer"
-    data: TrainingSet
+    tokenizer: "Tokenizer | None"  # None for a model that reads no words
+    data: Batches
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: MovingAverage | None
@@ -50,7 +79,7 @@ def prepare(
     objective: Objective | None,
 ) -> Trainer:
     """Everything a run needs, as it is at its start or in the checkpoint `saved`; nothing is written."""
-    config = run.config
+    config, named = run.config, objective is None
     if objective is None:
         if run.objective not in OBJECTIVES:
             raise ValueError(f"no objective '{run.objective}'; there are {', '.join(sorted(OBJECTIVES))}")
@@ -65,18 +94,18 @@ def prepare(
     # A run that continues has its weights: where it began may be gone by now.
     init = checkpoint.locate(source, download=config.download) if source and not saved else None
     model, origin, own_words = built(config, group, init, published=saved is None)
+    if named and detects(model) != (run.objective == "detr"):
+        raise ValueError(f"objective {run.objective} does not train a {config.model.get('system')}")
     if dataset is None:
         from groundling.data import open_dataset
 
         dataset = open_dataset(config.data.path, config.data.dataset, config.data.split)
-    digest = fingerprint(dataset)
+    digest = detection.fingerprint(dataset) if detects(model) else fingerprint(dataset)
     check_same_samples(group, digest)
-    if own_words is not None and config.tokenizer is None:
-        tokenizer = own_words
-    else:
-        tokenizer = tokenizer_for(model, config, saved or init, [s.expression for s in dataset.samples])
-    data = training_set(dataset, tokenizer, model, config)
-    spelled = {word for sample in dataset.samples for word in tokenizer.spelled(sample.expression)}
+    tokenizer = None if detects(model) else words_for(model, config, own_words, saved or init, dataset)
+    data = batches(dataset, tokenizer, model, config)
+    known = tokenizer.spelled if tokenizer is not None else lambda _: ()
+    spelled = {word for sample in dataset.samples for word in known(sample.expression)}
     trainer = Trainer(
         run,
         group,
@@ -142,12 +171,36 @@ def built(
     return model, origin, tokenizer
 
 
+def words_for(
+    model: nn.Module,
+    config: TrainConfig,
+    own_words: "Tokenizer | None",
+    folder: Path | None,
+    dataset: "Dataset",
+) -> "Tokenizer":
+    """The tokenizer of a run: that of a published BERT unless another is configured."""
+    if own_words is not None and config.tokenizer is None:
+        return own_words
+    return tokenizer_for(model, config, folder, [sample.expression for sample in dataset.samples])
+
+
+def batches(
+    dataset: "Dataset", tokenizer: "Tokenizer | None", model: nn.Module, config: TrainConfig
+) -> Batches:
+    """Of expressions where there is a tokenizer to read them, else of objects."""
+    if tokenizer is None:
+        return detection_set(dataset, model, config)
+    return training_set(dataset, tokenizer, model, config)
+
+
 def training_set(
     dataset: "Dataset", tokenizer: "Tokenizer", model: nn.Module, config: TrainConfig
 ) -> TrainingSet:
     """The batches that the configuration asks for, in the size that the model sees."""
     from groundling.data.transforms import lads_train, transvg_train
 
+    if config.data.augment == "detr":
+        raise ValueError("augment 'detr' shows all objects of an image: it is for objective detr")
     sizes: Any = model.config
     views = {"lads": lads_train, "transvg": transvg_train}
     plan = Plan(
@@ -168,6 +221,34 @@ def training_set(
     )
 
 
+def detects(model: nn.Module) -> bool:
+    """Whether it learns from all objects of an image and reads no words."""
+    from groundling.models.detr import Detr
+
+    return isinstance(model, Detr)
+
+
+def detection_set(dataset: "Dataset", model: nn.Module, config: TrainConfig) -> detection.DetectionSet:
+    """The batches of a model that detects."""
+    sizes: Any = model.config
+    data, augment = config.data, config.data.augment
+    if augment not in ("none", "mirror", "detr"):
+        raise ValueError(f"augment '{augment}' draws a view per expression; none, mirror and detr detect")
+    if config.expressions_per_image != 1:
+        raise ValueError(
+            f"a detector reads no words: expressions_per_image is 1, given {config.expressions_per_image}"
+        )
+    return detection.DetectionSet(
+        dataset,
+        ThingNames(sizes.categories, ()),
+        detection.Views(sizes.short_side, sizes.long_side, augment),
+        seed=config.seed,
+        images_per_batch=config.images_per_batch,
+        repeat=data.repeat,
+        cache_gib=data.cache_gib,
+    )
+
+
 def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """The optimiser with the configuration's parameter groups."""
     groups = parameter_groups(
@@ -183,16 +264,16 @@ def tokenizer_for(
 
     Each process trains its own: the same expressions give the same vocabulary.
     """
-    from groundling.language import Tokenizer
+    from groundling.roberta import tokenizer_for as kind_for
 
     sizes: Any = model.config
     limit, room = sizes.text.tokens, sizes.text.vocabulary
     if config.tokenizer is not None:
-        tokenizer = Tokenizer.load(config.tokenizer, limit)
+        tokenizer = kind_for(sizes.text).load(config.tokenizer, limit)
     elif folder is not None:
         tokenizer = checkpoint.load_tokenizer(folder)
     else:
-        tokenizer = Tokenizer.train(expressions, room, limit)
+        tokenizer = kind_for(sizes.text).train(expressions, room, limit)
     if len(tokenizer) > room:
         raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model's text.vocabulary is {room}")
     return tokenizer
@@ -205,7 +286,7 @@ class Step(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+    def forward(self, batch: Part, draw: Draw) -> dict[str, Tensor]:
         """The objective's named losses and metrics."""
         return self.objective(self.model, batch, draw)
 

@@ -9,7 +9,7 @@ accounted for on both sides: copied, left out by name here, or an error that nam
 import argparse
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from groundling.checkpoint import fit, locate, read_json, read_tensors
 from groundling.language import TextEncoder, Tokenizer
 from groundling.layers.resnet import ResNet
+from groundling.models.detr import Detr
 from groundling.models.supernet import Supernet
 from groundling.models.transvg import TransVG, TransVGNet
 
@@ -32,7 +33,7 @@ _DETR_BODY = "backbone.0.body."
 
 
 def initialise(
-    model: Supernet,
+    model: Supernet | Detr,
     *,
     backbone: Source | None = None,
     text: Source | None = None,
@@ -48,11 +49,19 @@ def initialise(
         raise ValueError("nothing to initialise from: give backbone, text or detr")
     if backbone is not None and detr is not None:
         raise ValueError("backbone and detr both hold a ResNet; give one of them")
+    if isinstance(model, Detr) and (detr is not None or text is not None):
+        raise ValueError(
+            "a detr reads no words and begins with a backbone; `groundling import` makes a whole DETR an init"
+        )
     if (body := backbone if detr is None else detr) is not None:
         load_resnet(model.net.backbone, body, download=download)
     if detr is not None and isinstance(model, TransVG):
         load_detr_encoder(model.net, detr, download=download)
-    return None if text is None else load_bert(model.text, text, download=download)
+    if text is None or isinstance(model, Detr):
+        return None
+    if not isinstance(model.text, TextEncoder):
+        raise ValueError("text is a BERT, and this model reads with RoBERTa; import its whole checkpoint")
+    return load_bert(model.text, text, download=download)
 
 
 def load_resnet(resnet: ResNet, source: Source, *, download: bool = False) -> None:
@@ -60,8 +69,8 @@ def load_resnet(resnet: ResNet, source: Source, *, download: bool = False) -> No
 
     The stride has to be in the 3×3 convolution (v1.5), as in all of these but an old transformers option.
     """
-    file = _weights_of(source, download)
-    if _config_beside(file).get("downsample_in_bottleneck"):
+    file = source_file(source, download)
+    if config_beside(file).get("downsample_in_bottleneck"):
         raise ValueError(
             f"{file} is a ResNet with the stride in its first 1×1 convolution, ours is in the 3×3"
         )
@@ -79,7 +88,7 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
     folder = locate(
         source, download=download, files=("config.json", *WEIGHTS, "tokenizer_config.json", *TOKENIZERS)
     )
-    file = _weights_of(folder, download=False)
+    file = source_file(folder, download=False)
     _check_sizes(text, folder / "config.json")
     tokenizer = _bert_tokenizer(folder, text.config.tokens)
     if len(tokenizer) > text.config.vocabulary:
@@ -95,7 +104,7 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
 
 def load_detr_encoder(net: TransVGNet, source: Source, *, download: bool = False) -> None:
     """DETR's encoder and the projection before it into a TransVG; its other parts stay out."""
-    file = _weights_of(source, download)
+    file = source_file(source, download)
     tensors = {k.removeprefix("transformer."): t for k, t in read_state_dict(file).items()}
     if (projection := tensors.get("input_proj.weight")) is not None:
         tensors["input_proj.weight"] = projection.flatten(1)  # a 1×1 convolution
@@ -103,35 +112,48 @@ def load_detr_encoder(net: TransVGNet, source: Source, *, download: bool = False
     fit(parts, tensors, file, discard=("backbone.", "decoder.", *_DETR_HEADS))
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
+def read_state_dict(file: Path, wrappers: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
     """The tensors of a .safetensors, or of a .pth, .pt or .bin that holds nothing but data.
 
-    What trainings put around it (`model` as DETR, `state_dict`) is taken off.
+    What trainings put around it (`model` as DETR, `state_dict`) is taken off: the first that is there.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}")
     if file.suffix == ".safetensors":
         return read_tensors(file)
-    if file.suffix not in _PICKLES:
-        raise ValueError(f"{file} is no weight file; .safetensors, {', '.join(_PICKLES)} are")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's `args`: plain values
-            held = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and EOF errors have no common class
-        raise ValueError(
-            f"{file} is damaged or holds more than tensors, which is not loaded for safety"
-        ) from error
-    for wrapper in ("model", "state_dict"):
+    held = _read_pickle(file)
+    for wrapper in wrappers:
         if isinstance(held, Mapping) and isinstance(held.get(wrapper), Mapping):
             held = held[wrapper]
     if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
         raise ValueError(
-            f"{file} is no state dict: names with tensors, bare or under 'model' or 'state_dict'"
+            f"{file} is no state dict: names with tensors, bare or under {' or '.join(map(repr, wrappers))}"
         )
     return {str(name): tensor for name, tensor in held.items()}
 
 
-def _weights_of(source: Source, download: bool) -> Path:
+def read_arguments(file: Path) -> dict[str, Any]:
+    """The command line that a training kept in its file (`args` of DETR); nothing where there is none."""
+    held = _read_pickle(file) if file.suffix in _PICKLES else None
+    arguments = held.get("args") if isinstance(held, Mapping) else None
+    return vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+
+
+def _read_pickle(file: Path) -> Any:
+    if file.suffix not in _PICKLES:
+        raise ValueError(f"{file} is no weight file; .safetensors, {', '.join(_PICKLES)} are")
+    if not file.is_file():
+        raise FileNotFoundError(f"no weight file at {file}")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's `args`: plain values
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and EOF errors have no common class
+        raise ValueError(
+            f"{file} is damaged or holds more than tensors, which is not loaded for safety"
+        ) from error
+
+
+def source_file(source: Source, download: bool) -> Path:
     """The weight file that is meant by a file, a folder or a hub id."""
     path = Path(source)
     if path.is_file() or path.suffix in (".safetensors", *_PICKLES):
@@ -143,7 +165,8 @@ def _weights_of(source: Source, download: bool) -> Path:
     raise FileNotFoundError(f"no weights in {folder}; it should hold {' or '.join(WEIGHTS)}")
 
 
-def _config_beside(file: Path) -> dict[str, Any]:
+def config_beside(file: Path) -> dict[str, Any]:
+    """What a config.json in the folder of a weight file says; nothing where there is none."""
     config = file.parent / "config.json"
     return read_json(config) if config.is_file() else {}
 
@@ -154,7 +177,7 @@ def _as_torchvision(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, T
         discard = ("transformer.", "input_proj.", *_DETR_HEADS)
         return {name.removeprefix(_DETR_BODY): tensor for name, tensor in tensors.items()}, discard
     if any(name.endswith("embedder.embedder.convolution.weight") for name in tensors):
-        renamed = {_from_transformers(name.removeprefix("resnet.")): t for name, t in tensors.items()}
+        renamed = {resnet_name(name.removeprefix("resnet.")): t for name, t in tensors.items()}
         return renamed, ("classifier.",)
     if "conv1.weight" in tensors:  # timm has torchvision's names
         return tensors, ("fc.",)
@@ -168,7 +191,7 @@ def _is_counter(name: str) -> bool:
     return name.endswith(".num_batches_tracked")
 
 
-def _from_transformers(name: str) -> str:
+def resnet_name(name: str) -> str:
     """`encoder.stages.1.layers.0.layer.2.normalization.bias` → `layer2.0.bn3.bias`."""
     kind = {"convolution": "conv", "normalization": "bn"}
     if found := re.fullmatch(r"embedder\.embedder\.(convolution|normalization)\.(\w+)", name):

@@ -1,0 +1,334 @@
+"""What one can ask an MDETR about an image: phrases of a caption, names, a question, a mask.
+
+    found = ground_phrases(model, tokenizer, "street.jpg", "A woman with a red hat walks her dog.")
+    for phrase in found:
+        phrase.phrase, phrase.span, [(each.box, each.score) for each in phrase.objects]
+
+The way of a request: image → `open_image`, `letterbox` · text → tokens with their characters → network →
+soft tokens and boxes of each query → phrases by their tokens, boxes by `Placement.undo`.
+Functions of a model in evaluation mode: nothing of a request stays anywhere. Shapes: Q queries, C tokens.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from groundling.boxes import clip, cxcywh_to_xyxy
+from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
+from groundling.language import Tokens
+from groundling.masks import encode
+from groundling.models.answers import AnswerKind
+from groundling.models.mdetr import ANSWERS, MASKS, Mdetr, Memory, Objects
+from groundling.phrases import Span, characters_of, check_spans, splitter, tokens_of
+from groundling.results import (
+    Answer,
+    CaptionGrounding,
+    Cost,
+    Detection,
+    Detections,
+    PhraseObjects,
+    Segmentation,
+)
+from groundling.roberta import ByteTokenizer
+
+# How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
+# says that, of the queries whose likeliest token is the phrase's. "token": the likeliest of the phrase's
+# tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
+Score = Literal["object", "token"]
+
+THRESHOLD = 0.7  # of the published demo
+NAMED = 0.1  # a query is named after the tokens that are at least as likely, as in the published demo
+
+
+@torch.inference_mode()
+def ground_phrases(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    caption: str,
+    *,
+    spans: Sequence[Span] | None = None,
+    split: Literal["auto", "spacy", "rules"] = "auto",
+    score: Score = "object",
+    threshold: float = THRESHOLD,
+    most: int = 100,
+    max_pixels: int = MAX_PIXELS,
+) -> CaptionGrounding:
+    """The objects of each noun phrase of a caption, at most `most` with a score of at least `threshold`.
+
+    spans: character ranges [begin, end) of the caption to ground instead of its noun phrases. Raises
+    ValueError for a caption without noun phrases, one that is longer than the model reads, and spans outside
+    it; ValueError and FileNotFoundError for images as `open_image` does.
+    """
+    _check_threshold(threshold)
+    _check_text(caption)
+    name = "given"
+    if spans is None:
+        found = splitter(split)
+        name, spans = found.name, [phrase.span for phrase in found.split(caption)]
+        if not spans:
+            raise ValueError(
+                f"no noun phrase in {caption[:80]!r} ({name}): give its spans, or ground it as one expression"
+            )
+    check_spans(caption, spans)
+    (asked,) = _ask(model, tokenizer, image, [caption], max_pixels)
+    phrases = tuple(asked.phrase(span, score, threshold, most) for span in spans)
+    return CaptionGrounding(*asked.known(), phrases=phrases, splitter=name)
+
+
+@torch.inference_mode()
+def detect_names(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    names: Sequence[str],
+    *,
+    score: Score = "object",
+    threshold: float = THRESHOLD,
+    max_pixels: int = MAX_PIXELS,
+) -> Detections:
+    """All objects that one of these names says, each with its name; as many captions as the names fill.
+
+    The backbone sees the image once. Raises ValueError for no names, a name that comes twice or is empty,
+    and one that is longer than the model reads.
+    """
+    _check_threshold(threshold)
+    captions = captions_of(names, tokenizer)
+    found: list[Detection] = []
+    costs: list[Cost] = []
+    asked = _ask(model, tokenizer, image, [caption for caption, _ in captions], max_pixels)
+    for one, (_, spans) in zip(asked, captions, strict=True):
+        found += [each for span in spans for each in one.phrase(span, score, threshold, 100).objects]
+        costs.append(one.cost)
+        _, _, width, height, milliseconds, name = one.known()
+    objects = tuple(sorted(found, key=lambda each: -each.score))
+    return Detections(objects, _sum(costs), width, height, milliseconds, name)
+
+
+@torch.inference_mode()
+def answer(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    question: str,
+    *,
+    threshold: float = THRESHOLD,
+    max_pixels: int = MAX_PIXELS,
+) -> Answer:
+    """The likeliest answer of the likeliest type of question, and the objects that are its evidence.
+
+    Raises ValueError for a model without answer heads or that does not know its answers' words.
+    """
+    _check_threshold(threshold)
+    config = model.config.answers
+    if config is None:
+        raise ValueError(f"this MDETR answers no questions; those that do are {ANSWERS}")
+    if silent := [kind.name for kind in config.kinds if not kind.words]:
+        raise ValueError(
+            f"this MDETR knows its answers of {', '.join(silent)} by number only: import it with answers="
+        )
+    (asked,) = _ask(model, tokenizer, image, [question], max_pixels, answers=True)
+    kinds = {kind.name: kind for kind in config.kinds}
+    logits = model.net.answer(asked.hidden)
+    kind, sure = config.kinds[0].name, 1.0
+    if config.types:
+        likely, place = logits["type"][0].softmax(-1).max(-1)
+        kind, sure = config.types[int(place)], float(likely)
+    words, confidence = said(logits[kind][0], kinds[kind])
+    return Answer(
+        *asked.known(),
+        answer=words,
+        kind=kind if config.types else None,
+        confidence=sure * confidence,
+        evidence=tuple(asked.objects(asked.found.scores()[0], threshold, 100)),
+    )
+
+
+@torch.inference_mode()
+def segment(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    phrase: str,
+    *,
+    threshold: float = THRESHOLD,
+    max_pixels: int = MAX_PIXELS,
+) -> Segmentation:
+    """The pixels of everything that a phrase means: a union of the masks of queries above `threshold`.
+
+    As MDETR on PhraseCut: a query is kept by 1 − P(no object), a pixel of it by a probability above one half
+    at the image's own size. Raises ValueError for a model without a mask head.
+    """
+    _check_threshold(threshold)
+    if not model.config.masks:
+        raise ValueError(f"this MDETR segments nothing; those that do are {MASKS}")
+    (asked,) = _ask(model, tokenizer, image, [phrase], max_pixels)
+    scores = asked.found.scores()[0]
+    kept = (scores >= threshold).nonzero()[:, 0]
+    place = asked.placement
+    union = torch.zeros(place.height, place.width, dtype=torch.bool)
+    if len(kept):
+        for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
+            union |= _at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
+    cost = model.cost_model.asked(asked.length, masks=len(kept))
+    return Segmentation(
+        phrase,
+        cost,
+        *asked.known()[2:],
+        mask=encode(union.numpy()),
+        objects=tuple(asked.objects(scores, threshold, len(scores))),
+    )
+
+
+# ------------------------------------------------------------------------------------------------- inside
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request on its way back: what the network found of it, and what turns that into an answer."""
+
+    text: str
+    image: str
+    offsets: tuple[Span, ...]
+    placement: Placement
+    memory: Memory
+    hidden: list[Tensor]
+    found: Objects
+    cost: Cost
+    length: int
+    began: float
+
+    def known(self) -> tuple[str, Cost, int, int, float, str]:
+        """The fields of results.Asked."""
+        milliseconds = 1000 * (time.perf_counter() - self.began)
+        return self.text, self.cost, self.placement.width, self.placement.height, milliseconds, self.image
+
+    def phrase(self, span: Span, score: Score, threshold: float, most: int) -> PhraseObjects:
+        """The objects of one span of the text, under its words."""
+        text = self.text[span[0] : span[1]]
+        scores = phrase_scores(self.found, tokens_of([span], self.offsets), score)
+        return PhraseObjects(text, span, tuple(self.objects(scores, threshold, most, text)))
+
+    def objects(
+        self, scores_Q: Tensor, threshold: float, most: int, label: str | None = None
+    ) -> Iterator[Detection]:
+        """Queries by their scores, those below 0 or the threshold left out; named after their tokens."""
+        place, likely = self.placement, self.found.token_probabilities()[0]
+        boxes = place.undo(cxcywh_to_xyxy(self.found.boxes_cxcywh01[0].cpu()) * place.size)
+        for query in scores_Q.argsort(descending=True, stable=True)[:most].tolist():
+            if float(scores_Q[query]) < max(threshold, 0):
+                return
+            x1, y1, x2, y2 = clip(boxes[query], place.width, place.height).tolist()
+            name = label if label is not None else self._named(likely[query])
+            yield Detection(name, (x1, y1, x2, y2), min(1.0, float(scores_Q[query])))
+
+    def _named(self, likely_C: Tensor) -> str:
+        """The text from the first to the last of a query's likely tokens; its likeliest where none is."""
+        real = [place for place, (begin, end) in enumerate(self.offsets) if begin < end]
+        positions = [place for place in real if float(likely_C[place]) >= NAMED]
+        begin, end = characters_of(
+            positions or [max(real, key=lambda place: float(likely_C[place]))], self.offsets
+        )
+        return self.text[begin:end]
+
+
+def _ask(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    texts: Sequence[str],
+    max_pixels: int,
+    answers: bool = False,
+) -> Iterator[_Asked]:
+    """What the network says of each text, one after the other; the backbone sees the image once."""
+    for text in texts:
+        _check_text(text)
+    offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
+    tokens = tokenizer.encode(texts)
+    canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
+    device = next(model.parameters()).device
+    began, net = time.perf_counter(), model.eval().net
+    seen = net.see(normalise(canvas[None].to(device)))
+    for row, text in enumerate(texts):  # many captions together would take much memory and save little time
+        length = len(offsets[row])
+        own = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length]).to(device)
+        memory = net.join(seen, model.text(own), own)
+        hidden = net.decode(memory)
+        cost = model.cost_model.asked(length, answers=answers, seen=row > 0)
+        found = net.objects(hidden[-1])
+        yield _Asked(text, _name(image), offsets[row], placement, memory, hidden, found, cost, length, began)
+
+
+def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor:
+    """How sure it is that each query of the first row is of these tokens, (Q,); −1 for those that are not."""
+    likely = found.token_probabilities()[0]
+    if score == "token":
+        return likely[:, list(tokens)].amax(-1)
+    if score != "object":
+        raise ValueError(f"no score {score!r}; object and token are")
+    own = torch.isin(likely.argmax(-1), torch.tensor(tokens, device=likely.device))
+    return torch.where(own, found.scores()[0], -1.0)
+
+
+def said(logits: Tensor, kind: AnswerKind) -> tuple[str, float]:
+    """The likeliest answer of a kind, and its probability; of one output, no or yes."""
+    if kind.outputs == 1:
+        yes = float(logits.sigmoid())
+        return (kind.words[1], yes) if yes > 0.5 else (kind.words[0], 1 - yes)
+    likely, place = logits.softmax(-1).max(-1)
+    return kind.words[int(place)], float(likely)
+
+
+def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[str, list[Span]]]:
+    """Captions "person. traffic light. …" that the model can read, and the spans of the names in each."""
+    if isinstance(names, str) or not names:
+        raise ValueError(f"names are a list of texts with at least one, given {names!r}")
+    if len(set(names)) < len(names) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("names are texts that differ and are not empty")
+    found: list[tuple[str, list[Span]]] = []
+    caption, spans = "", list[Span]()
+    for name in names:
+        longer = f"{caption} {name}." if caption else f"{name}."
+        if spans and len(tokenizer.pieces(longer)) >= tokenizer.limit:
+            found.append((caption, spans))
+            longer, spans = f"{name}.", []
+        caption = longer
+        spans = [*spans, (len(caption) - 1 - len(name), len(caption) - 1)]
+    return [*found, (caption, spans)]
+
+
+def _at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:
+    """Logits of a canvas (h, w) where the image lies, at its own size (height, width)."""
+    canvas = F.interpolate(logits_hw[None, None], size=(place.size, place.size), mode="bilinear")
+    high, wide = round(place.height * place.scale_y), round(place.width * place.scale_x)
+    top, left = int(place.top), int(place.left)
+    inside = canvas[..., top : top + high, left : left + wide]
+    return F.interpolate(inside, size=(place.height, place.width), mode="bilinear")[0, 0]
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"what is asked is a text, given {text!r}")
+
+
+def _check_threshold(threshold: float) -> None:
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise ValueError(f"a threshold is a score, a number in [0, 1], given {threshold!r}")
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    parts: dict[str, int] = {}
+    for cost in costs:
+        for name, macs in cost.parts.items():
+            parts[name] = parts.get(name, 0) + macs
+    return Cost(parts, sum(cost.full for cost in costs))
+
+
+def _name(image: ImageSource) -> str:
+    return str(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""

@@ -1,0 +1,41 @@
+"""`groundling answer`: the answer to a question about a picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from groundling.cli import console
+
+COLUMNS = ("evidence", "box (x1 y1 x2 y2)", "score")
+
+
+def answer(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    question: Annotated[str, typer.Argument(help="A question about it, in quotes.")],
+    model: Annotated[str, typer.Option(help="A checkpoint folder of an mdetr that answers, or a hub id.")],
+    threshold: Annotated[float, typer.Option(help="Least confidence of evidence, in [0, 1].")] = 0.7,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the picture with its evidence here.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Answer a question about a picture, and show what the answer rests on."""
+    from groundling.draw import draw_detections, save
+    from groundling.grounder import load_grounder
+    from groundling.images import open_image
+
+    loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
+    found = loaded.answer(image, question, threshold=threshold)
+    if out is not None:
+        save(draw_detections(open_image(image, max_pixels), found.detections()), out)
+    if json:
+        console.print_json(found.as_dict())
+        return
+    kind = "" if found.kind is None else f", a question of the type {found.kind}"
+    print(f"{console.one_line(found.answer)} ({console.percent(found.confidence)}{kind})")
+    rows = [(each.label, console.numbers(each.box), f"{each.score:.2f}") for each in found.evidence]
+    if rows:
+        console.print_table(COLUMNS, rows)
+    print(f"{found.cost.macs / 1e6:,.1f} M MACs · {found.milliseconds:.1f} ms")

@@ -1,0 +1,51 @@
+"""`groundling detect`: all objects of a picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from groundling.cli import console
+
+if TYPE_CHECKING:
+    from groundling.results import Detection
+
+COLUMNS = ("object", "box (x1 y1 x2 y2)", "score")
+
+
+def detect(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    model: Annotated[str, typer.Option(help="A checkpoint folder of a model that detects, or a hub id.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Of an mdetr: what to look for, each in quotes.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the picture with its boxes here.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Find all objects of a picture that the model has a name for, or that are given names of."""
+    from groundling.detector import load_detector
+    from groundling.draw import draw_detections, save
+    from groundling.grounder import load_grounder
+    from groundling.images import open_image
+
+    if names:
+        reader = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
+        found = reader.detect(image, names, threshold=threshold)
+    else:
+        loaded = load_detector(model, device=device, download=download, max_pixels=max_pixels)
+        found = loaded.detect(image, threshold=threshold)
+    if out is not None:
+        save(draw_detections(open_image(image, max_pixels), found), out)
+    if json:
+        console.print_json(found.as_dict())
+        return
+    console.print_table(COLUMNS, map(_row, found))
+    print(f"{len(found)} objects · {found.cost.macs / 1e6:,.1f} M MACs · {found.milliseconds:.1f} ms")
+
+
+def _row(found: "Detection") -> tuple[str, ...]:
+    return found.label, console.numbers(found.box), f"{found.score:.2f}"

@@ -1,0 +1,51 @@
+"""`groundling import`: published weights become a checkpoint folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SYSTEMS = ("detr", "mdetr")
+
+
+def bring_in(
+    source: Annotated[str, typer.Argument(help="A weight file, a folder with one, or a hub id.")],
+    out: Annotated[Path, typer.Argument(help="The checkpoint folder to write.")],
+    system: Annotated[str, typer.Option(help="What it is: detr, mdetr.")],
+    categories: Annotated[
+        Path | None, typer.Option(help="A text file, one class name a line, where they are not COCO's.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Of an mdetr: a folder or hub id with RoBERTa's tokenizer.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Of an mdetr for questions: gqa_answer2id_by_type.json.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the source from the hub.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a folder that is there.")] = False,
+) -> None:
+    """Turn published weights into a checkpoint folder that says where they come from."""
+    from groundling.importers.detr import import_detr
+    from groundling.importers.mdetr import import_mdetr
+
+    if system not in SYSTEMS:
+        raise ValueError(f"no importer for {system!r}; there is one for {', '.join(SYSTEMS)}")
+    if out.exists() and not replace:
+        raise ValueError(f"{out} is there already; choose another folder, or replace=True")
+    _check_options(system, {"categories": categories, "text": text, "answers": answers})
+    if system == "mdetr":
+        if text is None:
+            raise ValueError("an mdetr needs text=, a folder or hub id with roberta-base's tokenizer")
+        print(import_mdetr(source, out, text=text, answers=answers, download=download))
+        return
+    names = None if categories is None else categories.read_text(encoding="utf-8").splitlines()
+    print(import_detr(source, out, categories=names, download=download))
+
+
+def _check_options(system: str, given: Mapping[str, object]) -> None:
+    """ValueError for an option of the other system: nothing is silently unused."""
+    own = ("categories",) if system == "detr" else ("text", "answers")
+    odd = [name for name, value in given.items() if value is not None and name not in own]
+    if odd:
+        raise ValueError(f"the importer of {system} takes {' and '.join(own)}, not {', '.join(odd)}")

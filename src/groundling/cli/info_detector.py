@@ -1,0 +1,99 @@
+"""What `groundling info` says of a model that detects objects."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundling.cli import console
+from groundling.cli.origins import UNSTATED, training_rows
+
+if TYPE_CHECKING:
+    from groundling.models.detr import Detr
+
+LANDSCAPE = (3, 4)  # the sides of a usual photo
+
+
+def is_one(name: str, download: bool) -> bool:
+    """Whether a preset, folder or hub id is of a model that detects."""
+    from groundling import checkpoint
+    from groundling.models import DETECTORS, DETR, PRESETS
+
+    if name in DETR and not Path(name).exists():
+        return True
+    if not (Path(name).is_dir() or name in checkpoint.packaged() or (download and name not in PRESETS)):
+        return False
+    return checkpoint.system(name, download=download) in DETECTORS
+
+
+def show(name: str, json: bool, download: bool) -> None:
+    """Print it as a table or as one JSON line."""
+    from groundling.models.coco_names import NOBODY
+
+    model, training, sha256 = _read(name, download)
+    values = described(name, model)
+    values |= {"weights": sha256 is not None, "sha256": sha256, "training": training}
+    unstated = UNSTATED if sha256 else "none: a preset has no weights"
+    values["licence"] = (training or {}).get("licence") or unstated
+    if json:
+        console.print_json(values)
+        return
+    full = model.cost_model(*_sides(model)).cost()
+    origin = (training or {}).get("imported") or {}
+    config, names = model.config, set(model.config.categories) - {NOBODY}
+    rows = [
+        ("model", name + ("" if sha256 else ", a preset without weights")),
+        ("system", config.system),
+        ("parameters", f"{values['parameters']:,}"),
+        ("image", f"short side of {config.short_side} pixels, long side of at most {config.long_side}"),
+        ("finds", f"up to {config.queries} objects of {len(names)} categories"),
+        ("licence", str(values["licence"])),
+        ("weights", f"SHA-256 {sha256[:16]}…" if sha256 else "none"),
+        *([("imported from", f"{origin['file']}, SHA-256 {origin['sha256'][:16]}…")] if origin else []),
+        *training_rows(name, training or {}),
+    ]
+    console.print_table(("", ""), [(key, str(value)) for key, value in rows], right=False)
+    height, width = _sides(model)
+    shares = [(part, f"{n / 1e6:,.1f} M", console.percent(n / full.full)) for part, n in full.parts.items()]
+    whole = ("all", f"{full.full / 1e6:,.1f} M", console.percent(1))
+    console.print_table((f"MACs for {width} × {height} pixels", "", "share"), [*shares, whole])
+
+
+def described(name: str, model: "Detr") -> dict[str, object]:
+    """Sizes and cost; MACs are of a photo of 4:3."""
+    units: dict[str, int] = {}
+    for unit in model.units():
+        units[unit.kind] = units.get(unit.kind, 0) + unit.size
+    height, width = _sides(model)
+    full = model.cost_model(height, width).cost()
+    return {
+        "model": name,
+        "system": model.config.system,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "short_side": model.config.short_side,
+        "long_side": model.config.long_side,
+        "queries": model.config.queries,
+        "categories": list(model.config.categories),
+        "units": units,
+        "image": [width, height],
+        "full_macs": full.full,
+        "macs": dict(full.parts),
+    }
+
+
+def _sides(model: "Detr") -> tuple[int, int]:
+    """Height and width that the network is given of a photo of 4:3."""
+    scale = min(model.config.short_side / LANDSCAPE[0], model.config.long_side / LANDSCAPE[1])
+    return round(LANDSCAPE[0] * scale), int(LANDSCAPE[1] * scale)
+
+
+def _read(name: str, download: bool) -> "tuple[Detr, dict[str, Any] | None, str | None]":
+    """The model, and what its checkpoint says of its making and the hash of its weights, if it is one."""
+    import torch
+
+    from groundling import checkpoint
+    from groundling.models import DETR, build
+
+    if name in DETR and not Path(name).exists():
+        with torch.device("meta"):
+            return build(DETR[name]), None, None
+    loaded = checkpoint.load_detector(name, download=download)
+    return loaded.model, dict(loaded.info.training), loaded.info.sha256

@@ -1,0 +1,43 @@
+"""`groundling phrases`: the boxes of each noun phrase of a caption."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from groundling.cli import console
+
+COLUMNS = ("phrase", "characters", "box (x1 y1 x2 y2)", "score")
+
+
+def phrases(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    caption: Annotated[str, typer.Argument(help="What it shows, in quotes.")],
+    model: Annotated[str, typer.Option(help="A checkpoint folder of an mdetr, or a hub id.")],
+    threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the picture with its boxes here.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Find the objects of each noun phrase of a caption."""
+    from groundling.draw import draw_detections, save
+    from groundling.grounder import load_grounder
+    from groundling.images import open_image
+
+    loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
+    found = loaded.ground_phrases(image, caption, threshold=threshold)
+    if out is not None:
+        save(draw_detections(open_image(image, max_pixels), found.detections()), out)
+    if json:
+        console.print_json(found.as_dict())
+        return
+    rows: list[tuple[str, ...]] = []
+    for phrase in found:
+        place = f"{phrase.span[0]} to {phrase.span[1]}"
+        boxes = [(console.numbers(each.box), f"{each.score:.2f}") for each in phrase.objects]
+        rows += [(phrase.phrase, place, *values) for values in boxes or [("none", "")]]
+    console.print_table(COLUMNS, rows)
+    cost, split = f"{found.cost.macs / 1e6:,.1f} M MACs", f"phrases by {found.splitter}"
+    print(f"{split} · {cost} · {found.milliseconds:.1f} ms")

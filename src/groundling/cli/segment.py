@@ -1,0 +1,43 @@
+"""`groundling segment`: the pixels that a phrase means in a picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from groundling.cli import console
+
+COLUMNS = ("object", "box (x1 y1 x2 y2)", "score")
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    phrase: Annotated[str, typer.Argument(help="What to look for, in quotes.")],
+    model: Annotated[str, typer.Option(help="A checkpoint folder of an mdetr that segments, or a hub id.")],
+    threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line, with COCO's run lengths.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the mask here, white on black (*.png).")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Find the pixels of everything that a phrase means."""
+    from PIL import Image
+
+    from groundling.draw import save
+    from groundling.grounder import load_grounder
+    from groundling.masks import decode
+
+    if out is not None and out.suffix.lower() != ".png":
+        raise ValueError(f"a mask is saved as a PNG, which loses nothing; {out.name!r} is another name")
+    loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
+    found = loaded.segment(image, phrase, threshold=threshold)
+    if out is not None:
+        save(Image.fromarray(decode(found.mask)).convert("L"), out)
+    if json:
+        console.print_json(found.as_dict())
+        return
+    rows = [(each.label, console.numbers(each.box), f"{each.score:.2f}") for each in found.objects]
+    console.print_table(COLUMNS, rows)
+    share = console.percent(found.mask.area / (found.width * found.height))
+    print(f"{share} of the picture · {found.cost.macs / 1e6:,.1f} M MACs · {found.milliseconds:.1f} ms")

@@ -1,0 +1,151 @@
+"""The object a user holds of a model that detects: an image in, all its objects out.
+
+    model = groundling.load("models/detr-r50")
+    for found in model.detect("street.jpg"):
+        found.label, found.box, found.score
+
+The way of a request: image → `open_image`, `scaled` → network (or a subnet of it) → of each query its best
+category and, as a share of the image, its box → pixels of the original image.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple, NoReturn, TypeVar
+
+import torch
+from torch import Tensor
+
+from groundling import checkpoint
+from groundling.boxes import clip, cxcywh_to_xyxy
+from groundling.device import checked
+from groundling.dynamic.extract import SubnetCache
+from groundling.images import MAX_PIXELS, ImageSource, normalise_shown, open_image, scaled, stacked
+from groundling.models.detr import Detr, SetPrediction
+from groundling.results import Detection, Detections
+from groundling.selection import Selection
+
+Id = TypeVar("Id")
+
+THRESHOLD = 0.7  # of the published demo
+
+
+class Seen(NamedTuple):
+    """What each query says of an image: boxes xyxy (Q, 4) in its pixels, scores and categories (Q,)."""
+
+    boxes: Tensor
+    scores: Tensor
+    categories: Tensor
+
+
+class Detector:
+    """A detection model ready to answer; `load_detector` makes one."""
+
+    def __init__(
+        self, model: Detr, *, device: str = "cpu", cache_mib: int = 256, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        if not isinstance(cache_mib, int) or cache_mib < 0:
+            raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
+        if not isinstance(max_pixels, int) or max_pixels < 1:
+            raise ValueError(f"max_pixels={max_pixels!r}: a whole number fits, 1 or more")
+        self.device = torch.device(checked(device))
+        self.model, self.max_pixels = model.eval().to(self.device), max_pixels
+        self.subnets = SubnetCache(self.model, cache_mib * 2**20)
+
+    @torch.inference_mode()
+    def detect(
+        self, image: ImageSource, *, threshold: float = THRESHOLD, selection: Selection | None = None
+    ) -> Detections:
+        """The objects of an image that the model is at least `threshold` sure of, in [0, 1].
+
+        image: as in `Grounder.ground`, and boxes are pixels of it as people see it. selection: runs this
+        subnet instead of the whole network. `milliseconds` is from pixels to boxes, decoding is not in it.
+        Raises ValueError and FileNotFoundError for what does not fit.
+        """
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise ValueError(f"a threshold is a score, a number in [0, 1], given {threshold!r}")
+        config, picture = self.model.config, open_image(image, self.max_pixels)
+        pixels, shown = stacked([scaled(picture, config.short_side, config.long_side)])
+        began = time.perf_counter()
+        net = self.subnets.whole() if selection is None else self.subnets.get(selection)
+        found: SetPrediction = net(normalise_shown(pixels.to(self.device), shown.to(self.device)))
+        (seen,) = seen_in(found, [picture.size])
+        milliseconds = 1000 * (time.perf_counter() - began)
+        return Detections(
+            objects=tuple(named(seen, config.categories, threshold)),
+            cost=self.model.cost_model(*pixels.shape[2:]).cost(selection and selection.canonical()),
+            width=picture.width,
+            height=picture.height,
+            milliseconds=milliseconds,
+            image=str(os.fspath(image)) if isinstance(image, str | os.PathLike) else "",
+        )
+
+    def ground(self, *_: object, **__: object) -> NoReturn:
+        """A detector reads no words: ValueError that names what does."""
+        raise ValueError(
+            f"a {self.model.config.system} detects and reads no words: `detect` runs it; "
+            f"packaged models that ground expressions are {', '.join(checkpoint.packaged()) or 'none'}"
+        )
+
+
+def named(seen: Seen, categories: tuple[str, ...], threshold: float) -> Iterator[Detection]:
+    """What is seen with a score of at least `threshold`, the surest first."""
+    order = seen.scores.argsort(descending=True, stable=True)
+    for query in order[seen.scores[order] >= threshold].tolist():
+        x1, y1, x2, y2 = seen.boxes[query].tolist()
+        label = categories[int(seen.categories[query])]
+        yield Detection(label, (x1, y1, x2, y2), float(seen.scores[query]))
+
+
+def seen_in(found: SetPrediction, sizes: Iterable[tuple[int, int]]) -> list[Seen]:
+    """Each image's predictions, on the CPU: the best category of each query that is not "nothing"."""
+    scores, categories = found.logits.float().softmax(-1)[..., :-1].max(-1)
+    boxes, scores, categories = found.boxes_cxcywh01.float().cpu(), scores.cpu(), categories.cpu()
+    return [
+        Seen(
+            clip(cxcywh_to_xyxy(boxes[row]) * boxes.new_tensor((w, h, w, h)), w, h),
+            scores[row],
+            categories[row],
+        )
+        for row, (w, h) in enumerate(sizes)
+    ]
+
+
+@torch.inference_mode()
+def detect_all(
+    model: Detr, images: Iterable[tuple[Id, ImageSource]], *, batch: int = 1
+) -> Iterator[tuple[Id, Seen]]:
+    """What every query says of each image, in order: what a measure of detection asks for.
+
+    Images of a batch are padded to the largest, which changes answers a little (as it does in DETR): one by
+    one they are those of `Detector.detect`. Runs the model where and as it is; it is put in evaluation mode.
+    """
+    if batch < 1:
+        raise ValueError(f"a batch of {batch} images holds none; give 1 or more")
+    model.eval()
+    config, device = model.config, next(model.parameters()).device
+    rest = iter(images)
+    while part := list(islice(rest, batch)):
+        pictures = [open_image(source) for _, source in part]
+        pixels, shown = stacked(
+            [scaled(picture, config.short_side, config.long_side) for picture in pictures]
+        )
+        pixels, shown = pixels.to(device), shown.to(device)
+        found = model(normalise_shown(pixels, shown), shown)
+        seen = seen_in(found, [picture.size for picture in pictures])
+        yield from zip([name for name, _ in part], seen, strict=True)
+
+
+def load_detector(
+    model: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    download: bool = False,
+    cache_mib: int = 256,
+    max_pixels: int = MAX_PIXELS,
+) -> Detector:
+    """A checkpoint folder of a model that detects, or with `download=True` a hub id ("owner/name")."""
+    checked(device)  # before the weights are read
+    loaded = checkpoint.load_detector(model, download=download)
+    return Detector(loaded.model, device=device, cache_mib=cache_mib, max_pixels=max_pixels)

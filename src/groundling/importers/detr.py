@@ -1,0 +1,191 @@
+"""A published DETR becomes a checkpoint folder of ours; its sizes follow from its weights.
+
+    import_detr("detr-r50-e632da11.pth", "models/detr-r50")
+
+Two layouts: facebookresearch's `.pth` and what `transformers` saves, with timm's backbone or its own. Every
+weight has a place in ours and every place is filled, or an error names what does not fit.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from groundling import checkpoint
+from groundling.importers import (
+    Source,
+    config_beside,
+    read_arguments,
+    read_state_dict,
+    resnet_name,
+    source_file,
+)
+from groundling.models import parse_config
+from groundling.models.coco_names import COCO_NAMES
+from groundling.models.detr import Detr, DetrConfig
+
+HEADS = 8  # of every published DETR; weights do not say it
+# Where a part lies in the file → where it lies in ours.
+FACEBOOK = {
+    "backbone.0.body.": "backbone.",
+    "transformer.encoder.": "encoder.",
+    "transformer.decoder.": "decoder.",
+    "input_proj.": "input_proj.",
+    "query_embed.": "query_embed.",
+    "class_embed.": "class_embed.",
+    "bbox_embed.": "bbox_embed.",
+}
+TRANSFORMERS = {
+    "model.backbone.conv_encoder.model.": "backbone.",
+    "model.backbone.model.": "backbone.",
+    "model.encoder.": "encoder.",
+    "model.decoder.": "decoder.",
+    "model.input_projection.": "input_proj.",
+    "model.query_position_embeddings.": "query_embed.",
+    "class_labels_classifier.": "class_embed.",
+    "bbox_predictor.": "bbox_embed.",
+}
+# Parts of a layer in transformers' layout (older, newer names) → ours.
+LAYER = {
+    "encoder_attn_layer_norm.": "norm2.",
+    "self_attn_layer_norm.": "norm1.",
+    "encoder_attn.": "multihead_attn.",
+    "o_proj.": "out_proj.",
+    "mlp.fc1.": "linear1.",
+    "mlp.fc2.": "linear2.",
+    "fc1.": "linear1.",
+    "fc2.": "linear2.",
+}
+
+
+def import_detr(
+    source: Source, out: Path, *, categories: Sequence[str] | None = None, download: bool = False
+) -> Path:
+    """Write the checkpoint folder `out`, which names the source and its SHA-256; returns it.
+
+    source: a file, a folder with `model.safetensors`, or with `download` a hub id. categories: what the
+    classes are called, where neither the file says it nor they are COCO's 91.
+    """
+    file = source_file(source, download)
+    config, arguments = config_beside(file), read_arguments(file)
+    check_options(file, config, arguments)
+    layout, tensors = as_ours(read_state_dict(file), file)
+    heads = config.get("encoder_attention_heads", arguments.get("nheads", HEADS))
+    model = Detr(config_of(tensors, file, heads, categories or _named(config)))
+    checkpoint.fit(model.net, tensors, file)
+    origin = {"file": file.name, "layout": layout, "sha256": checkpoint.sha256(file)}
+    return checkpoint.save(out, model, None, training={"imported": origin})
+
+
+def as_ours(tensors: Mapping[str, Tensor], file: Path) -> tuple[str, dict[str, Tensor]]:
+    """The layout of a file, and its tensors under our names; a name without a place in ours stays."""
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(".num_batches_tracked")}
+    if "query_embed.weight" in kept:
+        return "facebookresearch", {_moved(name, FACEBOOK): tensor for name, tensor in kept.items()}
+    if "model.query_position_embeddings.weight" in kept:
+        return "transformers", joined({from_transformers(name): tensor for name, tensor in kept.items()})
+    raise ValueError(
+        f"{file} is no DETR of facebookresearch or transformers: it has neither query_embed.weight nor "
+        f"model.query_position_embeddings.weight; its keys begin {', '.join(list(tensors)[:3]) or 'nowhere'}"
+    )
+
+
+def from_transformers(name: str) -> str:
+    """`model.decoder.layers.0.encoder_attn_layer_norm.bias` → `decoder.layers.0.norm2.bias`."""
+    ours = _moved(name, TRANSFORMERS)
+    stack, _, rest = ours.partition(".")
+    if stack == "backbone":
+        return f"backbone.{resnet_name(rest)}"
+    if stack not in ("encoder", "decoder"):
+        return ours
+    rest = re.sub(r"^layernorm\.", "norm.", rest)
+    rest = rest.replace("final_layer_norm.", "norm2." if stack == "encoder" else "norm3.")
+    for theirs, own in LAYER.items():
+        rest = rest.replace(theirs, own)
+    return f"{stack}.{rest}"
+
+
+def joined(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Projections of queries, keys and values, which transformers keeps apart, as one matrix each."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        base, _, kind = name.rpartition("_proj.")
+        three = [f"{base[:-1]}{letter}_proj.{kind}" for letter in "qkv"]
+        if name not in three or any(other not in tensors for other in three):
+            found[name] = tensor
+        elif name == three[0]:
+            found[f"{base[:-1]}in_proj_{kind}"] = torch.cat([tensors[each] for each in three])
+    return found
+
+
+def config_of(
+    tensors: Mapping[str, Tensor], file: Path, heads: int, categories: Sequence[str] | None
+) -> DetrConfig:
+    """The configuration that weights under our names have; ValueError says what is not there."""
+
+    def rows(name: str) -> int:
+        if name not in tensors or not tensors[name].dim():
+            raise ValueError(
+                f"{file} has no weight that would be our {name}: it is no DETR with a bottleneck ResNet"
+            )
+        return tensors[name].shape[0]
+
+    def count(pattern: str) -> int:
+        found = [int(match[1]) for name in tensors if (match := re.match(pattern, name))]
+        return 1 + max(found, default=-1)
+
+    classes, width = rows("class_embed.weight") - 1, rows("backbone.layer1.0.conv1.weight")
+    if categories is None:
+        categories = COCO_NAMES if classes == len(COCO_NAMES) else [str(i) for i in range(classes)]
+    if len(categories) != classes:
+        raise ValueError(f"{file} has {classes} classes, {len(categories)} names for them are given")
+    stages = range(1, count(r"backbone\.layer(\d+)\."))  # counted from 1
+    config = parse_config(
+        {
+            "system": "detr",
+            "categories": tuple(categories),
+            "queries": rows("query_embed.weight"),
+            "blocks": tuple(count(rf"backbone\.layer{stage}\.(\d+)\.") for stage in stages),
+            "width": width,
+            "expansion": rows("backbone.layer1.0.conv3.weight") // width,
+            "stem_width": rows("backbone.conv1.weight"),
+            "dim": rows("input_proj.weight"),
+            "heads": heads,
+            "ffn": rows("encoder.layers.0.linear1.weight"),
+            "encoder_layers": count(r"encoder\.layers\.(\d+)\."),
+            "decoder_layers": count(r"decoder\.layers\.(\d+)\."),
+        }
+    )
+    assert isinstance(config, DetrConfig)
+    return config
+
+
+def check_options(file: Path, config: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """ValueError for what is computed in another way though its weights have the same names."""
+    given = {**arguments, **config}
+    odd = [name for name in ("dilation", "pre_norm", "downsample_in_bottleneck") if given.get(name)]
+    odd += ["dilation"] if "dc5" in file.name.lower() and not odd else []
+    kind = given.get("position_embedding_type", given.get("position_embedding", "sine"))
+    odd += [] if kind == "sine" else [f"position embedding {kind!r}"]
+    if odd:
+        raise ValueError(
+            f"{file} is a DETR with {', '.join(odd)}; those with sine positions and stride 32 fit"
+        )
+
+
+def _moved(name: str, table: Mapping[str, str]) -> str:
+    for theirs, ours in table.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name
+
+
+def _named(config: Mapping[str, Any]) -> list[str] | None:
+    """The class names of transformers' config.json, by number."""
+    labels = config.get("id2label")
+    if not isinstance(labels, dict):
+        return None
+    return [str(labels[number]) for number in sorted(labels, key=int)]

@@ -1,0 +1,64 @@
+"""Losses of a question: its type, the answer among those of its type, and which boxes it is finally about.
+
+MDETR for GQA and CLEVR. Shapes: E questions, B images, Q queries, N targets (padded).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from groundling.losses.matching import Matching
+
+
+def answer_losses(
+    found: Mapping[str, Tensor], answers_E: Tensor, types_E: Tensor | None, types: Sequence[str]
+) -> dict[str, Tensor]:
+    """Cross-entropies `answer_type` and `answer_KIND` of each kind, and accuracies as metrics.
+
+    `found` are the model's logits (E, outputs) by kind; `types_E` indexes `types`, the names in the order of
+    the type head; `answers_E` is the answer among those of its question's type. Each kind's loss is the mean
+    over its own questions, 0 where the batch has none. Without types, the one kind's answers are all there
+    is: `types_E` is None and `types` empty. A kind of one output answers no (0) or yes (1).
+    """
+    if types_E is None:
+        ((kind, logits),) = found.items()
+        return _of(
+            kind, logits, answers_E, torch.ones_like(answers_E, dtype=torch.bool), _right(logits, answers_E)
+        )
+    typed = found["type"].argmax(-1) == types_E
+    losses = {"answer_type": F.cross_entropy(found["type"].float(), types_E)}
+    right_E = torch.zeros_like(typed)
+    for index, kind in enumerate(types):
+        own = types_E == index
+        answered = _right(found[kind], answers_E)
+        right_E |= own & answered & typed
+        losses |= _of(kind, found[kind], answers_E, own, answered)
+    losses["metric/type_accuracy"] = typed.float().mean()
+    losses["metric/answer_accuracy"] = right_E.float().mean()
+    return losses
+
+
+def _of(kind: str, logits: Tensor, answers_E: Tensor, own_E: Tensor, right_E: Tensor) -> dict[str, Tensor]:
+    """The loss of one kind over its own questions, and how many of them it answers, if there are any."""
+    place = answers_E.masked_fill(~own_E, 0)  # an answer of another kind is no index here
+    if logits.shape[1] == 1:
+        each = F.binary_cross_entropy_with_logits(logits[:, 0].float(), place.float(), reduction="none")
+    else:
+        each = F.cross_entropy(logits.float(), place, reduction="none")
+    losses = {f"answer_{kind}": each.masked_fill(~own_E, 0).sum() / own_E.sum().clamp(min=1)}
+    if bool(own_E.any()):
+        losses[f"metric/{kind}_accuracy"] = right_E[own_E].float().mean()
+    return losses
+
+
+def _right(logits: Tensor, answers_E: Tensor) -> Tensor:
+    answer = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(-1)
+    return answer == answers_E
+
+
+def final_loss(logits_BQ: Tensor, final_BN: Tensor, matching: Matching, boxes: Tensor) -> Tensor:
+    """Binary cross-entropy of whether a matched object is what is asked for, or only mentioned on the way."""
+    found, wanted = matching.of_predictions(logits_BQ).float(), matching.of_targets(final_BN).float()
+    return F.binary_cross_entropy_with_logits(found, wanted, reduction="sum") / boxes

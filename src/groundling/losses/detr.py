@@ -1,0 +1,19 @@
+"""DETR's objective: the set loss of every decoder layer on the objects of each image."""
+
+from typing import Any
+
+from torch import Tensor
+
+from groundling.dynamic.gates import Draw
+from groundling.images import normalise_shown
+from groundling.losses.sets import SetLoss, set_losses
+from groundling.models.detr import Detr, SetPrediction
+
+
+def detr_losses(model: Detr, batch: Any, draw: Draw, weights: SetLoss) -> dict[str, Tensor]:
+    """The losses of a `data.detection.DetectionBatch`, which is made in a room that this one does not see."""
+    if not isinstance(model, Detr):
+        raise ValueError(f"objective detr trains a detr, given a {type(model).__name__.lower()}")
+    found: SetPrediction = model.net(normalise_shown(batch.images, batch.shown), batch.shown)
+    things = batch.things
+    return set_losses(found.layers, things.categories, things.boxes_cxcywh01, things.counts, weights)

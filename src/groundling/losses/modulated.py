@@ -1,0 +1,145 @@
+"""MDETR's training objective: matched queries learn their tokens, boxes, words' neighbourhood and masks.
+
+Kamath et al. 2021, §2.2 and the released code's weights. Shapes: B images with a caption each, Q queries, N
+targets (padded: image i has counts[i] of them), C = token slots + 1, L tokens, H × W pixels of masks.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from groundling.losses.alignment import alignment_loss
+from groundling.losses.answers import answer_losses, final_loss
+from groundling.losses.masks import mask_losses
+from groundling.losses.matching import MatchCost, Matching, match
+from groundling.losses.sets import matched_box_losses, number_of_boxes
+from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
+from groundling.models.mdetr import MdetrNet, Memory
+
+
+class ModulatedLoss(BaseModel):
+    """What the parts of the loss and of the matching's cost weigh; the defaults are the released code's.
+
+    Fine-tuned on GQA the answers weigh 25 there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    soft_tokens: float = Field(1.0, ge=0)
+    l1: float = Field(5.0, ge=0)
+    giou: float = Field(2.0, ge=0)
+    alignment: float = Field(1.0, ge=0)
+    temperature: float = Field(0.07, gt=0)
+    final: float = Field(1.0, ge=0)
+    answers: float = Field(1.0, ge=0)
+    mask: float = Field(1.0, ge=0)
+    dice: float = Field(1.0, ge=0)
+    nothing: float = Field(0.1, ge=0)  # of the cross-entropy of queries that match nothing
+    match_tokens: float = Field(1.0, ge=0)
+    match_l1: float = Field(5.0, ge=0)
+    match_giou: float = Field(2.0, ge=0)
+    auxiliary: bool = True  # every decoder layer learns, not the last alone
+
+    @property
+    def cost(self) -> MatchCost:
+        """What the matching weighs."""
+        return MatchCost(self.match_tokens, self.match_l1, self.match_giou)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be found: boxes cxcywh01 (B, N, 4), how many, and which tokens of its caption each is of.
+
+    `positive` (B, N, C) are rows of `phrases.positive_map`, `tokens` (B, N, L) is True at the same tokens.
+    What a batch does not teach is None: `final` (B, N) whether an object is what is asked for, `masks`
+    (B, N, H, W) of the canvas, `answers` and `types` (B,) of questions (types None: a model with one head).
+    """
+
+    boxes_cxcywh01: Tensor
+    counts: Tensor
+    positive: Tensor
+    tokens: Tensor
+    final: Tensor | None = None
+    masks: Tensor | None = None
+    answers: Tensor | None = None
+    types: Tensor | None = None
+
+
+def modulated_losses(
+    net: MdetrNet, memory: Memory, targets: Targets, weights: ModulatedLoss
+) -> dict[str, Tensor]:
+    """Weighted losses of the last decoder layer by name, `….0`, `….1` of those before it, and metrics.
+
+    Each layer is matched for itself. Masks and answers are of one layer only. ValueError for targets that
+    the model has no head for.
+    """
+    config = net.config
+    for given, head, name in (
+        (targets.masks, net.mask_head, "masks"),
+        (targets.answers, net.answers, "answers"),
+        (targets.final, net.final_embed, "final"),
+    ):
+        if given is not None and head is None:
+            raise ValueError(f"targets have {name}, and the model has no head for them")
+    hidden, boxes = net.decode(memory), number_of_boxes(targets.counts)
+    losses: dict[str, Tensor] = {}
+    last = len(hidden) - 1
+    for index in range(last + 1) if weights.auxiliary else (last,):
+        found, matching = layer_losses(net, memory, hidden[index], targets, boxes, weights)
+        losses |= {name if index == last else f"{name}.{index}": loss for name, loss in found.items()}
+    if targets.masks is not None:
+        focal, dice = _mask_losses(net, memory, hidden[last], targets.masks, matching, boxes)
+        losses |= {"mask": weights.mask * focal, "dice": weights.dice * dice}
+    if targets.answers is not None and config.answers is not None:
+        said = answer_losses(net.answer(hidden), targets.answers, targets.types, config.answers.types)
+        losses |= {
+            name: loss if name.startswith("metric/") else weights.answers * loss
+            for name, loss in said.items()
+        }
+    return losses
+
+
+def layer_losses(
+    net: MdetrNet,
+    memory: Memory,
+    hidden_BQD: Tensor,
+    targets: Targets,
+    boxes: Tensor,
+    weights: ModulatedLoss,
+) -> tuple[dict[str, Tensor], Matching]:
+    """Weighted losses of one decoder layer, and which of its queries learn which targets."""
+    found = net.objects(hidden_BQD)
+    matching = match(
+        soft_token_cost(found.logits, targets.positive),
+        found.boxes_cxcywh01,
+        targets.boxes_cxcywh01,
+        targets.counts,
+        weights.cost,
+    )
+    l1, overlap = matched_box_losses(found.boxes_cxcywh01, targets.boxes_cxcywh01, matching, boxes)
+    tokens = soft_token_loss(found.logits, targets.positive, matching, boxes, weights.nothing)
+    losses = {
+        "soft_tokens": weights.soft_tokens * tokens,
+        "box_l1": weights.l1 * l1,
+        "box_giou": weights.giou * overlap,
+    }
+    if net.config.contrastive and weights.alignment:
+        queries, words = net.align(hidden_BQD, memory)
+        near = alignment_loss(queries, words, targets.tokens, matching, boxes, weights.temperature)
+        losses["alignment"] = weights.alignment * near
+    if targets.final is not None and found.final is not None:
+        losses["final"] = weights.final * final_loss(found.final, targets.final, matching, boxes)
+    return losses, matching
+
+
+def _mask_losses(
+    net: MdetrNet, memory: Memory, hidden_BQD: Tensor, masks_BNHW: Tensor, matching: Matching, boxes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Focal and dice of the matched queries, the only ones whose masks are made: (B, N) of them, padded."""
+    place = torch.zeros(masks_BNHW.shape[:2], dtype=torch.long, device=hidden_BQD.device)
+    place[matching.image, matching.target] = matching.prediction
+    rows = torch.arange(len(place), device=place.device)[:, None]
+    logits_BNhw = net.masks(hidden_BQD[rows, place], memory)
+    return mask_losses(matching.of_targets(logits_BNhw), matching.of_targets(masks_BNHW), boxes)

@@ -1,0 +1,177 @@
+"""DETR: a set of queries reads the image and becomes the set of its objects, all at once.
+
+    memory  = encoder(input_proj(backbone(image)))
+    found   = decoder(queries, memory)
+    answers = class_embed(found), bbox_embed(found)
+
+Carion et al., "End-to-End Object Detection with Transformers", ECCV 2020. Names of weights are those of the
+published checkpoints, without `transformer.` and with `backbone.` for `backbone.0.body.`.
+Shapes: B images of H × W pixels, V = h·w visual tokens, Q queries, C categories, D channels.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from groundling.dynamic.cost import DetectionCost
+from groundling.language import exporting
+from groundling.layers.decoder import Decoder
+from groundling.layers.resnet import Gates, units
+from groundling.layers.sharing import share
+from groundling.layers.transformer import MLP, Encoder, sine_positions, sine_positions_within
+from groundling.models.coco_names import COCO_NAMES
+from groundling.models.supernet import Sizes, resnet_cost
+from groundling.selection import Selection, Unit
+
+
+class DetrConfig(Sizes):
+    """Sizes of a DETR; the defaults are the paper's with ResNet-50 on COCO."""
+
+    system: Literal["detr"] = "detr"
+    categories: tuple[str, ...] = Field(COCO_NAMES, min_length=1, max_length=65_536)
+    queries: int = Field(100, gt=0, le=10_000)
+    encoder_layers: int = Field(6, gt=0, le=100)
+    decoder_layers: int = Field(6, gt=0, le=100)
+    short_side: int = Field(800, gt=0, le=8192)  # pixels that an image's short side is scaled to,
+    long_side: int = Field(1333, gt=0, le=8192)  # or less, where its long side would be longer than this
+
+    @model_validator(mode="after")
+    def _sides(self) -> "DetrConfig":
+        if self.short_side > self.long_side:
+            raise ValueError(f"short_side {self.short_side} is longer than long_side {self.long_side}")
+        return self
+
+
+@dataclass(frozen=True)
+class SetPrediction:
+    """What each query says: `logits` (B, Q, C+1), whose last is "nothing", and boxes (B, Q, 4) cxcywh.
+
+    Boxes are shares of the image each belongs to, padding left aside. `layers` holds both for every decoder
+    layer, the last one last; in evaluation only for the last.
+    """
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+
+    @property
+    def logits(self) -> Tensor:
+        """Of the last layer: the answer."""
+        return self.layers[-1][0]
+
+    @property
+    def boxes_cxcywh01(self) -> Tensor:
+        """Of the last layer: the answer."""
+        return self.layers[-1][1]
+
+
+class DetrNet(nn.Module):
+    """Backbone, encoder, decoder and heads: the supernet's network and its extracted subnets alike."""
+
+    def __init__(self, config: DetrConfig) -> None:
+        super().__init__()
+        sizes = (config.dim, config.heads, config.ffn, config.dropout)
+        self.backbone = config.backbone()
+        self.input_proj = nn.Conv2d(self.backbone.channels, config.dim, 1)
+        self.encoder = Encoder(config.encoder_layers, *sizes)
+        self.query_embed = nn.Embedding(config.queries, config.dim)
+        self.decoder = Decoder(config.decoder_layers, *sizes)
+        self.class_embed = nn.Linear(config.dim, len(config.categories) + 1)
+        self.bbox_embed = MLP(config.dim, config.dim, 4, 3)
+        for part in (self.encoder, self.decoder):
+            for parameter in part.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+
+    def forward(
+        self, images_B3HW: Tensor, shown_BHW: Tensor | None = None, gates: Gates | None = None
+    ) -> SetPrediction:
+        """Normalised images, which of their pixels are no padding (None: all), and gates (B, size) if any."""
+        features = self.backbone(images_B3HW, gates)
+        positions, keep = places(features, shown_BHW, self.query_embed.embedding_dim)
+        x = self.input_proj(features).flatten(2).transpose(1, 2)
+        memory = self.encoder(x, positions, keep, gates)[-1]
+        queries = self.query_embed.weight
+        nothing = queries.new_zeros(len(x), *queries.shape)
+        found = self.decoder(nothing, queries, memory, positions, keep, gates)
+        layers = found if self.training else found[-1:]
+        return SetPrediction(tuple((_full(self.class_embed(x)), self.boxes(x)) for x in layers))
+
+    def boxes(self, found_BQD: Tensor) -> Tensor:
+        """The box of each query, cxcywh01 (B, Q, 4)."""
+        return _full(self.bbox_embed(found_BQD)).sigmoid()
+
+    def extract(self, selection: Selection) -> "DetrNet":
+        """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
+        part = DetrNet.__new__(DetrNet)
+        nn.Module.__init__(part)
+        part.backbone, part.input_proj = self.backbone.extract(selection), share(self.input_proj)
+        part.encoder, part.decoder = self.encoder.extract(selection), self.decoder.extract(selection)
+        part.query_embed = share(self.query_embed)
+        part.class_embed, part.bbox_embed = share(self.class_embed), share(self.bbox_embed)
+        return part.eval()
+
+
+def places(features_BCHW: Tensor, shown_BHW: Tensor | None, dim: int) -> tuple[Tensor, Tensor | None]:
+    """Positions of the cells, (V, D) or (B, V, D), and which of them show the image (B, V), None for all.
+
+    As in DETR a cell is what its first pixel is (nearest interpolation). An image too thin to hold any cell's
+    first pixel is attended to everywhere.
+    """
+    height, width = features_BCHW.shape[2:]
+    if shown_BHW is None or (not exporting() and bool(shown_BHW.all())):
+        return sine_positions(height, width, dim).to(features_BCHW), None
+    cells = F.interpolate(shown_BHW[None].float(), size=(height, width))[0].bool()
+    cells = cells | ~cells.any(dim=(1, 2), keepdim=True)
+    return sine_positions_within(cells, dim).to(features_BCHW.dtype), cells.flatten(1)
+
+
+def _full(x: Tensor) -> Tensor:
+    """Heads answer in full precision also where autocast computes in half."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+class Detr(nn.Module):
+    """The network, and its units: residual layers and filters of the backbone, sublayers of both stacks.
+
+    Nothing decides about them here; a Selection can (`dynamic.extract`).
+    """
+
+    config: DetrConfig
+    net: DetrNet
+
+    def __init__(self, config: DetrConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.net = DetrNet(config)
+
+    def units(self) -> tuple[Unit, ...]:
+        """Everything that can be left out, in network order."""
+        net = self.net
+        return units(net.backbone, "all", inner=False) + net.encoder.units() + net.decoder.units()
+
+    def forward(
+        self, images_B3HW: Tensor, shown_BHW: Tensor | None = None, gates: Gates | None = None
+    ) -> SetPrediction:
+        """The whole network, masked where gates are given."""
+        prediction: SetPrediction = self.net(images_B3HW, shown_BHW, gates)
+        return prediction
+
+    def cost_model(self, height: int, width: int) -> DetectionCost:
+        """What each part of this network costs for one image of these sides, as the network is given it."""
+        config = self.config
+        stem, blocks, visual = resnet_cost(self.net.backbone, height, width)
+        classes = len(config.categories) + 1
+        return DetectionCost(
+            stem=stem,
+            blocks=blocks,
+            visual=visual,
+            channels=self.net.backbone.channels,
+            queries=config.queries,
+            dim=config.dim,
+            ffn=config.ffn,
+            layers=(config.encoder_layers, config.decoder_layers),
+            head=config.queries * config.dim * (classes + 2 * config.dim + 4),
+        )

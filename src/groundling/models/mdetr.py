@@ -1,0 +1,350 @@
+"""MDETR: detection modulated by words. Image and caption are read together, queries ask for their objects.
+
+    memory  = net.read(images, text, tokens)     # backbone, then encoder over [image, words]
+    hidden  = net.decode(memory)                 # of each decoder layer; object queries, then answer queries
+    objects = net.objects(hidden[-1])            # soft tokens and boxes
+    queries, words = net.align(hidden[-1], memory)
+    answers = net.answer(hidden)                 # of a question
+    masks   = net.masks(hidden[-1], memory)
+
+Kamath et al., "MDETR - Modulated Detection for End-to-End Multi-Modal Understanding", ICCV 2021.
+Shapes: I images of side S, E captions, L tokens, V = grid² visual tokens, Q object queries, A answer queries,
+D channels, C = token slots + 1, the last of which says that there is no object.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from groundling.dynamic.cost import CostModel
+from groundling.images import PADDING, normalise
+from groundling.language import Tokens, exporting
+from groundling.layers.decoder import Decoder
+from groundling.layers.mask_head import MaskHead
+from groundling.layers.resnet import Gates
+from groundling.layers.sharing import share
+from groundling.layers.transformer import MLP, Encoder, sine_positions_within
+from groundling.models.answers import AnswerHeads, AnswersConfig
+from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
+from groundling.models.transvg import image_cells
+from groundling.results import Cost
+from groundling.roberta import RobertaEncoder, RobertaTextConfig
+from groundling.selection import Selection, Unit
+
+# Who can what, for those that cannot.
+ANSWERS = "imported from MDETR's GQA or CLEVR checkpoints, or trained with `answers` in their configuration"
+MASKS = "imported from MDETR's PhraseCut checkpoints, or trained with `masks` in their configuration"
+
+
+class MdetrConfig(SupernetConfig):
+    """Sizes of an MDETR; the defaults are the released ResNet-101's.
+
+    It was trained on images of 480 to 800 pixels on the short side; a 4:3 photo of 800 has a long side of
+    1067, which is the side of the canvas here.
+    """
+
+    system: Literal["mdetr"] = "mdetr"
+    image_size: int = Field(1067, gt=0, le=4096)
+    text: RobertaTextConfig = RobertaTextConfig()
+    blocks: tuple[int, ...] = Field((3, 4, 23, 3), min_length=1, max_length=5)
+    decoder_layers: int = Field(6, gt=0, le=100)
+    queries: int = Field(100, gt=0, le=10_000)
+    contrastive: int = Field(64, ge=0, le=8192)  # channels of the alignment; 0, none
+    answers: AnswersConfig | None = None
+    is_final: bool = False  # whether an object is what is asked for, or only mentioned on the way
+    masks: bool = False
+
+    @property
+    def slots(self) -> int:
+        """Tokens that an object can be of: the last of a full caption is its end."""
+        return self.text.tokens - 1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images without words: visual tokens (I, V, D), their positions, and which show the image (I, V).
+
+    For masks: the backbone's stages before its last one, the coarsest first, (I, C, h, w).
+    """
+
+    visual: Tensor
+    positions: Tensor
+    shown: Tensor
+    lower: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What was read: encoded [image, words] (E, V+L, D), where they are, and what may be attended to.
+
+    For masks: the visual tokens before the encoder (E, V, D), and the backbone's earlier stages as in Seen,
+    of the images that `image_index` (E,) names (None: its own row).
+    """
+
+    encoded: Tensor
+    positions: Tensor
+    keep: Tensor | None
+    visual: Tensor
+    lower: tuple[Tensor, ...]
+    image_index: Tensor | None
+
+    @property
+    def words(self) -> Tensor:
+        """The encoded words (E, L, D)."""
+        return self.encoded[:, self.visual.shape[1] :]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Of each query: soft token logits (E, Q, C), boxes cxcywh01 (E, Q, 4), is-final logits (E, Q)."""
+
+    logits: Tensor
+    boxes_cxcywh01: Tensor
+    final: Tensor | None
+
+    def scores(self) -> Tensor:
+        """1 − P(no object), times σ(is final) where the model says that: (E, Q)."""
+        there = 1 - self.logits.softmax(-1)[..., -1]
+        return there if self.final is None else there * self.final.sigmoid()
+
+    def token_probabilities(self) -> Tensor:
+        """What each query is of, (E, Q, C − 1): a softmax of which "no object" has its part too."""
+        return self.logits.softmax(-1)[..., :-1]
+
+
+class MdetrNet(Network):
+    """What sees: backbone, encoder over image and words, decoder over queries, heads."""
+
+    padding_colour: Tensor
+
+    def __init__(self, config: MdetrConfig) -> None:
+        super().__init__()
+        dim, sizes = config.dim, (config.dim, config.heads, config.ffn, config.dropout)
+        self.config = config
+        self.backbone = config.backbone()
+        self.input_proj = nn.Linear(self.backbone.channels, dim)  # a 1×1 convolution
+        self.resizer = nn.Sequential(
+            nn.Linear(config.text.dim, dim), nn.LayerNorm(dim, eps=1e-12), nn.Dropout(config.dropout)
+        )
+        self.encoder = Encoder(config.layers, *sizes)
+        self.decoder = Decoder(config.decoder_layers, *sizes)
+        self.query_embed = nn.Embedding(config.queries, dim)
+        self.class_embed = nn.Linear(dim, config.slots + 1)
+        self.bbox_embed = MLP(dim, dim, 4, 3)
+        self.final_embed = nn.Linear(dim, 1) if config.is_final else None
+        self.align_queries = nn.Linear(dim, config.contrastive) if config.contrastive else None
+        self.align_words = nn.Linear(dim, config.contrastive) if config.contrastive else None
+        self.answers = AnswerHeads(config.answers, dim) if config.answers is not None else None
+        self.mask_head = MaskHead(dim, config.heads, _lower_channels(config)) if config.masks else None
+        colour = normalise(torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1))
+        self.register_buffer("padding_colour", colour, persistent=False)
+        for part in (self.encoder, self.decoder, self.resizer):
+            for parameter in part.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+
+    def read(
+        self, images: Tensor, text_ELD: Tensor, tokens: Tokens, image_index: Tensor | None = None
+    ) -> Memory:
+        """Normalised images (I, 3, S, S) and the words' features, through the encoder.
+
+        `image_index` (E,) says which image each caption is about (None: its own row).
+        """
+        return self.join(self.see(images), text_ELD, tokens, image_index)
+
+    def see(self, images: Tensor) -> Seen:
+        """Normalised images (I, 3, S, S) through the backbone: no words change this."""
+        *earlier, last = self.backbone.each_stage(images)
+        lower = tuple(earlier[::-1][:3]) if self.mask_head is not None else ()
+        cells = image_cells(images, self.padding_colour, self.config.grid)
+        positions = sine_positions_within(cells, self.config.dim)
+        return Seen(self.input_proj(last.flatten(2).transpose(1, 2)), positions, cells.flatten(1), lower)
+
+    def join(self, seen: Seen, text_ELD: Tensor, tokens: Tokens, image_index: Tensor | None = None) -> Memory:
+        """Image and words through the encoder; arguments as those of `read`."""
+        visual, places, shown = seen.visual, seen.positions, seen.shown
+        if image_index is not None:
+            visual, places, shown = visual[image_index], places[image_index], shown[image_index]
+        words = self.resizer(text_ELD)
+        x = torch.cat((visual.to(words.dtype), words), dim=1)
+        positions = torch.cat((places.to(x.dtype), torch.zeros_like(words)), dim=1)
+        keep = torch.cat((shown, ~tokens.padding), dim=1)
+        attended = keep if exporting() or not bool(keep.all()) else None
+        encoded = self.encoder(x, positions, attended)[-1]
+        return Memory(encoded, positions, attended, visual, seen.lower, image_index)
+
+    def decode(self, memory: Memory) -> list[Tensor]:
+        """Each decoder layer's output (E, Q + A, D): what queries that begin with nothing came to hold."""
+        queries = self.query_embed.weight
+        if self.answers is not None:
+            queries = torch.cat((queries, self.answers.embed.weight))
+        places = queries.expand(len(memory.encoded), -1, -1)
+        nothing = torch.zeros_like(places)
+        hidden: list[Tensor] = self.decoder(nothing, places, memory.encoded, memory.positions, memory.keep)
+        return hidden
+
+    def objects(self, hidden_EQD: Tensor) -> Objects:
+        """Which tokens, if any, the object of each query is of, and its box."""
+        hidden = hidden_EQD[:, : self.config.queries]
+        boxes = self.bbox_embed(hidden).float().sigmoid()
+        final = None if self.final_embed is None else self.final_embed(hidden)[..., 0].float()
+        return Objects(self.class_embed(hidden).float(), boxes, final)
+
+    def align(self, hidden_EQD: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Queries (E, Q, P) and words (E, L, P) in one space, of length 1."""
+        if self.align_queries is None or self.align_words is None:
+            raise ValueError("this MDETR has no contrastive alignment: its configuration says contrastive=0")
+        queries = self.align_queries(hidden_EQD[:, : self.config.queries])
+        return F.normalize(queries.float(), dim=-1), F.normalize(
+            self.align_words(memory.words).float(), dim=-1
+        )
+
+    def answer(self, hidden: list[Tensor]) -> dict[str, Tensor]:
+        """Logits of the question's type and of each type's answers, from the layer that answers."""
+        if self.answers is None:
+            raise ValueError(f"this MDETR has no answer heads; those that answer are {ANSWERS}")
+        layer = hidden[0 if self.answers.config.layer == "first" else -1]
+        found: dict[str, Tensor] = self.answers(layer[:, self.config.queries :])
+        return found
+
+    def masks(self, hidden_EQD: Tensor, memory: Memory) -> Tensor:
+        """Mask logits (E, Q, h, w) of the queries given, at a quarter of the canvas."""
+        if self.mask_head is None:
+            raise ValueError(f"this MDETR has no mask head; those that segment are {MASKS}")
+        grid, visual = self.config.grid, memory.visual.shape[1]
+        lower, index = memory.lower, memory.image_index
+        if index is not None:
+            lower = tuple(stage[index] for stage in lower)
+        keep = None if memory.keep is None else memory.keep[:, :visual]
+        found: Tensor = self.mask_head(
+            hidden_EQD, memory.visual, memory.encoded[:, :visual], keep, lower, (grid, grid)
+        )
+        return found.float()
+
+    def forward(
+        self,
+        images: Tensor,
+        text_ELD: Tensor,
+        tokens: Tokens,
+        gates: Gates | None = None,
+        image_index: Tensor | None = None,
+    ) -> Prediction:
+        """The object that each expression as a whole is about: the query with the best score."""
+        if gates:
+            raise ValueError(f"MDETR is static: it has no units to gate, given {len(gates)} gates")
+        found = self.objects(self.decode(self.read(images, text_ELD, tokens, image_index))[-1])
+        scores, best = found.scores().max(dim=1)
+        rows = torch.arange(len(best), device=best.device)
+        return Prediction(found.boxes_cxcywh01[rows, best], scores)
+
+    def extract(self, selection: Selection) -> "MdetrNet":
+        """The same network with its batch norms folded; there is nothing to leave out."""
+        part = MdetrNet.__new__(MdetrNet)
+        nn.Module.__init__(part)
+        part.config = self.config
+        part.backbone = self.backbone.extract(selection)
+        part.encoder, part.decoder = self.encoder.extract(selection), self.decoder.extract(selection)
+        part.input_proj, part.resizer = share(self.input_proj), share(self.resizer)
+        part.query_embed, part.class_embed = share(self.query_embed), share(self.class_embed)
+        part.bbox_embed = share(self.bbox_embed)
+        for name in ("final_embed", "align_queries", "align_words", "answers", "mask_head"):
+            own = getattr(self, name)
+            setattr(part, name, None if own is None else share(own))
+        part.register_buffer("padding_colour", self.padding_colour, persistent=False)
+        return part.eval()
+
+
+def _lower_channels(config: MdetrConfig) -> list[int]:
+    """Channels of the (at most three) stages before the last one, the coarsest first."""
+    first = config.width * config.expansion
+    return [first * 2**stage for stage in reversed(range(len(config.blocks) - 1))][:3]
+
+
+@dataclass(frozen=True)
+class MdetrCost(CostModel):
+    """A CostModel with a decoder behind the encoder, and what questions and masks take beside it."""
+
+    decoder: tuple[int, int]  # layers, queries with those for answers
+    answers: int
+    masks: tuple[int, int]  # of an image, of each query
+
+    def count(self, selection: Selection | None, tokens: int) -> dict[str, int]:
+        """MACs per part for finding objects."""
+        parts = super().count(selection, tokens)
+        (_, dim, ffn), (layers, queries), memory = self.fusion, self.decoder, tokens + self.visual
+        itself = queries * 4 * dim**2 + 2 * queries**2 * dim
+        across = 2 * queries * dim**2 + 2 * memory * dim**2 + 2 * queries * memory * dim
+        parts["decoder"] = layers * (itself + across + 2 * queries * dim * ffn)
+        return parts
+
+    def asked(self, tokens: int, *, answers: bool = False, masks: int = 0, seen: bool = False) -> Cost:
+        """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
+
+        `seen`: another caption's request has the image through the backbone already.
+        """
+        parts = self.count(Selection(()), tokens)
+        if seen:
+            stages = {block.name.split(".")[0] for block in self.blocks}
+            parts = {name: macs for name, macs in parts.items() if name not in {"stem", *stages}}
+            parts["projection"] -= self.visual * self.channels * self.fusion[1]
+        if answers:
+            parts["answers"] = self.answers
+        if masks:
+            parts["masks"] = self.masks[0] + masks * self.masks[1]
+        return Cost(parts, sum(parts.values()))
+
+
+class Mdetr(Supernet):
+    """RoBERTa and the network that sees; no units, no selector."""
+
+    config: MdetrConfig
+    text: RobertaEncoder
+    net: MdetrNet
+
+    def __init__(self, config: MdetrConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.text = RobertaEncoder(config.text)
+        self.net = MdetrNet(config)
+        self.selector = None
+
+    def units(self) -> tuple[Unit, ...]:
+        """Nothing can be left out."""
+        return ()
+
+    @cached_property
+    def cost_model(self) -> MdetrCost:
+        """What each part of this network costs."""
+        config, net, dim = self.config, self.net, self.config.dim
+        stem, blocks, visual = resnet_cost(net.backbone, config.image_size, config.image_size)
+        each = dim * (config.slots + 1) + dim * (2 * dim + 4) + dim * config.is_final
+        asked = 0 if config.answers is None else config.answers.queries
+        masks = (0, 0)
+        if net.mask_head is not None:
+            masks = net.mask_head.macs(_sides(config))
+        return MdetrCost(
+            text=(config.text.layers, config.text.dim, config.text.ffn),
+            stem=stem,
+            blocks=blocks,
+            visual=visual,
+            channels=net.backbone.channels,
+            fusion=(config.layers, dim, config.ffn),
+            head=config.queries * each,
+            selector=(0, 0),
+            decoder=(config.decoder_layers, config.queries + asked),
+            answers=0 if net.answers is None else net.answers.macs(),
+            masks=masks,
+        )
+
+
+def _sides(config: MdetrConfig) -> list[int]:
+    """Sides of the last stage and of those (at most three) before it."""
+    halved = [config.image_size]
+    for _ in range(len(config.blocks) + 1):
+        halved.append(-(-halved[-1] // 2))
+    return halved[2:][::-1][: 1 + len(_lower_channels(config))]

@@ -1,0 +1,232 @@
+"""Words in as MDETR reads them: RoBERTa, and its byte-level BPE that keeps case and character offsets.
+
+Shapes: E expressions, L tokens, D channels; padding (E, L) is True where there is no token.
+"""
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from pydantic import Field, model_validator
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+
+from groundling.language import TextConfig, Tokenizer, Tokens
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+PAD = 1  # RoBERTa's index of <pad>; its positions begin behind it, at 2
+_SPACE = "Ġ"  # how byte-level pieces write the space before a word
+
+
+class ByteTokenizer(Tokenizer):
+    """RoBERTa's byte-level BPE: `<s> … </s>`, at most `limit` tokens; every text can be spelled.
+
+    Unlike WordPiece it reads the text as it is given, so that `offsets` are characters of it.
+    """
+
+    def __init__(self, fast: FastTokenizer, limit: int) -> None:
+        if limit < 3:
+            raise ValueError(f"a token limit of {limit} leaves no room for words; give at least 3")
+        # Published tokenizer files may cut and pad by themselves, which would hide long captions.
+        fast.no_truncation()
+        fast.no_padding()
+        fast.encode_special_tokens = True  # nobody types </s> into a model
+        if fast.encode("").tokens != ["<s>", "</s>"]:
+            raise ValueError("this tokenizer does not put words between <s> and </s>; RoBERTa's does")
+        if fast.token_to_id("<pad>") != PAD:
+            raise ValueError(f"this tokenizer has no <pad> at {PAD}; RoBERTa's byte-level BPE has")
+        self._fast, self.limit, self.pad = fast, limit, PAD
+        self.highest = max(fast.get_vocab().values())
+
+    def offsets(self, text: str) -> tuple[tuple[int, int], ...]:
+        """The characters [begin, end) of each token of a text; (0, 0) for `<s>` and `</s>`.
+
+        ValueError for a text of more tokens than the limit: phrases at its end would be nowhere.
+        """
+        offsets = self._whole(text)[1]
+        if len(offsets) > self.limit or len(text) > self._readable:
+            raise ValueError(
+                f"a text of {len(offsets)} tokens is too long for a model that reads {self.limit}: "
+                f"{' '.join(text.split()[:8])[:80]} …"
+            )
+        return offsets
+
+    def spelled(self, expression: str) -> tuple[str, ...]:
+        """Words that have no piece longer than a letter: known only where a training had them."""
+        text = expression[: self._readable]
+        ids, offsets = self._whole(text)
+        places: dict[int, list[int]] = {}
+        for index, number in enumerate(self._words(text)[: self.limit]):
+            if number is not None:
+                places.setdefault(number, []).append(index)
+        found = []
+        for indices in places.values():
+            pieces = [str(self._fast.id_to_token(ids[index])).removeprefix(_SPACE) for index in indices]
+            word = text[offsets[indices[0]][0] : offsets[indices[-1]][1]].strip()
+            if len(word) > 1 and word.isalnum() and all(len(piece) <= 1 for piece in pieces):
+                found.append(word)
+        return tuple(found)
+
+    @property
+    def _readable(self) -> int:
+        """Characters of a text that are looked at: nobody reads what is longer, and it would cost time."""
+        return self.limit * 200
+
+    def _encode(self, expression: str) -> tuple[list[int], bool]:
+        """At most `limit` ids, and whether they are the whole expression; none where it has no words."""
+        if not expression.strip():
+            return [], True
+        ids = list(self._whole(expression)[0])
+        if len(ids) <= self.limit:
+            return ids, len(expression) <= self._readable
+        return [*ids[: self.limit - 1], ids[-1]], False
+
+    def _whole(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+        try:
+            return _read(self._fast, text[: self._readable])
+        except TypeError as error:  # the library takes a str with half a surrogate pair for none
+            raise ValueError(f"text {text[:80]!r} is not valid Unicode") from error
+
+    def _words(self, text: str) -> list[int | None]:
+        """Which word each token is of, None for `<s>` and `</s>`."""
+        return list(self._fast.encode(text).word_ids)
+
+    @classmethod
+    def load(cls, path: Path, limit: int) -> "ByteTokenizer":
+        """A `tokenizer.json`, or RoBERTa's `vocab.json` with `merges.txt` beside it."""
+        if not path.is_file():
+            raise FileNotFoundError(f"no tokenizer at {path}; a tokenizer.json or RoBERTa's vocab.json fits")
+        try:
+            if path.name == "vocab.json":
+                merges = path.with_name("merges.txt")
+                return cls(_byte_level(models.BPE.from_file(str(path), str(merges))), limit)
+            return cls(FastTokenizer.from_file(str(path)), limit)
+        except ValueError:
+            raise
+        except Exception as error:  # the Rust side raises bare Exception
+            raise ValueError(f"{path} is not a tokenizer: {error}") from error
+
+    @classmethod
+    def train(cls, expressions: Iterable[str], size: int, limit: int) -> "ByteTokenizer":
+        """Byte pairs by how often they occur, after the 256 bytes: at most `size` pieces.
+
+        The same expressions in any order give the same vocabulary.
+        """
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        if size < len(SPECIAL) + len(alphabet):
+            raise ValueError(
+                f"a vocabulary of {size} is too small; it starts with {len(SPECIAL) + len(alphabet)} "
+                "bytes and signs"
+            )
+        trained = FastTokenizer(models.BPE())
+        trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        )
+        trained.train_from_iterator(expressions, trainer)
+        learned = json.loads(trained.to_str())["model"]
+        merges = [tuple(pair) for pair in learned["merges"]]
+        return cls(_byte_level(models.BPE(learned["vocab"], merges)), limit)
+
+
+def read_tokenizer(path: Path, limit: int) -> Tokenizer:
+    """The tokenizer of a `tokenizer.json`, WordPiece or byte-level BPE, whichever it holds."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):  # the loader says what is wrong with it
+        text = ""
+    return tokenizer_class(text).load(path, limit)
+
+
+def tokenizer_class(text: str) -> type[Tokenizer]:
+    """What reads the content of this `tokenizer.json`; WordPiece's where it says nothing that we know."""
+    try:
+        kind = json.loads(text)["model"]["type"]
+    except (ValueError, KeyError, TypeError):
+        kind = None
+    return ByteTokenizer if kind == "BPE" else Tokenizer
+
+
+def tokenizer_for(text: TextConfig) -> type[Tokenizer]:
+    """What a text encoder of this configuration reads with."""
+    return ByteTokenizer if isinstance(text, RobertaTextConfig) else Tokenizer
+
+
+def _byte_level(bpe: models.BPE) -> FastTokenizer:
+    """RoBERTa's tokenizer around its pairs."""
+    fast = FastTokenizer(bpe)
+    fast.add_special_tokens(list(SPECIAL))
+    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast.decoder = decoders.ByteLevel()
+    ids = fast.get_vocab()
+    fast.post_processor = processors.RobertaProcessing(
+        ("</s>", ids["</s>"]), ("<s>", ids["<s>"]), trim_offsets=True, add_prefix_space=False
+    )
+    return fast
+
+
+@lru_cache(maxsize=65_536)
+def _read(fast: FastTokenizer, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    encoding = fast.encode(text)
+    return tuple(encoding.ids), tuple(encoding.offsets)
+
+
+class RobertaTextConfig(TextConfig):
+    """RoBERTa's sizes; the defaults are roberta-base as MDETR reads it, up to 256 tokens."""
+
+    vocabulary: int = Field(50_265, gt=0, le=1_000_000)
+    layers: int = Field(12, gt=0, le=100)
+    tokens: int = Field(256, ge=3, le=512)
+    positions: int = Field(514, ge=5, le=514)  # the first two belong to no token
+
+    @model_validator(mode="after")
+    def _positions_suffice(self) -> "RobertaTextConfig":
+        if self.positions < self.tokens + PAD + 1:
+            raise ValueError(
+                f"text.positions {self.positions} must be at least text.tokens {self.tokens} and {PAD + 1}"
+            )
+        return self
+
+
+class RobertaEncoder(nn.Module):
+    """RoBERTa: ids (E, L) → features (E, L, D). Keys are HF's below `roberta.`."""
+
+    def __init__(self, config: RobertaTextConfig) -> None:
+        super().__init__()
+        from transformers import RobertaConfig, RobertaModel
+
+        self.config = config
+        self.roberta = RobertaModel(
+            RobertaConfig(
+                vocab_size=config.vocabulary,
+                hidden_size=config.dim,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                intermediate_size=config.ffn,
+                max_position_embeddings=config.positions,
+                type_vocab_size=1,
+                layer_norm_eps=1e-5,
+                pad_token_id=PAD,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+                attn_implementation="sdpa",
+            ),
+            add_pooling_layer=False,
+        )
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Features (E, L, D) of the last layer; those of padding mean nothing."""
+        mask = (~tokens.padding).long() if tokens.padded else None
+        features: Tensor = self.roberta(
+            input_ids=tokens.ids, attention_mask=mask, position_ids=_positions(tokens)
+        ).last_hidden_state
+        return features
+
+
+def _positions(tokens: Tokens) -> Tensor:
+    """2, 3, … along each row's tokens; that of <pad> is its own index, as HF counts."""
+    counted = PAD + torch.arange(1, tokens.ids.shape[1] + 1, device=tokens.ids.device)
+    return counted.expand_as(tokens.ids).masked_fill(tokens.padding, PAD)

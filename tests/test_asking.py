@@ -1,0 +1,445 @@
+"""Asking an MDETR: from queries that we say ourselves to phrases, answers and masks of an image's pixels."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scrambled import scrambled
+from small import Shell, model_folder
+from test_mdetr import CONFIG, SMALL_ANSWERS
+from torch import Tensor
+from torch.testing import assert_close
+
+from groundling import checkpoint
+from groundling.asking import answer, captions_of, detect_names, ground_phrases, segment
+from groundling.grounder import Grounder, load_grounder
+from groundling.images import normalise
+from groundling.masks import Rle, decode, read_rle
+from groundling.models.mdetr import Mdetr, Objects
+from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
+from groundling.roberta import ByteTokenizer, RobertaTextConfig
+
+WORDS = {"obj": ("a dog", "a hat"), "many": ("none", "one", "two", "more"), "yes": ("no", "yes")}
+NAMED = SMALL_ANSWERS.model_copy(
+    update={"kinds": tuple(k.model_copy(update={"words": WORDS[k.name]}) for k in SMALL_ANSWERS.kinds)}
+)
+TEXT = RobertaTextConfig(vocabulary=300, layers=1, dim=16, heads=2, ffn=32, tokens=24, positions=26)
+ASKED = CONFIG.model_copy(update={"text": TEXT, "answers": NAMED, "is_final": False})
+CAPTION = "A red car left of two red dogs"
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8))
+BOX = (0.5, 0.5, 0.5, 0.25)  # of the canvas: x 16 to 48, y 24 to 40, where the photo begins at y = 18
+PIXELS = (16 * 90 / 64, 6 * 40 / 28, 48 * 90 / 64, 22 * 40 / 28)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ByteTokenizer:
+    said = [CAPTION, "is there a dog left of the red car"] * 9
+    return ByteTokenizer.train(said, 300, TEXT.tokens)
+
+
+def model(**changes: Any) -> Mdetr:
+    return scrambled(Mdetr(ASKED.model_copy(update=changes)), 5)
+
+
+@pytest.fixture
+def speaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Mdetr]:
+    """A model whose queries say what they are told: (tokens with their probabilities) of each, and BOX."""
+
+    def make(*queries: dict[int, float], final: Tensor | None = None, **changes: Any) -> Mdetr:
+        mdetr = model(**changes)
+        p = torch.full((1, ASKED.queries, TEXT.tokens), 1e-9)
+        p[..., -1] = 1.0
+        for query, likely in enumerate(queries):
+            p[0, query, -1] = max(1 - sum(likely.values()), 1e-9)
+            for token, value in likely.items():
+                p[0, query, token] = value
+        boxes = torch.tensor(BOX).expand(1, ASKED.queries, 4)
+        monkeypatch.setattr(mdetr.net, "objects", lambda hidden: Objects(p.log(), boxes, final))
+        return mdetr
+
+    return make
+
+
+# Of CAPTION: <s> A red car left of two red dogs </s>
+A, RED, CAR, TWO, ALSO_RED, DOGS = 1, 2, 3, 6, 7, 8
+
+
+def test_the_tokens_of_the_caption(tokenizer: ByteTokenizer) -> None:
+    words = ["<s>", *CAPTION.replace(" ", " Ġ").split(), "</s>"]
+    assert tokenizer.pieces(CAPTION) == words
+
+
+# ------------------------------------------------------------------------------------------------ phrases
+
+
+def test_queries_become_phrases_by_their_tokens(
+    tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]
+) -> None:
+    """The second "red" is the dogs'; a query that is surer that it is of a word in no phrase is nobody's."""
+    mdetr = speaks({CAR: 0.5, RED: 0.4}, {ALSO_RED: 0.8}, {DOGS: 0.95}, {4: 0.9}, {CAR: 0.3})
+    found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, split="rules")
+    assert [(f.phrase, f.span) for f in found] == [("A red car", (0, 9)), ("two red dogs", (18, 30))]
+    assert [[round(o.score, 3) for o in f.objects] for f in found] == [[0.9], [0.95, 0.8]]
+    assert found.phrases[0].objects[0].label == "A red car"
+    assert_close(torch.tensor(found.phrases[0].objects[0].box), torch.tensor(PIXELS))
+    assert (found.width, found.height, found.splitter) == (90, 40, "rules")
+    assert found.cost == mdetr.cost_model.asked(10)
+    assert json.loads(json.dumps(found.as_dict()))["phrases"][1]["span"] == [18, 30]
+
+
+def test_the_score_of_flickr_is_the_likeliest_token_of_the_phrase(
+    tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]
+) -> None:
+    mdetr = speaks({CAR: 0.5, RED: 0.4}, {A: 0.2, DOGS: 0.6})
+    found = ground_phrases(
+        mdetr, tokenizer, PHOTO, CAPTION, split="rules", score="token", threshold=0, most=2
+    )
+    assert [[round(o.score, 3) for o in f.objects] for f in found] == [[0.5, 0.2], [0.6, 0.0]]
+
+
+def test_what_is_only_mentioned_on_the_way_scores_less(
+    tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]
+) -> None:
+    final = torch.tensor([[0.0, 40.0, 0, 0, 0]])
+    mdetr = speaks({CAR: 0.9}, {DOGS: 0.8}, final=final)
+    found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, split="rules", threshold=0.1)
+    assert [[round(o.score, 3) for o in f.objects] for f in found] == [[0.45], [0.8]]
+
+
+def test_spans_may_be_given(tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]) -> None:
+    mdetr = speaks({RED: 0.9}, {ALSO_RED: 0.8})
+    found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(22, 25), (2, 5)])
+    assert [(f.phrase, round(f.objects[0].score, 3)) for f in found] == [("red", 0.8), ("red", 0.9)]
+    assert found.splitter == "given"
+
+
+def test_it_is_the_networks_answer(tokenizer: ByteTokenizer, tmp_path: Path) -> None:
+    """Unchanged network, through a checkpoint folder and an image file, against a forward by hand."""
+    folder = checkpoint.save(tmp_path / "mdetr", model(), tokenizer)
+    PHOTO.save(tmp_path / "photo.png")
+    loaded = checkpoint.load(folder)
+    mdetr, reader = loaded.model, loaded.tokenizer
+    assert isinstance(mdetr, Mdetr)
+    assert isinstance(reader, ByteTokenizer)
+    found = ground_phrases(
+        mdetr, reader, tmp_path / "photo.png", CAPTION, split="rules", score="token", threshold=0
+    )
+    grounder = Grounder(mdetr, reader)
+    one = grounder.ground(tmp_path / "photo.png", CAPTION)
+    pixels, _ = grounder._canvas(tmp_path / "photo.png")
+    tokens = reader.encode([CAPTION])
+    with torch.no_grad():
+        net = mdetr.net
+        objects = net.objects(net.decode(net.read(normalise(pixels[None]), mdetr.text(tokens), tokens))[-1])
+    likely = objects.logits.softmax(-1)[0]
+    expected = likely[:, [TWO, ALSO_RED, DOGS]].amax(1).sort(descending=True).values
+    assert_close(torch.tensor([o.score for o in found.phrases[1].objects]), expected)
+    assert one.score == pytest.approx(float(objects.scores().max()), rel=1e-4)
+    assert found.image.endswith("photo.png")
+
+
+def test_a_file_for_another_runtime_answers_as_the_network(tokenizer: ByteTokenizer, tmp_path: Path) -> None:
+    """Of a whole expression; the file keeps the byte-level tokenizer."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="exports need the extra `export`")
+    from groundling.runtime import ExportedGrounder, export
+
+    mdetr = model(is_final=True, layers=1, decoder_layers=1)
+    export(mdetr, tokenizer, tmp_path / "mdetr.onnx", name="small")
+    exported = ExportedGrounder(tmp_path / "mdetr.onnx", threads=1)
+    for text in (CAPTION, "a dog"):
+        (found,), expected = exported.ground(PHOTO, [text]), Grounder(mdetr, tokenizer).ground(PHOTO, text)
+        assert_close(torch.tensor(found.box), torch.tensor(expected.box), rtol=1e-3, atol=1e-2)
+        assert found.score == pytest.approx(expected.score, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("caption", "options", "message"),
+    [
+        ("it is there", {}, r"no noun phrase in 'it is there' \(rules\): give its spans"),
+        ("a dog " * 30, {}, r"a text of \d+ tokens is too long for a model that reads 24"),
+        (CAPTION, {"spans": [(3, 99)]}, r"span \(3, 99\) does not lie in a text of 30 characters"),
+        (None, {}, "what is asked is a text, given None"),
+        (CAPTION, {"threshold": 1.2}, "a threshold is a score"),
+        (CAPTION, {"score": "mean"}, "no score 'mean'; object and token are"),
+        ("  ", {"spans": []}, "has no words"),
+    ],
+)
+def test_captions_that_do_not_fit_are_named(
+    tokenizer: ByteTokenizer, caption: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ground_phrases(model(), tokenizer, PHOTO, caption, split="rules", **options)
+    with pytest.raises(FileNotFoundError, match="image file not found"):
+        ground_phrases(model(), tokenizer, "gone.png", CAPTION)
+
+
+# -------------------------------------------------------------------------------------------------- names
+
+
+def test_names_are_one_caption(tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]) -> None:
+    """<s> r ed . Ġdog s . — whatever the pieces are, each name's objects come under its name."""
+    text = "red car. dogs."
+    offsets = tokenizer.offsets(text)
+    car, dogs = (
+        [i for i, (b, e) in enumerate(offsets) if b < end and begin < e] for begin, end in ((0, 7), (9, 13))
+    )
+    mdetr = speaks({dogs[0]: 0.8}, {car[-1]: 0.9}, {car[0]: 0.75})
+    found = detect_names(mdetr, tokenizer, PHOTO, ["red car", "dogs"])
+    assert [(o.label, round(o.score, 3)) for o in found] == [
+        ("red car", 0.9),
+        ("dogs", 0.8),
+        ("red car", 0.75),
+    ]
+
+
+def test_five_hundred_names_are_read_in_captions_that_fit(tokenizer: ByteTokenizer) -> None:
+    names = [f"dog {number}" for number in range(500)]
+    captions = captions_of(names, tokenizer)
+    assert [caption[b:e] for caption, spans in captions for b, e in spans] == names
+    assert len(captions) > 50
+    assert all(len(tokenizer.offsets(caption)) <= 24 for caption, _ in captions)
+
+
+def test_captions_of_names_share_what_was_seen(tokenizer: ByteTokenizer) -> None:
+    """Each caption answers as it would alone; the backbone runs, and counts, once."""
+    mdetr, names = model(), [f"dog {number}" for number in range(9)]
+    captions = captions_of(names, tokenizer)
+    assert len(captions) > 1
+    found = detect_names(mdetr, tokenizer, PHOTO, names, threshold=0.0)
+    alone = [
+        each
+        for caption, spans in captions
+        for phrase in ground_phrases(mdetr, tokenizer, PHOTO, caption, spans=spans, threshold=0.0)
+        for each in phrase.objects
+    ]
+    assert found.objects == tuple(sorted(alone, key=lambda each: -each.score))
+    lengths = [len(tokenizer.offsets(caption)) for caption, _ in captions]
+    each = [mdetr.cost_model.asked(length) for length in lengths]
+    vision = sum(each[0].parts[part] for part in ("stem", "layer1", "layer2", "layer3"))
+    projected = mdetr.cost_model.visual * mdetr.net.backbone.channels * ASKED.dim
+    saved = (len(captions) - 1) * (vision + projected)
+    assert found.cost.macs == sum(cost.macs for cost in each) - saved
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "names are a list of texts with at least one, given"),
+        ("dog", "names are a list of texts"),
+        (["dog", "dog"], "names are texts that differ"),
+        (["dog", " "], "and are not empty"),
+        (["a very long name of many words that are not known to it"], "is too long for a model"),
+    ],
+)
+def test_names_that_do_not_fit_are_named(tokenizer: ByteTokenizer, names: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        detect_names(model(), tokenizer, PHOTO, names)
+
+
+# ------------------------------------------------------------------------------------------------ answers
+
+
+def logits(*p: float) -> Tensor:
+    return torch.tensor([p]).log()
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        ((0.1, 0.8, 0.1), ("a hat", "obj", 0.8 * 0.7)),
+        ((0.2, 0.2, 0.6), ("two", "many", 0.6 * 0.4)),
+        ((0.9, 0.05, 0.05), ("no", "yes", 0.9 * 0.75)),
+    ],
+)
+def test_an_answer_is_the_likeliest_of_the_likeliest_type(
+    tokenizer: ByteTokenizer,
+    speaks: Callable[..., Mdetr],
+    monkeypatch: pytest.MonkeyPatch,
+    types: tuple[float, ...],
+    expected: tuple[str, str, float],
+) -> None:
+    """Types are yes, obj, many; the evidence is named after the words that its tokens are."""
+    mdetr = speaks({5: 0.15, DOGS: 0.8}, {CAR: 0.6})
+    said = {
+        "type": logits(*types),
+        "obj": logits(0.3, 0.7),
+        "many": logits(0.3, 0.2, 0.4, 0.1),
+        "yes": torch.tensor([[-np.log(3.0)]]),  # p = 1/4
+    }
+    monkeypatch.setattr(mdetr.net, "answer", lambda hidden: said)
+    found = answer(mdetr, tokenizer, PHOTO, CAPTION)
+    assert (found.answer, found.kind, found.confidence) == (*expected[:2], pytest.approx(expected[2]))
+    assert [(o.label, round(o.score, 2)) for o in found.evidence] == [("of two red dogs", 0.95)]
+    assert found.cost == mdetr.cost_model.asked(10, answers=True)
+    assert json.loads(json.dumps(found.as_dict()))["answer"] == expected[0]
+
+
+def test_one_head_has_no_type(tokenizer: ByteTokenizer) -> None:
+    single = NAMED.model_copy(update={"kinds": NAMED.kinds[:1], "types": ()})
+    found = answer(model(answers=single), tokenizer, PHOTO, "is there a dog")
+    assert found.answer in WORDS["obj"]
+    assert found.kind is None
+    assert 0.5 <= found.confidence <= 1
+
+
+def test_who_cannot_answer_says_who_can(tokenizer: ByteTokenizer) -> None:
+    with pytest.raises(
+        ValueError, match=r"answers no questions; those that do are imported from MDETR's GQA"
+    ):
+        answer(model(answers=None), tokenizer, PHOTO, "is there a dog")
+    with pytest.raises(ValueError, match="answers of obj, many, yes by number only: import it with answers="):
+        answer(model(answers=SMALL_ANSWERS), tokenizer, PHOTO, "is there a dog")
+
+
+# -------------------------------------------------------------------------------------------------- masks
+
+
+def test_a_mask_is_the_union_of_those_kept(
+    tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three queries are kept: the left half of the canvas of 90 pixels, and its right quarter."""
+    mdetr = speaks({CAR: 0.9}, {CAR: 0.2}, {DOGS: 0.8})
+    given = []
+
+    def masks(hidden: Tensor, memory: Any) -> Tensor:
+        given.append(hidden.shape[1])
+        found = torch.full((1, 2, 16, 16), -1.0)
+        found[0, 0, :, :8] = 1
+        found[0, 1, :, 12:] = 1
+        return found
+
+    monkeypatch.setattr(mdetr.net, "masks", masks)
+    found = segment(mdetr, tokenizer, PHOTO, CAPTION)
+    on = decode(found.mask)
+    assert on.shape == (40, 90)
+    assert on.all(axis=0).tolist() == [x < 45 or x >= 67.5 for x in range(90)]
+    assert (on.any(axis=0) == on.all(axis=0)).all()
+    assert [round(o.score, 2) for o in found.objects] == [0.9, 0.8]
+    assert given == [2]
+    assert found.cost == mdetr.cost_model.asked(10, masks=2)
+    assert json.loads(json.dumps(found.as_dict()))["mask"]["size"] == [40, 90]
+
+
+def test_nothing_kept_is_an_empty_mask(tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]) -> None:
+    found = segment(speaks({CAR: 0.6}), tokenizer, PHOTO, CAPTION)
+    assert (found.mask.area, found.objects) == (0, ())
+    assert "masks" not in found.cost.parts
+
+
+@pytest.mark.parametrize("size", [(90, 40), (40, 90), (200, 7), (3, 50), (64, 64)])
+def test_a_mask_has_the_images_size(tokenizer: ByteTokenizer, size: tuple[int, int]) -> None:
+    found = segment(model(), tokenizer, PHOTO.resize(size), CAPTION, threshold=0)
+    assert (found.mask.width, found.mask.height) == size
+    assert len(found.objects) == ASKED.queries
+
+
+def test_who_cannot_segment_says_who_can(tokenizer: ByteTokenizer) -> None:
+    with pytest.raises(
+        ValueError, match="segments nothing; those that do are imported from MDETR's PhraseCut"
+    ):
+        segment(model(masks=False), tokenizer, PHOTO, CAPTION)
+
+
+# ------------------------------------------------------------------------------ the object, the command line
+
+
+def test_the_object_a_user_holds_asks_the_same(tokenizer: ByteTokenizer) -> None:
+    mdetr = model()
+    grounder = Grounder(mdetr, tokenizer)
+    phrases = grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    direct = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    assert phrases.phrases == direct.phrases
+    assert phrases.detections().objects == direct.phrases[0].objects
+    names = ["red car", "dogs"]
+    found = grounder.detect(PHOTO, names, threshold=0.0)
+    assert found.objects == detect_names(mdetr, tokenizer, PHOTO, names, threshold=0.0).objects
+    assert grounder.answer(PHOTO, CAPTION).answer == answer(mdetr, tokenizer, PHOTO, CAPTION).answer
+    said = grounder.segment(PHOTO, CAPTION, threshold=0.1).mask
+    assert said == segment(mdetr, tokenizer, PHOTO, CAPTION, threshold=0.1).mask
+
+
+def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:
+    grounder = load_grounder(model_folder(tmp_path / "lads"))
+    for ask in (grounder.ground_phrases, grounder.answer, grounder.segment):
+        with pytest.raises(ValueError, match=r"a lads finds one object .* an mdetr's, brought in by"):
+            ask(PHOTO, CAPTION)
+    with pytest.raises(ValueError, match=r"a lads grounds .* and an mdetr what it is given names of"):
+        grounder.detect(PHOTO, ["dog"])
+    with pytest.raises(ValueError, match="a mdetr grounds expressions"):
+        Grounder(model(), ByteTokenizer.train([CAPTION], 300, 24)).detect(PHOTO)
+
+
+def test_the_command_line(
+    tokenizer: ByteTokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Threshold 0 shows what a model with random weights found."""
+    shell, picture, out = Shell(capsys), tmp_path / "photo.png", tmp_path / "out.png"
+    PHOTO.save(picture)
+    folder = checkpoint.save(tmp_path / "mdetr", model(), tokenizer)
+    all_of = ("--model", folder, "--threshold", 0)
+    told = shell("phrases", picture, CAPTION, *all_of, "--json", "--out", out)
+    found = json.loads(told.out)
+    assert [phrase["phrase"] for phrase in found["phrases"]] == ["A red car", "two red dogs"]
+    assert Image.open(out).size == PHOTO.size
+    assert "phrases by rules" in shell("phrases", picture, CAPTION, *all_of).out
+    assert json.loads(shell("answer", picture, CAPTION, *all_of, "--json").out)["kind"] in WORDS
+    assert "a question of the type" in shell("answer", picture, CAPTION, *all_of, "--out", out).out
+    found = json.loads(shell("segment", picture, CAPTION, *all_of, "--json", "--out", out).out)
+    assert int((np.asarray(Image.open(out)) > 0).sum()) == read_rle(found["mask"]).area
+    assert "of the picture" in shell("segment", picture, CAPTION, *all_of).out
+    assert (
+        "a mask is saved as a PNG"
+        in shell("segment", picture, CAPTION, *all_of, "--out", "m.jpg").complaint()
+    )
+    labels = {
+        each["label"]
+        for each in json.loads(shell("detect", picture, "car", "dogs", *all_of, "--json").out)["objects"]
+    }
+    assert labels <= {"car", "dogs"}
+    assert "no noun phrase in 'it is'" in shell("phrases", picture, "it is", *all_of).complaint()
+    assert "grounds expressions" in shell("detect", picture, *all_of).complaint()
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+COMMON = ("a dog", Cost({"all": 4}, 4), 90, 40, 1.0, "")
+IN = Detection("dog", (0, 0, 9, 9), 0.5)
+OUT = Detection("dog", (0, 0, 91, 9), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: CaptionGrounding(*COMMON, (PhraseObjects("dog", (2, 5), (OUT,)),), "rules"),
+            "does not lie in",
+        ),
+        (
+            lambda: CaptionGrounding(*COMMON, (PhraseObjects("dog", (1, 4), (IN,)),), "rules"),
+            r"'dog' is not at \(1",
+        ),
+        (lambda: CaptionGrounding(*COMMON, (PhraseObjects("dog", (2, 9), (IN,)),), "rules"), "is not at"),
+        (
+            lambda: CaptionGrounding(
+                *COMMON, (PhraseObjects("dog", (2, 5), (IN, replace(IN, score=0.6))),), "rules"
+            ),
+            "highest score first",
+        ),
+        (lambda: Answer(*COMMON, "yes", None, 1.1, ()), "confidence of 1.1"),
+        (lambda: Answer(*COMMON, "yes", None, 0.5, (OUT,)), "does not lie in"),
+        (
+            lambda: Segmentation(*COMMON, mask=Rle(2, 3, (6,)), objects=()),
+            "a mask of 2×3 does not fit an image of 40×90",
+        ),
+    ],
+)
+def test_results_are_checked(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
