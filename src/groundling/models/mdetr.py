@@ -159,8 +159,12 @@ class MdetrNet(Network):
 
     def see(self, images: Tensor) -> Seen:
         """Normalised images (I, 3, S, S) through the backbone: no words change this."""
-        *earlier, last = self.backbone.each_stage(images)
-        lower = tuple(earlier[::-1][:3]) if self.mask_head is not None else ()
+        lower: tuple[Tensor, ...] = ()
+        if self.mask_head is None:
+            last = self.backbone(images)
+        else:
+            *earlier, last = self.backbone.each_stage(images)
+            lower = tuple(earlier[::-1][:3])
         cells = image_cells(images, self.padding_colour, self.config.grid)
         positions = sine_positions_within(cells, self.config.dim)
         return Seen(self.input_proj(last.flatten(2).transpose(1, 2)), positions, cells.flatten(1), lower)
