@@ -80,7 +80,9 @@ def verify_attribute(scene: Scene, rng: random.Random, yes: bool) -> Question | 
     thing, trait, meaning = subject
     said = trait.value if yes else rng.choice(trait.others)
     before, after = whether(trait, said)
-    return asked("verifyAttr", [before, meaning, after], _word(yes), _about(thing, (f"verify {trait.name}", said)))
+    return asked(
+        "verifyAttr", [before, meaning, after], _word(yes), _about(thing, (f"verify {trait.name}", said))
+    )
 
 
 def verify_attributes(scene: Scene, rng: random.Random, yes: bool) -> Question | None:
@@ -94,7 +96,9 @@ def verify_attributes(scene: Scene, rng: random.Random, yes: bool) -> Question |
     if meaning is None:
         return None
     right = (True, True) if yes else rng.choice(((False, True), (True, False), (False, False)))
-    said = [trait.value if true else rng.choice(trait.others) for trait, true in zip(pair, right, strict=True)]
+    said = [
+        trait.value if true else rng.choice(trait.others) for trait, true in zip(pair, right, strict=True)
+    ]
     text = " and ".join(f"{predicate(trait, value)}" for trait, value in zip(pair, said, strict=True))
     checks = [(f"verify {trait.name}", value) for trait, value in zip(pair, said, strict=True)]
     return asked("verifyAttrs", ["Is the", meaning, text], _word(yes), _about(thing, *checks, ("and", "")))

@@ -98,7 +98,9 @@ def _written(sentences: list[_Sentence]) -> StreetCaption:
     return StreetCaption(text, tuple(StreetPhrase(tuple(places), ids) for ids, places in spans.items()))
 
 
-def _single(scene: Scene, thing: StreetObject, rng: random.Random, avoid: tuple[str, ...] = ()) -> _Noun | None:
+def _single(
+    scene: Scene, thing: StreetObject, rng: random.Random, avoid: tuple[str, ...] = ()
+) -> _Noun | None:
     program = one(scene, thing, rng, avoid)
     if program is None:
         return None
@@ -155,7 +157,10 @@ def _beside(
     for thing in rng.sample(others, len(others)):
         noun = _single(scene, thing, rng)
         for relation in sorted(RELATION_WORDS, key=lambda name: (name in ("left", "right"), rng.random())):
-            if noun and subject.objects <= answer(scene, Related(subject.program, relation, noun.program)).sure:
+            if (
+                noun
+                and subject.objects <= answer(scene, Related(subject.program, relation, noun.program)).sure
+            ):
                 verb = _verb(scene, subject, rng)
                 return [subject, f" {verb} {rng.choice(RELATION_WORDS[relation])} ", noun, "."]
     return None
@@ -199,7 +204,9 @@ def _more(scene: Scene, rng: random.Random, first: _Sentence) -> _Sentence | Non
     again = _Noun(f"the {spoken(program, rng)}", noun.objects, program)
     said = "".join(piece for piece in first if isinstance(piece, str))
     told = about(noun.program)
-    deeds = [] if told & {"pose", "facing"} else [deed for deed in _deeds(thing) if deed.split()[0] not in said]
+    deeds = (
+        [] if told & {"pose", "facing"} else [deed for deed in _deeds(thing) if deed.split()[0] not in said]
+    )
     deeds += [thing.colour] * (thing.category not in PEOPLE and "colour" not in told)
     if deeds and rng.random() < 0.7:
         return [again, f" is {rng.choice(deeds)}."]

@@ -69,9 +69,7 @@ def _background(scene: Scene, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def paint(
-    pen: ImageDraw.ImageDraw, thing: StreetObject, scale: int = SCALE, ink: int | None = None
-) -> None:
+def paint(pen: ImageDraw.ImageDraw, thing: StreetObject, scale: int = SCALE, ink: int | None = None) -> None:
     """Draw one object's figure so that it fills its frame; all of it in `ink` where that is given."""
     shapes = figure(thing.look)
     x1, y1, x2, y2 = extent(shapes)

@@ -66,7 +66,9 @@ def query_object(scene: Scene, rng: random.Random, yes: bool) -> Question | None
         return None
     noun, thing = found.noun, found.thing
     who = {"person": "Who", "": "What"}.get(noun)
-    what = [Meaning(who, thing.id)] if who else [rng.choice(("What kind of", "Which")), Meaning(noun, thing.id)]
+    what = (
+        [Meaning(who, thing.id)] if who else [rng.choice(("What kind of", "Which")), Meaning(noun, thing.id)]
+    )
     pieces = [*what, "is", *found.after]
     return asked("queryObject", pieces, thing.category, found.steps(("query", "name")), thing.id)
 
@@ -169,7 +171,9 @@ def _claim(scene: Scene, rng: random.Random, true: bool) -> Meaning | None:
     return Meaning(spoken(program, rng), next(iter(meant(scene, program)), None))
 
 
-def _joined(kind: str, scene: Scene, rng: random.Random, truths: tuple[bool, bool], yes: bool) -> Question | None:
+def _joined(
+    kind: str, scene: Scene, rng: random.Random, truths: tuple[bool, bool], yes: bool
+) -> Question | None:
     first, second = (_claim(scene, rng, true) for true in truths)
     if first is None or second is None or first.words == second.words or _same(first, second):
         return None

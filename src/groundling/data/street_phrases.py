@@ -107,7 +107,9 @@ def one(
     base = tinted(noun, thing) if rng.random() < 0.3 else noun
     ways += _mixed(rng, _places(base))
     ways.append(noun)
-    return next((way for way in ways if not about(way) & set(avoid) and meant(scene, way) == {thing.id}), None)
+    return next(
+        (way for way in ways if not about(way) & set(avoid) and meant(scene, way) == {thing.id}), None
+    )
 
 
 def several(scene: Scene, rng: random.Random) -> tuple[Program, frozenset[int]] | None:

@@ -1,4 +1,4 @@
-"""What can be asked about one thing of a scene: its colour, its pose, where it looks, the colours of its parts."""
+"""What can be asked about one thing of a scene: its colour, its pose, where it looks, its parts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def what(trait: Trait) -> Frame:
         return "What is the", "doing"
     if trait.name == "facing":
         return "Which side is the", "facing"
-    return (f"What color {_is(trait.body)} the {trait.body} of the" if trait.body else "What color is the"), ""
+    return (
+        f"What color {_is(trait.body)} the {trait.body} of the" if trait.body else "What color is the"
+    ), ""
 
 
 def whether(trait: Trait, *values: str) -> Frame:
