@@ -3,9 +3,23 @@
 from pathlib import Path
 
 from groundling.data import jsonl, refer, transvg
+from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, Rle
 from groundling.data.sample import DataError, Dataset, DataWarning, Sample, Thing
 
-__all__ = ["DataError", "DataWarning", "Dataset", "Sample", "Thing", "available", "open_dataset"]
+__all__ = [
+    "Answer",
+    "Caption",
+    "CaptionSet",
+    "DataError",
+    "DataWarning",
+    "Dataset",
+    "Phrase",
+    "Rle",
+    "Sample",
+    "Thing",
+    "available",
+    "open_dataset",
+]
 
 
 def open_dataset(root: str | Path, dataset: str, split: str) -> Dataset:

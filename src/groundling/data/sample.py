@@ -5,7 +5,9 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 Box = tuple[float, float, float, float]  # xyxy, pixels of the image
 SLACK = 2  # pixels: rounding outwards and counting from one each move an edge by up to one
 
@@ -60,13 +62,17 @@ class Dataset:
 
     def limited(self, limit: int | None) -> "Dataset":
         """At most `limit` samples, evenly spread over all: neighbours are often of one image."""
-        if limit is None:
-            return self
-        if limit < 1:
-            raise ValueError(f"a limit of {limit} expressions leaves none; give 1 or more")
-        count = min(limit, len(self))
-        spread = (self.samples[i * len(self) // count] for i in range(count))
-        return replace(self, samples=tuple(spread))
+        return replace(self, samples=spread(self.samples, limit, "expressions"))
+
+
+def spread(items: tuple[T, ...], limit: int | None, noun: str) -> tuple[T, ...]:
+    """At most `limit` items, evenly spread over all; ValueError for a limit that leaves none."""
+    if limit is None:
+        return items
+    if limit < 1:
+        raise ValueError(f"a limit of {limit} {noun} leaves none; give 1 or more")
+    count = min(limit, len(items))
+    return tuple(items[i * len(items) // count] for i in range(count))
 
 
 class Rejects:
