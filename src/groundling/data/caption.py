@@ -1,34 +1,14 @@
 """Text with phrases: what captions, questions and lists of classes become, whatever format they came in."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from groundling.data.mask import Mask, check_mask
 from groundling.data.sample import Box, DataError, Dataset, Sample, check_box, spread
 
 Span = tuple[int, int]  # characters of a text, from the first to before the second
-Polygon = tuple[float, ...]  # x, y, x, y, … in pixels of the upright image
-CORNERS = 3  # a polygon has at least so many
-
-
-@dataclass(frozen=True)
-class Rle:
-    """A mask in COCO's run lengths: zeros and ones in turn, zeros first, one column after the other."""
-
-    size: tuple[int, int]  # height, width: COCO's order
-    counts: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        height, width = self.size
-        if height < 1 or width < 1 or min(self.counts, default=0) < 0:
-            raise DataError(f"a mask of {height}x{width} pixels cannot be, nor a run of negative length")
-        if sum(self.counts) != height * width:
-            raise DataError(f"the runs of a mask cover {sum(self.counts)} pixels of {height}x{width}")
-
-
-Mask = tuple[Polygon, ...] | Rle  # of one object, which may lie in several pieces
 
 
 @dataclass(frozen=True)
@@ -52,8 +32,7 @@ class Phrase:
         if self.masks and len(self.masks) != len(self.boxes):
             raise DataError(f"a phrase has {len(self.masks)} masks for {len(self.boxes)} boxes")
         for mask in self.masks:
-            if not isinstance(mask, Rle):
-                _check_polygons(mask)
+            check_mask(mask)
 
 
 @dataclass(frozen=True)
@@ -75,7 +54,8 @@ class Answer:
 class Caption:
     """A text about an image, the phrases in it, and its answer where it is a question.
 
-    `negatives` are the spans that MDETR calls negative tokens: what no other object may be matched with.
+    A `referring` caption is one expression: all of it says which object its one phrase is, of which the
+    phrase may hold only the noun. `negatives` are the spans that MDETR calls negative tokens.
     """
 
     id: str
@@ -84,10 +64,13 @@ class Caption:
     phrases: tuple[Phrase, ...] = ()
     answer: Answer | None = None
     negatives: tuple[Span, ...] = ()
+    referring: bool = False
 
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise DataError("the caption is empty")
+        if self.referring and len(self.phrases) != 1:
+            raise DataError(f"an expression refers to one object; it has {len(self.phrases)} phrases")
         check_spans(self.negatives)
         spans = [span for phrase in self.phrases for span in phrase.spans]
         for begin, end in (*spans, *self.negatives):
@@ -102,21 +85,24 @@ class Caption:
         return " ".join(self.text[begin:end] for begin, end in phrase.spans)
 
     def samples(self) -> tuple[Sample, ...]:
-        """Each phrase that means exactly one box, as an expression."""
+        """Each phrase that means exactly one box, as an expression; a referring caption as a whole."""
+        single = [(n, phrase) for n, phrase in enumerate(self.phrases) if len(phrase.boxes) == 1]
+        if self.referring:
+            return tuple(Sample(self.id, self.image, self.text, p.boxes[0], p.category) for _, p in single)
         return tuple(
-            Sample(f"{self.id}-{index}", self.image, self.words(phrase), *phrase.boxes, phrase.category)
-            for index, phrase in enumerate(self.phrases)
-            if len(phrase.boxes) == 1
+            Sample(f"{self.id}-{n}", self.image, self.words(phrase), phrase.boxes[0], phrase.category)
+            for n, phrase in single
         )
 
 
 @dataclass(frozen=True)
 class CaptionSet:
-    """The captions of one split."""
+    """The captions of one split, and how many rows of its files were left out."""
 
     name: str
     split: str
     captions: tuple[Caption, ...]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -128,7 +114,13 @@ class CaptionSet:
     def samples(self) -> Dataset:
         """The expressions in these captions, for what learns or is measured on one box an expression."""
         found = tuple(sample for caption in self.captions for sample in caption.samples())
-        return Dataset(self.name, self.split, found)
+        return Dataset(self.name, self.split, found, left_out=self.left_out)
+
+
+def referring(sample: Sample) -> Caption:
+    """An expression as a caption that is one phrase."""
+    phrase = whole(sample.expression, [sample.box], category=sample.category)
+    return Caption(sample.id, sample.image, sample.expression, (phrase,), referring=True)
 
 
 def whole(text: str, boxes: Iterable[Box], masks: Iterable[Mask] = (), category: str | None = None) -> Phrase:
@@ -137,7 +129,7 @@ def whole(text: str, boxes: Iterable[Box], masks: Iterable[Mask] = (), category:
 
 
 def spans_from(values: object) -> tuple[Span, ...]:
-    """A list of [begin, end] as spans in their order, overlapping ones joined; DataError for anything else."""
+    """A list of [begin, end] as spans in their order, overlapping ones joined; DataError for all else."""
     if not isinstance(values, list | tuple):
         raise DataError(f"spans {values!r} are not a list of [begin, end]")
     spans: list[Span] = []
@@ -164,13 +156,3 @@ def _span(value: object) -> Span:
         raise DataError(f"span {value!r} is not two whole numbers")
     check_spans([(parts[0], parts[1])])
     return parts[0], parts[1]
-
-
-def _check_polygons(polygons: tuple[Polygon, ...]) -> None:
-    if not polygons:
-        raise DataError("a mask has no polygon")
-    for polygon in polygons:
-        if len(polygon) % 2 or len(polygon) < 2 * CORNERS:
-            raise DataError(f"a polygon of {len(polygon)} numbers; it is x, y of {CORNERS} corners or more")
-        if not all(map(math.isfinite, polygon)):
-            raise DataError("a polygon has a corner that is not finite")
