@@ -1,11 +1,11 @@
-"""`groundling data street`: the embedded dataset, drawn."""
+"""`groundling data`: the embedded dataset, drawn, and any dataset as one file of ours."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from groundling.cli import console
+from groundling.cli import console, datasets
 
 app = typer.Typer(rich_markup_mode=None, help="Make datasets.")
 
@@ -33,3 +33,25 @@ def street(
     with console.counted("drawing") as progress:
         write(folder, scenes, seed, size, workers=workers, progress=progress, replace=replace, tasks=chosen)
     print(f"{scenes} scenes in {folder}; read them as the dataset refcoco: train, val, testA, testB")
+
+
+@app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help=datasets.FOLDER_HELP)],
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    dataset: Annotated[str | None, typer.Option(help="Needed where there are several.")] = None,
+    split: Annotated[str, typer.Option(help="Its name in the dataset, or in its file's name.")] = "val",
+    captions: Annotated[bool, typer.Option("--captions", help="Captions with phrases.")] = False,
+    to: Annotated[str, typer.Option(help="jsonl, or mdetr: MDETR's JSON, always captions.")] = "jsonl",
+    without_images: Annotated[bool, typer.Option("--without-images", help="Look for no image.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a split of any dataset as JSON Lines: its expressions, or its captions."""
+    from groundling.data.convert import convert
+
+    if out.exists() and not replace:
+        raise ValueError(f"{out} is there already; --replace writes over it")
+    name = datasets.name_in(folder, dataset)
+    done = convert(folder, out, name, split, captions, to, need_images=not without_images)
+    noun = "captions" if captions or to == "mdetr" else "expressions"
+    print(f"{done.written} {noun} in {out}; {done.left_out} rows and phrases left out")
