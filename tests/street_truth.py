@@ -37,9 +37,8 @@ LIST = re.compile(
 RELATION = re.compile(r"\{(\d+)\} (\w+) ([a-z ]+) \{(\d+)\}\.")
 DEED = re.compile(r"\{(\d+)\} is (?:facing (?:the )?)?(\w+)\.")
 PLACED = re.compile(
-    r"(.+?) ((?:to the |on the )?(?:left|right) of|in front of|behind|next to|beside|near|on(?: top of)?|above"
-    r"|over)"
-    r" (?:the )?(?!left|right)(.+)"
+    r"(.+?) ((?:to the |on the )?(?:left|right) of|in front of|behind|next to|beside|near|above|over"
+    r"|on top of|on(?! (?:the )?(?:far )?(?:left|right)(?: side)?$)) (?:the )?(.+)"
 )
 KINDS = {
     "animal": ("dog", "cat", "bird"),
@@ -191,11 +190,10 @@ def _of_kind(scene: Scene, kind: str, condition: str) -> list[StreetObject]:
     by_id = {thing.id: thing for thing in scene.objects}
     if kind != "thing":
         return [by_id[number] for number in matching(scene, f"{kind} {condition}")]
-    relation, _, place = (
-        condition.replace("the left", "left").replace("the right", "right").partition(" the ")
-    )
-    (other,) = (by_id[number] for number in matching(scene, place))
-    test = RELATION_TESTS[RELATIONS[relation]]
+    said = PLACED.fullmatch(f"{kind} {condition}")
+    assert said, condition
+    (other,) = (by_id[number] for number in matching(scene, said[3]))
+    test = RELATION_TESTS[RELATIONS[said[2].replace("the ", "")]]
     found = [thing for thing in scene.objects if thing != other and test(thing, other, scene.size)]
     assert not any(thing.category in KINDS["person"] for thing in found), "who, not what"
     return found

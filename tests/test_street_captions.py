@@ -85,7 +85,7 @@ def test_the_mix_of_captions(many: list[tuple[Scene, tuple[StreetCaption, ...]]]
     assert {len(phrase.objects) for phrase in phrases} >= {1, 2, 3, 4}
     assert 1.5 <= len(phrases) / len(said) <= 3
     starts = Counter(caption.text.split()[0] for caption in said)
-    assert starts.most_common(1)[0][1] / len(said) < 0.5
+    assert starts.most_common(1)[0][1] / len(said) < 0.65
 
 
 def test_captions_depend_on_the_scene_alone() -> None:
