@@ -65,7 +65,7 @@ def load(root: Path, dataset: str, split: str, rejects: Rejects, need_images: bo
         try:
             content.add(key, row)
         except DataError as error:
-            rejects.add(_named(key, row), error)
+            rejects.add(row_name(key, row), error)
     if not content.images or not content.categories:
         raise DataError(f"{file}: not a COCO instances file: it has no images or no categories")
     for number in content.instances.keys() - content.images.keys():
@@ -110,6 +110,12 @@ def splits(root: Path, dataset: str = "coco") -> list[str]:
 def clean_name(category: str) -> str:
     """A category's name as people write it: LVIS has "dish_(container)"."""
     return category.split("(")[0].replace("_", " ").strip() or category
+
+
+def row_name(key: str, row: object) -> str:
+    """What a row of an annotation file is called where it is left out."""
+    noun = {"images": "image", "categories": "category"}.get(key, "annotation")
+    return f"{noun} {row.get('id') if isinstance(row, dict) else None}"
 
 
 class _Content:
@@ -186,11 +192,6 @@ def _caption(picture: Picture, number: int, category: str, instances: Iterable[I
 
 def _things(picture: Picture, categories: Mapping[int, str]) -> tuple[Thing, ...]:
     return tuple(Thing(categories[each.category], each.box) for each in picture.instances if not each.crowd)
-
-
-def _named(key: str, row: object) -> str:
-    number = row.get("id") if isinstance(row, dict) else None
-    return f"{key.rstrip('s')} {number}"
 
 
 def _file(root: Path, dataset: str, split: str) -> Path:

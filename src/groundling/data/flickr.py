@@ -98,7 +98,7 @@ def _parsed(line: str) -> tuple[str, list[tuple[int, int, str, str | None]]]:
     chain: str | None = None
     begin, category = 0, None
     for token in line.split():
-        if chain is None and token.startswith("["):
+        if chain is None and token.startswith("[/"):
             chain, category = _mark(token)
             begin = len(text) + bool(text)
             continue

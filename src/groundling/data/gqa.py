@@ -3,9 +3,9 @@
     ROOT/val_balanced_questions.json   ROOT/train_all_questions/train_all_questions_0.json … _9.json
     ROOT/train_sceneGraphs.json   ROOT/val_sceneGraphs.json   ROOT/images/2405722.jpg
 
-Questions may lie in ROOT/questions1.2 or ROOT/questions, scene graphs in ROOT/sceneGraphs. A split has the name
-of its file: train_all, val_balanced, testdev_balanced, …. Only train and val have scene graphs, of which boxes
-come; the questions of other splits have no phrases. Source: cs.stanford.edu/people/dorarad/gqa.
+Questions may lie in ROOT/questions1.2 or ROOT/questions, scene graphs in ROOT/sceneGraphs. A split has the
+name of its file: train_all, val_balanced, testdev_balanced, …. Boxes come from scene graphs, which only train
+and val have; the questions of other splits have no phrases. Source: cs.stanford.edu/people/dorarad/gqa.
 """
 
 from collections.abc import Iterator, Mapping

@@ -18,6 +18,7 @@ from typing import Any
 
 from groundling import files
 from groundling.data.caption import Answer, Caption, Phrase, Span, spans_from
+from groundling.data.coco import row_name
 from groundling.data.image_folder import ImageFolder, Sizes
 from groundling.data.json_rows import checked, field, identity, optional, rows, size_of
 from groundling.data.jsonl import as_segmentation
@@ -53,8 +54,7 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
         try:
             content.add(key, row)
         except DataError as error:
-            number = row.get("id") if isinstance(row, dict) else None
-            rejects.add(f"{key.rstrip('s')} {number}", error)
+            rejects.add(row_name(key, row), error)
     for number in content.marks.keys() - content.images.keys():
         for mark in content.marks[number]:
             rejects.add(f"annotation {mark.id}", DataError(f"image {number} has no entry"))

@@ -62,7 +62,7 @@ def read(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> 
     files = _files(root, split)
     folder = ImageFolder.among([root / name for name in _PLACES], look=need_images)
     for file in files:
-        named = ((f"{file.name}:{number}", line) for number, line in lines(file))
+        named = ((f"{file.name}:{n}", line) for n, line in lines(file))
         yield from rejects.usable(named, lambda line: _narrative(line, folder))
 
 

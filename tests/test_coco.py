@@ -1,0 +1,203 @@
+"""COCO and LVIS: images and their objects by hand, and the official files where they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from groundling.data import (
+    Caption,
+    DataError,
+    DataWarning,
+    Phrase,
+    Rejects,
+    Rle,
+    Sample,
+    Thing,
+    available,
+    coco,
+    open_captions,
+    open_dataset,
+)
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+TRIANGLE = [10, 5, 18, 5, 18, 25]
+RUNS = {"size": [40, 60], "counts": [100, 200, 2100]}
+
+
+def annotation(number: int, **changes) -> dict:
+    row = {"id": number, "image_id": 7, "category_id": 18, "bbox": [10, 5, 8, 20], "area": 160, "iscrowd": 0}
+    return row | {"segmentation": [TRIANGLE]} | changes
+
+
+def write(root: Path, annotations: list, name="instances_val2017", image: object = None, **changes) -> Path:
+    """One image, id 7, of 60x40 pixels."""
+    (root / "val2017").mkdir(exist_ok=True)
+    (root / "annotations").mkdir(exist_ok=True)
+    Image.new("RGB", (60, 40)).save(root / "val2017" / "000000000007.jpg")
+    content = {
+        "info": {"year": 2017},
+        "images": [{"id": 7, "width": 60, "height": 40} | (image or {"file_name": "000000000007.jpg"})],
+        "annotations": annotations,
+        "categories": [
+            {"id": 18, "name": "dog"},
+            {"id": 1, "name": "person"},
+            {"id": 3, "name": "dish_(bowl)"},
+        ],
+    }
+    (root / "annotations" / f"{name}.json").write_text(json.dumps(content | changes))
+    return root
+
+
+def test_images_and_their_objects(tmp_path) -> None:
+    crowd = annotation(2, iscrowd=1, category_id=1, segmentation=RUNS)
+    root = write(tmp_path, [annotation(1), crowd, annotation(3, segmentation=[])])
+    content = coco.load(root, "coco", "val2017", Rejects())
+    assert content.categories == {18: "dog", 1: "person", 3: "dish_(bowl)"}
+    (picture,) = content.pictures
+    assert (picture.id, picture.image, picture.size) == (7, root / "val2017" / "000000000007.jpg", (60, 40))
+    box = (10, 5, 18, 25)
+    assert picture.instances == (
+        coco.Instance(1, 18, box, (tuple(TRIANGLE),)),
+        coco.Instance(2, 1, box, Rle((40, 60), (100, 200, 2100)), crowd=True),
+        coco.Instance(3, 18, box),
+    )
+
+
+def test_a_caption_for_each_category(tmp_path) -> None:
+    """All boxes of it, with their masks if all have one; not where there is a crowd of it."""
+    root = write(
+        tmp_path,
+        [
+            annotation(1),
+            annotation(2, bbox=[30, 1, 2, 3]),
+            annotation(3, category_id=3),
+            annotation(4, category_id=1),
+            annotation(5, category_id=1, iscrowd=1, segmentation=RUNS),
+        ],
+    )
+    mask = (tuple(map(float, TRIANGLE)),)
+    image = root / "val2017" / "000000000007.jpg"
+    dogs = Phrase(((0, 3),), ((10, 5, 18, 25), (30, 1, 32, 4)), (mask, mask), "dog")
+    dish = Phrase(((0, 4),), ((10, 5, 18, 25),), (mask,), "dish_(bowl)")
+    assert open_captions(root, "coco", "val2017").captions == (
+        Caption("7-18", image, "dog", (dogs,), referring=True),
+        Caption("7-3", image, "dish", (dish,), referring=True),
+    )
+
+
+def test_expressions_and_things(tmp_path) -> None:
+    crowd = annotation(5, category_id=1, iscrowd=1, segmentation=RUNS)
+    root = write(tmp_path, [annotation(1), annotation(2), annotation(3, category_id=3), crowd])
+    dataset = open_dataset(root, "coco", "val2017")
+    image, box = root / "val2017" / "000000000007.jpg", (10, 5, 18, 25)
+    assert dataset.samples == (Sample("7-3", image, "dish", box, "dish_(bowl)"),)
+    assert dataset.things == {image: (Thing("dog", box), Thing("dog", box), Thing("dish_(bowl)", box))}
+    with pytest.raises(DataError, match="no image of coco val2017 has exactly one object of a category"):
+        open_dataset(write(tmp_path, [annotation(1), annotation(2)]), "coco", "val2017")
+
+
+def test_lvis_says_what_is_not_there_and_what_is_not_all(tmp_path) -> None:
+    image = {"coco_url": "http://images.cocodataset.org/val2017/000000000007.jpg"}
+    image |= {"neg_category_ids": [1, 99], "not_exhaustive_category_ids": [18]}
+    root = write(tmp_path, [annotation(1), annotation(2, category_id=3)], "lvis_v1_val", image)
+    (picture,) = coco.load(root, "lvis", "val", Rejects()).pictures
+    assert (picture.negative, picture.not_exhaustive) == ((1, 99), (18,))
+    assert picture.image == root / "val2017" / "000000000007.jpg"
+    captions = open_captions(root, "lvis", "val").captions
+    assert [(c.text, len(c.phrases[0].boxes)) for c in captions] == [("person", 0), ("dish", 1)]
+    assert available(root) == ["lvis"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"bbox": [10, 5, 0, 20]}, "annotation 2: box .* has no area"),
+        ({"bbox": [10, 5, -3, 20]}, "has no area"),
+        ({"bbox": [10, 5, 3]}, "is not four numbers"),
+        ({"bbox": None}, "bbox is None; it should be a list"),
+        ({"bbox": [61, 5, 8, 20]}, "lies outside its image of 60x40 pixels"),
+        ({"image_id": 8}, "annotation 2: image 8 has no entry"),
+        ({"category_id": 99}, "category 99 has no entry"),
+        ({"segmentation": [[1, 2, 3]]}, "a polygon of 3 numbers"),
+        ({"segmentation": {"size": [2, 2], "counts": [1]}}, "cover 1 pixels of 2x2"),
+    ],
+)
+def test_bad_annotations_are_left_out(tmp_path, changes, reason) -> None:
+    root = write(tmp_path, [annotation(1), annotation(2, **changes)])
+    with pytest.warns(DataWarning, match=rf"1 of 2 rows left out\. .*{reason}"):
+        dataset = open_dataset(root, "coco", "val2017")
+    assert (len(dataset), dataset.left_out) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"file_name": "gone.jpg"}, "image gone.jpg is not in"),
+        ({"file_name": "../7.jpg"}, "leads out of the image folder"),
+        ({"file_name": "000000000007.jpg", "width": 0}, "width is 0"),
+        ({}, "has no 'coco_url'"),
+        (
+            {"file_name": "000000000007.jpg", "neg_category_ids": ["1"]},
+            "neg_category_ids is not a list of whole",
+        ),
+    ],
+)
+def test_images_that_cannot_be_used(tmp_path, image, reason) -> None:
+    root = write(tmp_path, [annotation(1)], image={"id": 7} | image)
+    with pytest.raises(DataError, match=f"none of 1 rows can be used. image 7: .*{reason}"):
+        open_captions(root, "coco", "val2017")
+
+
+def test_files_that_are_something_else(tmp_path) -> None:
+    root = write(tmp_path, [annotation(1)])
+    with pytest.raises(ValueError, match="no coco split 'train2017'; it has val2017"):
+        open_captions(root, "coco", "train2017")
+    write(tmp_path, [], categories=[])
+    with pytest.raises(DataError, match="not a COCO instances file: it has no images or no categories"):
+        open_captions(root, "coco", "val2017")
+    write(tmp_path, [annotation(1), 5], categories=[{"id": 18, "name": "dog"}, {"id": "1"}, {"id": 2}])
+    with pytest.warns(
+        DataWarning, match="3 of 4 rows left out. annotation None: a row .*category 1: has no 'name'"
+    ):
+        open_captions(root, "coco", "val2017")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"), [("dish_(container)", "dish"), ("teddy_bear", "teddy bear"), ("(odd)", "(odd)")]
+)
+def test_names_as_people_write_them(name, plain) -> None:
+    assert coco.clean_name(name) == plain
+
+
+@pytest.mark.skipif(not (SHARED / "tiny_coco").is_dir(), reason="../shared/data/tiny_coco is not here")
+@pytest.mark.parametrize(("split", "objects"), [("train2017", 470), ("val2017", 382)])
+def test_the_official_files_of_coco(split, objects) -> None:
+    root = SHARED / "tiny_coco"
+    content = coco.load(root, "coco", split, rejects := Rejects())
+    assert (len(content.categories), len(content.pictures), rejects.count) == (80, 50, 0)
+    rows = json.loads((root / "annotations" / f"instances_{split}.json").read_text())["annotations"]
+    found = {each.id: each for picture in content.pictures for each in picture.instances}
+    assert len(found) == len(rows) == objects
+    for row in rows:
+        x, y, w, h = row["bbox"]
+        assert found[row["id"]].box == (x, y, x + w, y + h)
+        assert found[row["id"]].crowd == bool(row["iscrowd"])
+    single = [c for c in open_captions(root, "coco", split).captions if len(c.phrases[0].boxes) == 1]
+    assert [caption.text for caption in single] == [
+        s.expression for s in open_dataset(root, "coco", split).samples
+    ]
+
+
+@pytest.mark.skipif(not (SHARED / "lvis_val_100").is_dir(), reason="../shared/data/lvis_val_100 is not here")
+def test_an_official_file_of_lvis() -> None:
+    rejects = Rejects()
+    content = coco.load(SHARED / "lvis_val_100", "lvis", "val_100", rejects, need_images=False)
+    assert (len(content.categories), len(content.pictures), rejects.count) == (1_230, 100, 0)
+    assert sum(len(picture.instances) for picture in content.pictures) == 977
+    first = content.pictures[0]
+    assert (first.id, first.negative[:2], first.size) == (266409, (284, 53), (640, 480))
+    captions = open_captions(SHARED / "lvis_val_100", "lvis", "val_100", need_images=False).captions
+    negative = sum(not caption.phrases[0].boxes for caption in captions)
+    assert 0 < negative <= sum(len(picture.negative) for picture in content.pictures)
