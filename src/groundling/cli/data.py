@@ -7,6 +7,12 @@ import typer
 
 from groundling.cli import console, datasets
 
+READ_AS = {
+    "captions": "the dataset flickr30k: train, val, test",
+    "questions": "the dataset gqa: train_balanced, val_balanced, testdev_balanced",
+    "masks": "the dataset phrasecut: train, val, test",
+}
+
 app = typer.Typer(rich_markup_mode=None, help="Make datasets.")
 
 
@@ -25,14 +31,18 @@ def street(
     tasks: Annotated[str, typer.Option(help="Of captions,questions,masks: what more to write.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Draw over the scenes that are there.")] = False,
 ) -> None:
-    """Draw street scenes with expressions, in the layout of RefCOCO; captions as Flickr30k Entities has them,
-    questions as GQA has them, masks as PhraseCut has them."""
+    """Draw street scenes with expressions, in the layout of RefCOCO.
+
+    Captions are written as Flickr30k Entities has them, questions as GQA, masks as PhraseCut.
+    """
     from groundling.data.street import write
 
     chosen = [name.strip() for name in tasks.split(",") if name.strip()]
     with console.counted("drawing") as progress:
         write(folder, scenes, seed, size, workers=workers, progress=progress, replace=replace, tasks=chosen)
     print(f"{scenes} scenes in {folder}; read them as the dataset refcoco: train, val, testA, testB")
+    for task in chosen:
+        print(f"{task}: {READ_AS[task]}")
 
 
 @app.command()
