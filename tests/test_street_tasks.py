@@ -172,7 +172,7 @@ def test_tasks_change_nothing_else(written: Path, tmp_path: Path) -> None:
 
 
 def test_workers_do_not_change_a_byte(written: Path, tmp_path: Path) -> None:
-    street.write(tmp_path / "two", scenes=COUNT, seed=SEED, size=SIZE, workers=2, tasks=reversed(TASKS))
+    street.write(tmp_path / "two", scenes=COUNT, seed=SEED, size=SIZE, workers=2, tasks=TASKS[::-1])
     assert _files(tmp_path / "two") == _files(written)
 
 

@@ -144,7 +144,7 @@ def _listed(scene: Scene, rng: random.Random) -> _Sentence | None:
 
 def _related(scene: Scene, rng: random.Random) -> _Sentence | None:
     """One thing, or several, in a relation to another thing."""
-    group = _plural(scene, rng) if rng.random() < 0.3 else None
+    group = _plural(scene, rng) if rng.random() < 0.6 else None
     subject = group or _single(scene, rng.choice(scene.objects), rng)
     return _beside(scene, rng, subject) if subject else None
 

@@ -29,7 +29,7 @@ def exist(scene: Scene, rng: random.Random, yes: bool) -> Question | None:
     if found is None:
         return None
     before, after = rng.choice(THERE)
-    pieces = [f"{before} {_article(found)}", found, after]
+    pieces: list[str | Meaning] = [f"{before} {_article(found)}", found, after]
     return asked("exist", pieces, _word(yes), (_select(found), ("exist", "")))
 
 
@@ -42,7 +42,7 @@ def exist_related(scene: Scene, rng: random.Random, yes: bool) -> Question | Non
     subject = Meaning(spoken(program.of, rng), next(iter(meant(scene, program)), None))
     place = Meaning(spoken(program.to, rng), *meant(scene, program.to))
     words = rng.choice(RELATION_WORDS[program.relation])
-    pieces = [f"Is there {_article(subject)}", subject, f"{words} the", place]
+    pieces: list[str | Meaning] = [f"Is there {_article(subject)}", subject, f"{words} the", place]
     steps = (_select(place), ("relate", f"{subject.words},{program.relation}"), ("exist", ""))
     return asked("existRel", pieces, _word(yes), steps)
 
@@ -69,7 +69,7 @@ def query_object(scene: Scene, rng: random.Random, yes: bool) -> Question | None
     what = (
         [Meaning(who, thing.id)] if who else [rng.choice(("What kind of", "Which")), Meaning(noun, thing.id)]
     )
-    pieces = [*what, "is", *found.after]
+    pieces: list[str | Meaning] = [*what, "is", *found.after]
     return asked("queryObject", pieces, thing.category, found.steps(("query", "name")), thing.id)
 
 
@@ -83,7 +83,7 @@ def choose_object(scene: Scene, rng: random.Random, yes: bool) -> Question | Non
     names = [thing.category, rng.choice([name for name in kind if name != thing.category])]
     rng.shuffle(names)
     noun = Meaning(found.noun or "thing", thing.id)
-    pieces = ["Is the", noun, *found.after, " or ".join(map(a_or_an, names))]
+    pieces: list[str | Meaning] = ["Is the", noun, *found.after, " or ".join(map(a_or_an, names))]
     return asked("chooseObject", pieces, thing.category, found.steps(("choose", "|".join(names))), thing.id)
 
 
@@ -179,7 +179,12 @@ def _joined(
         return None
     verb = rng.choice(("Is there", "Do you see"))
     word, link = ("either", "or") if kind == "logicOr" else ("both", "and")
-    pieces = [f"{verb} {word} {_article(first)}", first, f"{link} {_article(second)}", second]
+    pieces: list[str | Meaning] = [
+        f"{verb} {word} {_article(first)}",
+        first,
+        f"{link} {_article(second)}",
+        second,
+    ]
     steps = (_select(first), ("exist", ""), _select(second), ("exist", ""), (link, ""))
     return asked(kind, pieces, _word(yes), steps)
 

@@ -102,7 +102,7 @@ def one(
     `plain` is how often a noun is enough where it is unique; else, and where it is not, more is said.
     """
     noun = named(thing, rng)
-    ways = [noun] if rng.random() < plain else []
+    ways: list[Program] = [noun] if rng.random() < plain else []
     ways += _mixed(rng, _attributes(scene, thing, noun, rng))
     base = tinted(noun, thing) if rng.random() < 0.3 else noun
     ways += _mixed(rng, _places(base))

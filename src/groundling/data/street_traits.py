@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from groundling.data.street_describe import hidden
@@ -13,7 +13,9 @@ from groundling.data.street_words import ALL, CARRIED, PEOPLE, PLURAL
 
 # What has the colour of the whole, where another large part has a colour of its own; of a ball nothing has.
 BODIES = {"car": "body", "bus": "body", "truck": "cab", "house": "walls", "bird": "body", "hydrant": "body"}
-WRONG_POSES = {  # who waves stands too, and who stands may be about to fly
+WRONG_POSES: Mapping[
+    str, Mapping[str, tuple[str, ...]]
+] = {  # who waves stands too, and who stands may be about to fly
     "dog": {"sitting": ("standing",), "standing": ("sitting",)},
     "cat": {"sitting": ("standing",), "standing": ("sitting",)},
     "bird": {"flying": ("standing",), "standing": ("flying",)},
