@@ -125,10 +125,20 @@ def test_lvis_says_what_is_not_there_and_what_is_not_all(tmp_path) -> None:
     ],
 )
 def test_bad_annotations_are_left_out(tmp_path, changes, reason) -> None:
-    root = write(tmp_path, [annotation(1), annotation(2, **changes)])
+    root = write(tmp_path, [annotation(1), annotation(2, **({"category_id": 3} | changes))])
     with pytest.warns(DataWarning, match=rf"1 of 2 rows left out\. .*{reason}"):
         dataset = open_dataset(root, "coco", "val2017")
     assert (len(dataset), dataset.left_out) == (1, 1)
+
+
+@pytest.mark.parametrize("bbox", [[10, 5, 0, 20], [61, 5, 8, 20]])
+def test_one_object_that_is_left_of_two_is_no_expression(tmp_path, bbox) -> None:
+    """It would look like the only one of its category."""
+    root = write(tmp_path, [annotation(1), annotation(2, bbox=bbox), annotation(3, category_id=3)])
+    with pytest.warns(DataWarning, match="annotation 2"):
+        dataset = open_dataset(root, "coco", "val2017")
+    assert [sample.expression for sample in dataset.samples] == ["dish"]
+    assert len(next(iter(dataset.things.values()))) == 2
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path) -> None:
         convert(folder, out, "phrasecut", "val", captions=True)
     with pytest.raises(ValueError, match="no format 'coco' to convert to; there are jsonl, mdetr"):
         convert(folder, out, "phrasecut", "val", to="coco")
-    with pytest.raises(ValueError, match="unknown dataset 'cut'; .* has phrasecut"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'cut'; .* has phrasecut"):
         convert(folder, out, "cut", "val")
     assert out.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "out.jsonl"]
@@ -141,7 +141,13 @@ def test_the_verb(tmp_path, shell: Shell) -> None:
         "data", "convert", str(folder), str(out), "--captions", "--replace", "--dataset", "flickr30k"
     )
     assert done.out == f"2 captions in {out}; 0 rows and phrases left out\n"
-    assert jsonl.read_captions(out).captions == open_captions(folder, "flickr30k", "val").captions
+    first, second = jsonl.read_captions(out).captions
+    assert (first.phrases, second.phrases) == tuple(
+        c.phrases for c in open_captions(folder, "flickr30k", "val").captions
+    )
+    assert first.image.samefile(folder / "flickr30k-images" / "100.jpg")
+    again = shell("data", "convert", str(out), str(tmp_path / "final_mine.json"), "--to", "mdetr")
+    assert again.out == f"2 captions in {tmp_path / 'final_mine.json'}; 0 rows and phrases left out\n"
     unknown = shell("data", "convert", str(folder), str(tmp_path / "new"), "--to", "coco")
     assert unknown == (2, "", "groundling: error: no format 'coco' to convert to; there are jsonl, mdetr\n")
 

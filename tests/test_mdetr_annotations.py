@@ -58,16 +58,25 @@ def test_annotations_of_the_same_spans_are_a_phrase(tmp_path) -> None:
 def test_flickr_says_which_phrases_there_are(tmp_path) -> None:
     """A box has the spans of all phrases that mean it; sizes are texts, and a phrase may have no box left."""
     flickr = image(dataset_name="flickr", width="60", height="40", original_img_id=7, sentence_id=3)
-    flickr |= {"tokens_positive_eval": [[MAN], [DOGS], [HE], [[29, 33]]], "data_source": None}
+    flickr |= {"tokens_positive_eval": [[MAN], [DOGS], [HE], [[28, 33]]], "data_source": None}
     annotations = [annotation(1, [MAN, HE]), annotation(2, [DOGS]), annotation(3, [DOGS], (30, 5, 9, 9))]
     split = "final_flickr_separateGT_val"
     root = write(tmp_path, [flickr], annotations, split, "flickr30k-images")
     (caption,) = open_captions(root, "mdetr", split).captions
     assert (caption.id, caption.image) == ("7-3", root / "flickr30k-images" / "7.jpg")
     assert [(caption.words(p), len(p.boxes)) for p in caption.phrases] == [
-        ("A man", 1), ("his two dogs", 2), ("He", 1), ("wave", 0),
+        ("A man", 1), ("his two dogs", 2), ("He", 1), ("waves", 0),
     ]  # fmt: skip
     assert caption.phrases[0].boxes == caption.phrases[2].boxes == ((1, 2, 11, 22),)
+
+
+def test_a_box_that_no_listed_phrase_means_is_not_lost(tmp_path) -> None:
+    rows = [annotation(1, [MAN]), annotation(2, [DOGS])]
+    root = write(tmp_path, [image(tokens_positive_eval=[[MAN, HE], [DOGS]])], rows)
+    (caption,) = open_captions(root, "mdetr", "final_mixed_train").captions
+    assert [(caption.words(p), len(p.boxes)) for p in caption.phrases] == [
+        ("A man He", 0), ("his two dogs", 1), ("A man", 1),
+    ]  # fmt: skip
 
 
 def test_expressions_refer_as_a_whole(tmp_path) -> None:

@@ -7,7 +7,10 @@ from PIL import Image
 
 from groundling.data import Caption, DataError, DataWarning, Phrase, available, open_captions, open_dataset
 
-HEADER = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+HEADER = (
+    "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,"
+    "IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+)
 DOG, TREE = "/m/0bt9lr", "/m/07j7r"
 
 

@@ -50,7 +50,7 @@ def convert(
     folder: Annotated[Path, typer.Argument(help=datasets.FOLDER_HELP)],
     out: Annotated[Path, typer.Argument(help="The file to write.")],
     dataset: Annotated[str | None, typer.Option(help="Needed where there are several.")] = None,
-    split: Annotated[str, typer.Option(help="Its name in the dataset, or in its file's name.")] = "val",
+    split: Annotated[str | None, typer.Option(help="As the dataset or its file names it; else val.")] = None,
     captions: Annotated[bool, typer.Option("--captions", help="Captions with phrases.")] = False,
     to: Annotated[str, typer.Option(help="jsonl, or mdetr: MDETR's JSON, always captions.")] = "jsonl",
     without_images: Annotated[bool, typer.Option("--without-images", help="Look for no image.")] = False,
@@ -62,6 +62,7 @@ def convert(
     if out.exists() and not replace:
         raise ValueError(f"{out} is there already; --replace writes over it")
     name = datasets.name_in(folder, dataset)
-    done = convert(folder, out, name, split, captions, to, need_images=not without_images)
+    part = split or (folder.stem if folder.is_file() else "val")
+    done = convert(folder, out, name, part, captions, to, need_images=not without_images)
     noun = "captions" if captions or to == "mdetr" else "expressions"
     print(f"{done.written} {noun} in {out}; {done.left_out} rows and phrases left out")

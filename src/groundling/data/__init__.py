@@ -78,7 +78,7 @@ def open_dataset(root: str | Path, dataset: str, split: str, need_images: bool =
     `need_images=False` image files are not looked for. Raises FileNotFoundError, or ValueError that names
     what there is.
     """
-    root = _found(root)
+    root = _found(root, dataset)
     name, _, by = dataset.removesuffix(")").partition("(")
     if dataset == "jsonl":
         return jsonl.read(root, split, need_images)
@@ -88,8 +88,6 @@ def open_dataset(root: str | Path, dataset: str, split: str, need_images: bool =
         return transvg.read(root, dataset, split, need_images=need_images)
     if dataset in coco.DATASETS:
         return coco.read(root, dataset, split, need_images)
-    if dataset not in CAPTIONS:
-        raise _unknown(root, dataset)
     samples = open_captions(root, dataset, split, need_images).samples()
     if not samples.samples:
         raise DataError(f"{root}: no phrase of {dataset} {split} means exactly one box")
@@ -114,7 +112,7 @@ def stream_captions(
 
     What was left out is counted in `rejects`, and told in a DataWarning after the last one.
     """
-    root, rejects, kept = _found(root), rejects or Rejects(), 0
+    root, rejects, kept = _found(root, dataset), rejects or Rejects(), 0
     if dataset == "jsonl":
         yield from jsonl.read_captions(root, split, need_images).captions
     elif dataset in CAPTIONS:
@@ -137,12 +135,14 @@ def available(root: str | Path) -> list[str]:
     return names + ["jsonl"] * any(not narratives.shard(file) for file in root.glob("*.jsonl"))
 
 
-def _found(root: str | Path) -> Path:
-    if not Path(root).exists():
+def _found(root: str | Path, dataset: str) -> Path:
+    """The folder, or file, if it is there and may hold such a dataset."""
+    root = Path(root)
+    if not root.exists():
         raise FileNotFoundError(f"dataset folder not found: {root}")
-    return Path(root)
-
-
-def _unknown(root: Path, dataset: str) -> ValueError:
+    known = dataset == "jsonl" or dataset in transvg.DATASETS or dataset.partition("(")[0] in refer.DATASETS
+    if known or (dataset in CAPTIONS and CAPTIONS[dataset].splits(root)):
+        return root
     there = ", ".join(available(root)) or "no dataset in a known layout"
-    return ValueError(f"unknown dataset {dataset!r}; {root} has {there}")
+    what = f"no {dataset} in this folder" if dataset in CAPTIONS else f"unknown dataset {dataset!r}"
+    raise ValueError(f"{what}; {root} has {there}")

@@ -36,7 +36,7 @@ class Picture:
     """An image with its annotations; categories are the file's own numbers.
 
     LVIS says which categories were looked for and are not there (`negative`), and of which not all objects
-    are annotated (`not_exhaustive`).
+    are annotated (`not_exhaustive`); a category of which an annotation was left out is among the latter.
     """
 
     id: int
@@ -66,6 +66,7 @@ def load(root: Path, dataset: str, split: str, rejects: Rejects, need_images: bo
             content.add(key, row)
         except DataError as error:
             rejects.add(row_name(key, row), error)
+            content.miss(row)
     if not content.images or not content.categories:
         raise DataError(f"{file}: not a COCO instances file: it has no images or no categories")
     for number in content.instances.keys() - content.images.keys():
@@ -125,6 +126,7 @@ class _Content:
         self.images: dict[int, object] = {}
         self.instances: dict[int, list[Instance]] = {}
         self.categories: dict[int, str] = {}
+        self._missed: dict[int, list[int]] = {}  # categories of annotations that were left out, by image
 
     def add(self, key: str, row: object) -> None:
         if key == "images":
@@ -134,13 +136,24 @@ class _Content:
         elif key == "categories":
             self.categories[field(row, "id", int)] = field(row, "name", str)
 
+    def miss(self, row: object) -> None:
+        """Remember of which category in which image an annotation is missing, if it says so."""
+        image, category = (
+            row.get(key) if isinstance(row, dict) else None for key in ("image_id", "category_id")
+        )
+        if type(image) is int and type(category) is int:
+            self._missed.setdefault(image, []).append(category)
+
     def picture(self, row: object, folder: ImageFolder, rejects: Rejects) -> Picture:
         number, size = field(row, "id", int), size_of(row)
         image = folder.path(_image_name(row))
-        instances = ((f"annotation {each.id}", each) for each in self.instances.get(number, ()))
-        kept = rejects.usable(instances, lambda instance: self._checked(instance, size))
-        lists = (_numbers(row, key) for key in ("neg_category_ids", "not_exhaustive_category_ids"))
-        return Picture(number, image, size, tuple(kept), *lists)
+        negative, partial = (_numbers(row, f"{key}_category_ids") for key in ("neg", "not_exhaustive"))
+        instances = self.instances.get(number, [])
+        named = ((f"annotation {each.id}", each) for each in instances)
+        kept = tuple(rejects.usable(named, lambda instance: self._checked(instance, size)))
+        missed = [each.category for each in instances if each not in kept]
+        unsure = dict.fromkeys([*partial, *self._missed.get(number, []), *missed])
+        return Picture(number, image, size, kept, negative, tuple(unsure))
 
     def _checked(self, instance: Instance, size: tuple[int, int]) -> Instance:
         if instance.category not in self.categories:

@@ -162,8 +162,7 @@ def _grouped(row: object, marks: list[_Mark]) -> Iterator[tuple[tuple[Span, ...]
     phrases = [spans_from(spans) for spans in optional(row, "tokens_positive_eval", list) or []]
     for spans in dict.fromkeys(phrases):
         yield spans, [mark for mark in marks if set(spans) <= set(mark.spans)]
-    named = {span for spans in phrases for span in spans}
-    rest = [mark for mark in marks if not named & set(mark.spans)]
+    rest = [mark for mark in marks if not any(set(spans) <= set(mark.spans) for spans in phrases)]
     for spans in dict.fromkeys(mark.spans for mark in rest):
         yield spans, [mark for mark in rest if mark.spans == spans]
 

@@ -109,6 +109,8 @@ class Rejects:
     def report(self, file: Path, kept: int) -> None:
         """Warn about what was left out; DataError if nothing is left."""
         named = "; ".join(self._named) + ("; …" if self.count > NAMED else "")
+        if not kept and not self.count:
+            raise DataError(f"{file}: has no {self.noun}")
         if not kept:
             raise DataError(f"{file}: none of {self.count} {self.noun} can be used. {named}")
         if self.count:
