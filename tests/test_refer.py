@@ -141,7 +141,9 @@ def test_unknown_names_are_answered_with_those_that_exist(root):
         open_dataset(root, "refcoco", "dev")
     with pytest.raises(ValueError, match=r"no dataset 'refcoco\+' in .*; it has refcoco$"):
         open_dataset(root, "refcoco+", "val")
-    with pytest.raises(ValueError, match=r"unknown dataset 'coco'; .* has refcoco$"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'cocoa'; .* has refcoco$"):
+        open_dataset(root, "cocoa", "val")
+    with pytest.raises(ValueError, match=r"no coco in this folder; .* has refcoco$"):
         open_dataset(root, "coco", "val")
     with pytest.raises(FileNotFoundError, match="dataset folder not found"):
         open_dataset(root / "nowhere", "refcoco", "val")

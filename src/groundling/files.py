@@ -2,11 +2,22 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write(path: Path, data: bytes, prefix: str | None = None) -> Path:
-    """Write a file in one step, and its folder where that is missing.
+    """Write a file in one step, and its folder where that is missing; `prefix` as in `writing`."""
+    with writing(path, prefix) as file:
+        file.write(data)
+    return path
+
+
+@contextmanager
+def writing(path: Path, prefix: str | None = None) -> Iterator[BinaryIO]:
+    """A file to write piece by piece; it takes its place when all went well, and is gone if not.
 
     `prefix` begins the name of the file that is not whole yet; without it, it is hidden and named alike.
     """
@@ -14,10 +25,9 @@ def write(path: Path, data: bytes, prefix: str | None = None) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix or f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return path

@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from groundling.data import Dataset
 
 FOLDER_HELP = "Dataset folder, or a .jsonl file."
-NAME_HELP = "refcoco, refcoco+, refcocog, refclef, transvg or jsonl; not needed where there is only one."
+NAME_HELP = (
+    "refcoco, refcoco+, refcocog, refclef, transvg, jsonl, flickr30k, visual_genome, gqa, phrasecut, coco, "
+    "lvis, mdetr or open_images; not needed where there is only one."
+)
 
 
 def opened(root: Path, name: str | None, split: str, limit: int | None = None) -> "Dataset":

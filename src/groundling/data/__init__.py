@@ -1,37 +1,148 @@
-"""Datasets: one module a format, each read into a `Dataset` of samples."""
+"""Datasets: one module a format, each read into a `Dataset` of samples or a `CaptionSet`."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from groundling.data import jsonl, refer, transvg
-from groundling.data.sample import DataError, Dataset, DataWarning, Sample, Thing
+from groundling.data import (
+    coco,
+    flickr,
+    gqa,
+    jsonl,
+    mdetr,
+    narratives,
+    openimages,
+    phrasecut,
+    refer,
+    transvg,
+    visual_genome,
+)
+from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring
+from groundling.data.mask import Rle
+from groundling.data.sample import DataError, Dataset, DataWarning, Rejects, Sample, Thing
 
-__all__ = ["DataError", "DataWarning", "Dataset", "Sample", "Thing", "available", "open_dataset"]
+__all__ = [
+    "CAPTIONS",
+    "Answer",
+    "Caption",
+    "CaptionSet",
+    "DataError",
+    "DataWarning",
+    "Dataset",
+    "Phrase",
+    "Rle",
+    "Sample",
+    "Thing",
+    "available",
+    "open_captions",
+    "open_dataset",
+    "stream_captions",
+]
 
 
-def open_dataset(root: str | Path, dataset: str, split: str) -> Dataset:
+class _Stream(Protocol):
+    def __call__(
+        self, root: Path, split: str, rejects: Rejects, need_images: bool = True
+    ) -> Iterator[Caption]: ...
+
+
+class CaptionFormat(NamedTuple):
+    """How a format of captions is read one by one, and how its splits are found."""
+
+    stream: _Stream
+    splits: Callable[[Path], list[str]]
+
+
+CAPTIONS = {
+    "flickr30k": CaptionFormat(flickr.stream, flickr.splits),
+    "flickr30k(merged)": CaptionFormat(partial(flickr.stream, merged=True), flickr.splits),
+    "visual_genome": CaptionFormat(visual_genome.stream, visual_genome.splits),
+    "gqa": CaptionFormat(gqa.stream, gqa.splits),
+    "phrasecut": CaptionFormat(phrasecut.stream, phrasecut.splits),
+    "coco": CaptionFormat(partial(coco.stream, dataset="coco"), partial(coco.splits, dataset="coco")),
+    "lvis": CaptionFormat(partial(coco.stream, dataset="lvis"), partial(coco.splits, dataset="lvis")),
+    "mdetr": CaptionFormat(mdetr.stream, mdetr.splits),
+    "open_images": CaptionFormat(openimages.stream, openimages.splits),
+    "narratives": CaptionFormat(narratives.stream, narratives.splits),
+}
+
+
+def open_dataset(root: str | Path, dataset: str, split: str, need_images: bool = True) -> Dataset:
     """One split of a dataset, whatever its format.
 
     `dataset` is refcoco, refcoco+, refcocog or refclef in the REFER layout, with "(google)" behind it for who
     made the split; unc, unc+, gref, gref_umd, referit or flickr in TransVG's; "jsonl" for a folder of
-    SPLIT.jsonl or a single file. Raises FileNotFoundError, or ValueError that names what there is.
+    SPLIT.jsonl or a single file; or a format of captions (flickr30k, visual_genome, gqa, phrasecut, coco,
+    lvis, mdetr, open_images), of which each phrase that means exactly one box is an expression. With
+    `need_images=False` image files are not looked for. Raises FileNotFoundError, or ValueError that names
+    what there is.
     """
-    root = Path(root)
-    if not root.exists():
-        raise FileNotFoundError(f"dataset folder not found: {root}")
+    root = _found(root, dataset)
     name, _, by = dataset.removesuffix(")").partition("(")
     if dataset == "jsonl":
-        return jsonl.read(root, split)
+        return jsonl.read(root, split, need_images)
     if name in refer.DATASETS:
-        return refer.read(root, name, split, by or None)
+        return refer.read(root, name, split, by or None, need_images)
     if dataset in transvg.DATASETS:
-        return transvg.read(root, dataset, split)
-    there = ", ".join(available(root)) or "no dataset in a known layout"
-    raise ValueError(f"unknown dataset {dataset!r}; {root} has {there}")
+        return transvg.read(root, dataset, split, need_images=need_images)
+    if dataset in coco.DATASETS:
+        return coco.read(root, dataset, split, need_images)
+    samples = open_captions(root, dataset, split, need_images).samples()
+    if not samples.samples:
+        raise DataError(f"{root}: no phrase of {dataset} {split} means exactly one box")
+    return samples
+
+
+def open_captions(root: str | Path, dataset: str, split: str, need_images: bool = True) -> CaptionSet:
+    """The captions of one split; an expression of a dataset without captions is one that is all phrase.
+
+    `dataset` is as in `open_dataset`, also narratives; "flickr30k(merged)" has one box a phrase, which holds
+    all of its boxes. Raises as `open_dataset` does.
+    """
+    rejects = Rejects()
+    captions = tuple(stream_captions(root, dataset, split, rejects, need_images))
+    return CaptionSet(dataset, split, captions, rejects.count)
+
+
+def stream_captions(
+    root: str | Path, dataset: str, split: str, rejects: Rejects | None = None, need_images: bool = True
+) -> Iterator[Caption]:
+    """The captions of `open_captions` one by one, for splits that are larger than memory.
+
+    What was left out is counted in `rejects`, and told in a DataWarning after the last one.
+    """
+    root, rejects, kept = _found(root, dataset), rejects or Rejects(), 0
+    if dataset == "jsonl":
+        yield from jsonl.read_captions(root, split, need_images).captions
+    elif dataset in CAPTIONS:
+        for caption in CAPTIONS[dataset].stream(root, split, rejects, need_images):
+            kept += 1
+            yield caption
+        rejects.report(root, kept)
+    else:
+        found = open_dataset(root, dataset, split, need_images)
+        rejects.count += found.left_out
+        yield from map(referring, found.samples)
 
 
 def available(root: str | Path) -> list[str]:
-    """The names that `open_dataset` knows in this folder."""
+    """The names that `open_dataset` and `open_captions` know in this folder."""
     root = Path(root)
     names = [name for name in refer.DATASETS if (root / name).is_dir()]
     names += [name for name in transvg.DATASETS if (root / "data" / name).is_dir()]
-    return names + ["jsonl"] * any(root.glob("*.jsonl"))
+    names += [name for name, form in CAPTIONS.items() if "(" not in name and form.splits(root)]
+    return names + ["jsonl"] * any(not narratives.shard(file) for file in root.glob("*.jsonl"))
+
+
+def _found(root: str | Path, dataset: str) -> Path:
+    """The folder, or file, if it is there and may hold such a dataset."""
+    root = Path(root)
+    if not root.exists():
+        raise FileNotFoundError(f"dataset folder not found: {root}")
+    known = dataset == "jsonl" or dataset in transvg.DATASETS or dataset.partition("(")[0] in refer.DATASETS
+    if known or (dataset in CAPTIONS and CAPTIONS[dataset].splits(root)):
+        return root
+    there = ", ".join(available(root)) or "no dataset in a known layout"
+    what = f"no {dataset} in this folder" if dataset in CAPTIONS else f"unknown dataset {dataset!r}"
+    raise ValueError(f"{what}; {root} has {there}")

@@ -1,7 +1,7 @@
 """Where a dataset's images lie: each folder is listed once, instead of asking the disk for every sample."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -29,26 +29,38 @@ class Sizes:
     def __init__(self) -> None:
         self._known: dict[Path, tuple[int, int]] = {}
 
+    def of(self, image: Path) -> tuple[int, int]:
+        """The width and height of an image as it is seen; DataError for one that cannot be used."""
+        if image not in self._known:
+            self._known[image] = _looked_at(image, upright_size)
+        return self._known[image]
+
     def check(self, box: Box, image: Path) -> None:
         """DataError for a box that is not in its image, or an image that cannot be used."""
         try:
-            if image not in self._known:
-                self._known[image] = upright_size(image)
-            try:
-                check_inside(box, self._known[image])
-            except DataError:  # before anybody is blamed: a header may not say how its image is turned
-                self._known[image] = open_image(image).size
-                check_inside(box, self._known[image])
-        except (ImageError, FileNotFoundError) as error:
-            raise DataError(str(error)) from error
+            check_inside(box, self.of(image))
+        except DataError:  # before anybody is blamed: a header may not say how its image is turned
+            self._known[image] = _looked_at(image, lambda path: open_image(path).size)
+            check_inside(box, self._known[image])
+
+
+def _looked_at(image: Path, look: Callable[[Path], tuple[int, int]]) -> tuple[int, int]:
+    try:
+        return look(image)
+    except (ImageError, FileNotFoundError) as error:
+        raise DataError(str(error)) from error
 
 
 class ImageFolder:
     """Turns the image names of an annotation file into paths of files that exist."""
 
-    def __init__(self, folder: Path, look: bool = True) -> None:
-        """With `look=False` no file is looked for: for work on the expressions alone."""
-        self.folder = folder
+    def __init__(self, *folders: Path, look: bool = True) -> None:
+        """The first of the folders that has an image is meant.
+
+        With `look=False` no file is looked for: for work on the expressions alone.
+        """
+        assert folders
+        self.folders = folders
         self._listing = Listing() if look else None
         self._paths: dict[str, Path] = {}  # several expressions are about one image
 
@@ -63,6 +75,14 @@ class ImageFolder:
         example = f"images such as {some[0]}" if some else "the dataset's images"
         raise FileNotFoundError(f"found no {example}; looked in {', '.join(map(str, places))}")
 
+    @classmethod
+    def among(cls, places: Sequence[Path], look: bool = True) -> "ImageFolder":
+        """All of `places` that there are; FileNotFoundError if there is none to look in."""
+        there = [place for place in places if place.is_dir()]
+        if look and not there:
+            raise FileNotFoundError(f"found no folder of images; looked for {', '.join(map(str, places))}")
+        return cls(*(there or places[:1]), look=look)
+
     def path(self, name: str) -> Path:
         """The path of an image; DataError if there is no such file or the name leads out of the folder."""
         if name not in self._paths:
@@ -71,9 +91,9 @@ class ImageFolder:
 
     def _find(self, name: str) -> Path:
         inner = PurePosixPath(name)
-        if inner.is_absolute() or ".." in inner.parts or not inner.name:
+        if inner.is_absolute() or ".." in inner.parts or not inner.name or "\0" in name:
             raise DataError(f"image name {name!r} leads out of the image folder")
-        path = self.folder / inner
-        if self._listing and not self._listing.has(path):
-            raise DataError(f"image {name} is not in {self.folder}")
-        return path
+        for folder in self.folders:
+            if not self._listing or self._listing.has(folder / inner):
+                return folder / inner
+        raise DataError(f"image {name} is not in {' or '.join(map(str, self.folders))}")

@@ -1,85 +1,175 @@
-"""JSON Lines, the format for data of one's own.
+"""JSON Lines, the format for data of one's own: a row is an expression, or a caption with phrases.
 
     {"image": "photos/1.jpg", "expression": "dog on the left", "box": [x1, y1, x2, y2]}
-The image is a path relative to the file, the box xyxy in pixels of the upright image; "id" and "category" may
-be there too, and other keys are left alone. Any dataset can be written so: `write(path, dataset.samples)`.
+    {"image": "photos/1.jpg", "caption": "Two dogs on a sofa", "phrases": [{"spans": [[0, 8]], "boxes": […]}]}
+
+The image is a path relative to the file, a box xyxy in pixels of the upright image, a span the characters
+from the first to before the second; "id" may be there too, and other keys are left alone. An expression may
+have its "category"; a phrase "category" and "masks", one a box (COCO's polygons or run lengths); a caption an
+"answer" (a text, or "text", "kind" and "boxes"), "negatives" (spans) and "referring" (all of it is one
+expression). Any dataset can be written so: `write(path, dataset.samples)` or `write(path, set.captions)`.
 A box that sticks out of its image, mostly an xywh or one of another size of the image, is an error.
 """
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from groundling import files
+from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring, spans_from
 from groundling.data.image_folder import Listing, Sizes
-from groundling.data.pickles import read_bytes
-from groundling.data.sample import DataError, Dataset, Sample, box_from_xyxy
+from groundling.data.json_rows import Row, field, lines, optional, row_of
+from groundling.data.mask import Mask, Rle, mask_from
+from groundling.data.sample import Box, DataError, Dataset, Sample, box_from_xyxy
 
 
 def read(path: Path, split: str | None = None, need_images: bool = True) -> Dataset:
-    """All rows of a file, or of SPLIT.jsonl in a folder; the first bad row is a DataError with its line.
+    """The expressions of a file, or of SPLIT.jsonl in a folder; also those in captions.
 
-    need_images: look whether they are there and large enough for their boxes. A file is the split of its
-    name; ValueError for another one.
+    The first bad row is a DataError with its line. need_images: look whether they are there and large enough
+    for their boxes. A file is the split of its name; ValueError for another one.
     """
     file = _file(Path(path), split)
-    listing, sizes, samples = Listing(), Sizes(), []
-    for number, line in enumerate(read_bytes(file).split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            sample = _sample(_row(line), file, number)
-            if need_images:
-                if not listing.has(sample.image):
-                    raise DataError(f"image not found: {sample.image}")
-                sizes.check(sample.box, sample.image)
-        except DataError as error:
-            raise DataError(f"{file}:{number}: {error}") from error
-        samples.append(sample)
+    samples: list[Sample] = []
+    for row in _rows(file, need_images):
+        samples.extend(row.samples() if isinstance(row, Caption) else [row])
     if not samples:
-        raise DataError(f"{file}: has no rows")
+        raise DataError(f"{file}: has captions, but no phrase of one box in them")
     return Dataset(file.stem, file.stem, tuple(samples))
 
 
-def write(path: Path, samples: Iterable[Sample]) -> None:
-    """One row a sample; reading the file gives equal samples (with absolute paths if theirs were)."""
+def read_captions(path: Path, split: str | None = None, need_images: bool = True) -> CaptionSet:
+    """The captions of a file, as `read` its expressions; an expression is a caption that is one phrase."""
+    file = _file(Path(path), split)
+    rows = _rows(file, need_images)
+    captions = tuple(row if isinstance(row, Caption) else referring(row) for row in rows)
+    return CaptionSet(file.stem, file.stem, captions)
+
+
+def write(path: Path, rows: Iterable[Sample | Caption]) -> int:
+    """One line a sample or caption, in one step; the count of lines.
+
+    Reading the file gives equal values, with absolute paths if theirs were.
+    """
     path = Path(path)
-    lines = [json.dumps(_as_row(sample, path.parent), ensure_ascii=False) for sample in samples]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    count = 0
+    with files.writing(path) as file:
+        for row in rows:
+            content = _caption_row(row) if isinstance(row, Caption) else _sample_row(row)
+            image = {"image": Path(os.path.relpath(row.image, path.parent)).as_posix()}
+            file.write(_line(image | content))
+            count += 1
+    return count
 
 
-def _as_row(sample: Sample, folder: Path) -> dict[str, Any]:
-    image = Path(os.path.relpath(sample.image, folder)).as_posix()
-    row = {"image": image, "expression": sample.expression, "box": list(sample.box), "id": sample.id}
-    return row if sample.category is None else row | {"category": sample.category}
+def _rows(file: Path, need_images: bool) -> Iterator[Sample | Caption]:
+    """The rows of a file; DataError for a file without."""
+    listing, sizes, number = Listing(), Sizes(), 0
+    for number, line in lines(file):
+        try:
+            row = _row(row_of(line), file, number)
+            if need_images:
+                if not listing.has(row.image):
+                    raise DataError(f"image not found: {row.image}")
+                for box in _boxes(row):
+                    sizes.check(box, row.image)
+        except DataError as error:
+            raise DataError(f"{file}:{number}: {error}") from error
+        yield row
+    if not number:
+        raise DataError(f"{file}: has no rows")
 
 
-def _row(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise DataError(f"a row is an object, not {type(row).__name__}")
-    missing = [key for key in ("image", "expression", "box") if key not in row]
+def _boxes(row: Sample | Caption) -> Iterator[Box]:
+    if isinstance(row, Sample):
+        yield row.box
+        return
+    for phrase in row.phrases:
+        yield from phrase.boxes
+    if row.answer:
+        yield from row.answer.boxes
+
+
+def _row(row: Row, file: Path, number: int) -> Sample | Caption:
+    kind = "caption" if "caption" in row else "expression"
+    _all_there(row, ("image", kind) if kind == "caption" else ("image", kind, "box"))
+    identity = optional(row, "id", str)
+    named = f"{file.stem}-{number}" if identity is None else identity
+    image = file.parent / os.path.normpath(field(row, "image", str))
+    text = field(row, kind, str)
+    if kind == "caption":
+        return _caption(named, image, text, row)
+    return Sample(named, image, text, box_from_xyxy(row["box"]), optional(row, "category", str))
+
+
+def _all_there(row: Row, keys: Iterable[str]) -> None:
+    missing = [key for key in keys if key not in row]
     if missing:
         hint = "; 'bbox' is not read, since it is mostly xywh: write xyxy as 'box'" if "bbox" in row else ""
         raise DataError(f"has no {', '.join(map(repr, missing))}{hint}")
-    for key in ("image", "expression", "category", "id"):
-        if not isinstance(row.get(key, ""), str):
-            raise DataError(f"{key} is {row[key]!r}; it should be text")
-    return row
 
 
-def _sample(row: dict[str, Any], file: Path, number: int) -> Sample:
-    return Sample(
-        id=row.get("id", f"{file.stem}-{number}"),
-        image=file.parent / os.path.normpath(row["image"]),
-        expression=row["expression"],
-        box=box_from_xyxy(row["box"]),
-        category=row.get("category"),
+def _caption(identity: str, image: Path, text: str, row: Row) -> Caption:
+    phrases = tuple(_phrase(phrase) for phrase in optional(row, "phrases", list) or [])
+    negatives = spans_from(optional(row, "negatives", list) or [])
+    refers = optional(row, "referring", bool) or False
+    return Caption(identity, image, text, phrases, _answer(row.get("answer")), negatives, refers)
+
+
+def _phrase(row: object) -> Phrase:
+    return Phrase(
+        spans_from(field(row, "spans", list)),
+        tuple(map(box_from_xyxy, field(row, "boxes", list))),
+        tuple(map(mask_from, optional(row, "masks", list) or [])),
+        optional(row, "category", str),
     )
+
+
+def _answer(value: object) -> Answer | None:
+    if value is None or isinstance(value, str):
+        return None if value is None else Answer(value)
+    if not isinstance(value, dict):
+        raise DataError(f"answer is {value!r}; it should be text, or an object with one")
+    boxes = tuple(map(box_from_xyxy, optional(value, "boxes", list) or []))
+    return Answer(field(value, "text", str), optional(value, "kind", str), boxes)
+
+
+def _sample_row(sample: Sample) -> dict[str, Any]:
+    row = {"expression": sample.expression, "box": list(sample.box), "id": sample.id}
+    return row if sample.category is None else row | {"category": sample.category}
+
+
+def _caption_row(caption: Caption) -> dict[str, Any]:
+    answer = caption.answer and {
+        "text": caption.answer.text, "kind": caption.answer.kind, "boxes": caption.answer.boxes,
+    }  # fmt: skip
+    row = {"caption": caption.text, "phrases": list(map(_phrase_row, caption.phrases)), "id": caption.id}
+    more = {"answer": _filled(answer or {}), "negatives": caption.negatives, "referring": caption.referring}
+    return row | _filled(more)
+
+
+def _phrase_row(phrase: Phrase) -> dict[str, Any]:
+    more = {"masks": list(map(as_segmentation, phrase.masks)), "category": phrase.category}
+    return {"spans": phrase.spans, "boxes": phrase.boxes} | _filled(more)
+
+
+def as_segmentation(mask: Mask) -> Any:
+    """A mask as COCO writes it."""
+    return {"size": mask.size, "counts": mask.counts} if isinstance(mask, Rle) else mask
+
+
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    """Only what is there: what is empty is read as empty where it is missing."""
+    return {key: value for key, value in row.items() if value or value == ""}
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
+        return json.dumps(row).encode() + b"\n"
 
 
 def _file(path: Path, split: str | None) -> Path:

@@ -8,14 +8,13 @@ A ref is one object with one or more sentences; each sentence is a sample. Sourc
 lichengunc/refer.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from groundling.data import pickles
+from groundling.data import json_rows, pickles
 from groundling.data.image_folder import ImageFolder
 from groundling.data.sample import Box, DataError, Dataset, Rejects, Sample, Thing, box_from_xywh, check_box
 
@@ -51,7 +50,8 @@ def read(root: Path, dataset: str, split: str, by: str | None = None, need_image
         except _BAD_ROW as error:
             rejects.add(f"ref {ref.get('ref_id')} sentence {index}", error)
     rejects.report(file, kept=len(samples))
-    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), instances.things(images))
+    things = instances.things(images)
+    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), things, left_out=rejects.count)
 
 
 class _Instances:
@@ -59,7 +59,7 @@ class _Instances:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        content = _load_json(file)
+        content = json_rows.load(file)
         try:
             self.images: dict[int, Row] = {row["id"]: row for row in content["images"]}
             self.annotations: dict[int, Row] = {row["id"]: row for row in content["annotations"]}
@@ -100,7 +100,7 @@ class _Instances:
                 found.setdefault(images[row["image_id"]], []).append(thing)
             except _BAD_ROW as error:
                 rejects.add(f"annotation {row['id']}", error)
-        if rejects.reasons:
+        if rejects.count:
             rejects.report(self.file, kept=sum(map(len, found.values())))
         return {path: tuple(things) for path, things in found.items()}
 
@@ -172,10 +172,3 @@ def _load_refs(file: Path) -> list[Row]:
 def _is_ref(ref: object) -> bool:
     form = {"split": str, "sentences": list}
     return isinstance(ref, dict) and all(isinstance(ref.get(key), kind) for key, kind in form.items())
-
-
-def _load_json(file: Path) -> Any:
-    try:
-        return json.loads(pickles.read_bytes(file))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: not a JSON file, or damaged ({error})") from error

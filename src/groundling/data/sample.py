@@ -2,11 +2,15 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
+R = TypeVar("R")
+T = TypeVar("T")
 Box = tuple[float, float, float, float]  # xyxy, pixels of the image
+NAMED = 3  # rows that were left out and are named; the others are counted
 SLACK = 2  # pixels: rounding outwards and counting from one each move an edge by up to one
 
 
@@ -48,47 +52,69 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The samples of one split, and all annotated objects of their images where the format has them."""
+    """The samples of one split, and all annotated objects of their images where the format has them.
+
+    `left_out` counts the rows of its files that could not be used.
+    """
 
     name: str
     split: str
     samples: tuple[Sample, ...]
     things: Mapping[Path, tuple[Thing, ...]] = field(default_factory=dict)
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def limited(self, limit: int | None) -> "Dataset":
         """At most `limit` samples, evenly spread over all: neighbours are often of one image."""
-        if limit is None:
-            return self
-        if limit < 1:
-            raise ValueError(f"a limit of {limit} expressions leaves none; give 1 or more")
-        count = min(limit, len(self))
-        spread = (self.samples[i * len(self) // count] for i in range(count))
-        return replace(self, samples=tuple(spread))
+        return replace(self, samples=spread(self.samples, limit, "expressions"))
+
+
+def spread(items: tuple[T, ...], limit: int | None, noun: str) -> tuple[T, ...]:
+    """At most `limit` items, evenly spread over all; ValueError for a limit that leaves none."""
+    if limit is None:
+        return items
+    if limit < 1:
+        raise ValueError(f"a limit of {limit} {noun} leaves none; give 1 or more")
+    count = min(limit, len(items))
+    return tuple(items[i * len(items) // count] for i in range(count))
 
 
 class Rejects:
-    """Rows that were left out, counted and named; a reader never drops one silently."""
+    """Rows that were left out, counted and the first of them named; a reader never drops one silently."""
 
-    def __init__(self, noun: str) -> None:
+    def __init__(self, noun: str = "rows") -> None:
         self.noun = noun
-        self.reasons: list[str] = []
+        self.count = 0
+        self._named: list[str] = []
 
     def add(self, row: str, error: Exception) -> None:
         """Leave out a row, because of an error."""
-        reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
-        self.reasons.append(f"{row}: {reason}")
+        self.count += 1
+        if self.count <= NAMED:
+            reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
+            self._named.append(f"{row}: {reason}")
+
+    def usable(self, rows: Iterable[tuple[str, R]], make: Callable[[R], T]) -> Iterator[T]:
+        """What `make` makes of each named row; a row of which it raises a DataError is left out."""
+        for name, row in rows:
+            try:
+                made = make(row)
+            except DataError as error:
+                self.add(name, error)
+            else:
+                yield made
 
     def report(self, file: Path, kept: int) -> None:
         """Warn about what was left out; DataError if nothing is left."""
-        count, total = len(self.reasons), len(self.reasons) + kept
-        named = "; ".join(self.reasons[:3]) + ("; …" if count > 3 else "")
+        named = "; ".join(self._named) + ("; …" if self.count > NAMED else "")
+        if not kept and not self.count:
+            raise DataError(f"{file}: has no {self.noun}")
         if not kept:
-            raise DataError(f"{file}: none of {total} {self.noun} can be used. {named}")
-        if count:
-            message = f"{file}: {count} of {total} {self.noun} left out. {named}"
+            raise DataError(f"{file}: none of {self.count} {self.noun} can be used. {named}")
+        if self.count:
+            message = f"{file}: {self.count} of {self.count + kept} {self.noun} left out. {named}"
             warnings.warn(message, DataWarning, stacklevel=3)
 
 

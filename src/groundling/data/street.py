@@ -4,6 +4,7 @@
     DIR/refcoco/instances.json      images, annotated objects (with "attributes", our extension), categories
     DIR/images/street_S_NNNNNN.jpg
 
+With `tasks`, also captions, questions and masks, in the layouts of other datasets (`street_tasks`) beside it.
 Scene `index` of `seed` at `size` always gives the same picture, whatever the number of scenes or workers.
 Splits go by scene: train first, then val, testA (people are meant) and testB (other things are meant).
 """
@@ -26,8 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from groundling import files
+from groundling.data import street_tasks
 from groundling.data.street_describe import Referring, describe
 from groundling.data.street_draw import render
+from groundling.data.street_files import PART, WHOLE, GrowingFiles, Row
 from groundling.data.street_scene import Scene, StreetObject, scene
 from groundling.data.street_words import CATEGORIES, CATEGORY_IDS, PEOPLE, WORDS
 
@@ -49,7 +53,6 @@ EXPRESSIONS = 6  # a scene
 JPEG_QUALITY = 92
 MARK = ".street"  # an empty file: how we know a folder as our own
 OURS = ("refs(unc).p", "instances.json")
-PART = ".part-"  # starts the name of a file that is not yet whole
 PICTURE = re.compile(r"street_\d+_\d{6,}\.jpg")
 OTHERS = tuple(name for name in CATEGORIES if name not in PEOPLE)
 TARGETS: Mapping[str, tuple[str, ...]] = {"testA": PEOPLE, "testB": OTHERS}
@@ -61,11 +64,12 @@ Progress = Callable[[int, int], None]
 class _Job:
     """One scene to draw: all that a worker process needs."""
 
-    folder: Path
+    root: Path
     seed: int
     index: int
     size: int
     split: str
+    tasks: tuple[str, ...]
 
 
 def write(
@@ -77,28 +81,33 @@ def write(
     workers: int = 1,
     progress: Progress | None = None,
     replace: bool = False,
+    tasks: Collection[str] = (),
 ) -> None:
     """Write `scenes` pictures and their expressions under `folder`, in the REFER layout as `refcoco`.
 
+    `tasks` are of captions, questions and masks: more that is written about the same pictures.
     `splits` are the shares of val, testA and testB (each at least one scene; the rest is train).
-    `progress(done, total)` is called after each scene. The bytes depend on scenes, seed, size, splits alone.
+    `progress(done, total)` is called after each scene. The bytes depend on scenes, seed, size, splits and
+    tasks alone.
     A folder that holds something else raises ValueError, and so do finished scenes of ours without `replace`.
     """
     root = Path(folder)
-    counts = _counts(scenes, splits)
+    counts, tasks = _counts(scenes, splits), street_tasks.checked(tasks)
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     scene(seed, 0, size)  # refuses a bad seed or size before anything is written
     _claim(root, replace)
     jobs = [
-        _Job(root / "images", seed, index, size, split)
-        for index, split in _assign(scenes, counts, seed, size)
+        _Job(root, seed, index, size, split, tasks) for index, split in _assign(scenes, counts, seed, size)
     ]
     records = []
-    for record in _run(jobs, workers):
-        records.append(record)
-        if progress:
-            progress(len(records), scenes)
+    with GrowingFiles(root) as growing:
+        for record in _run(jobs, workers):
+            for row in record.pop("rows"):
+                growing.add(row)
+            records.append(record)
+            if progress:
+                progress(len(records), scenes)
     refs, instances = _assemble(records)
     _save(root / "refcoco" / "refs(unc).p", pickle.dumps(_fresh(refs), protocol=2))
     _save(root / "refcoco" / "instances.json", json.dumps(instances).encode())
@@ -140,14 +149,27 @@ def _claim(root: Path, replace: bool) -> None:
         raise ValueError(
             f"{root} holds street scenes; give replace=True to draw others there, or a new folder"
         )
-    for part in ("images", "refcoco"):
+    for part in ("images", "refcoco", *street_tasks.FOLDERS):
         if (root / part).is_symlink():
             raise ValueError(f"{root / part} is a link to another folder; give a new or empty folder")
+    for part in ("images", "refcoco"):
         (root / part).mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
     for old in (*(root / "refcoco").iterdir(), *(root / "images").iterdir()):
         if old.name in OURS or old.name.startswith(PART) or PICTURE.fullmatch(old.name):
             old.unlink()
+    _clear_tasks(root)
+
+
+def _clear_tasks(root: Path) -> None:
+    """Remove the files of an earlier run's tasks, and their folders where nothing else is in them."""
+    folders = [root / name for name in street_tasks.FOLDERS if (root / name).is_dir()]
+    for old in [path for folder in (root, *folders) for path in folder.iterdir() if path.is_file()]:
+        if old.name.startswith(PART) or street_tasks.is_ours(old.relative_to(root).as_posix()):
+            old.unlink()
+    for folder in folders:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[dict[str, Any]]:
@@ -178,15 +200,23 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def _draw(job: _Job) -> dict[str, Any]:
-    """Write one picture; give back its scene and expressions."""
+    """Write one picture and what is in files of its own; give back the rest, its scene and expressions."""
     street = scene(job.seed, job.index, job.size)
     name = f"street_{job.seed}_{job.index:06d}.jpg"
-    _save(job.folder / name, jpeg(street))
+    _save(job.root / "images" / name, jpeg(street))
+    picture = street_tasks.Picture(street, Path(name).stem, job.index + 1, job.split)
+    rows: list[Row] = []
+    for row in street_tasks.rows(picture, job.tasks):
+        if row.form == WHOLE:
+            files.write(job.root / row.file, row.text.encode(), PART)
+        else:
+            rows.append(row)
     return {
         "scene": street,
         "split": job.split,
         "file_name": name,
         "said": _said(street, TARGETS.get(job.split)),
+        "rows": rows,
     }
 
 

@@ -97,42 +97,44 @@ def _refer(scene: Scene, rng: random.Random, kind: str, only: Collection[str] | 
     return None
 
 
-def _named(target: StreetObject, rng: random.Random) -> Named:
+def named(target: StreetObject, rng: random.Random) -> Named:
+    """A word for the target, the plain one most often."""
     words, weights = zip(*SYNONYMS[target.category], strict=True)
     return Named(rng.choices(words, weights)[0])
 
 
-def _tinted(base: Program, target: StreetObject) -> Program:
+def tinted(base: Program, target: StreetObject) -> Program:
+    """The target by its colour; people by that of what they wear."""
     return Wearing(base, target.colour) if target.category in PEOPLE else Coloured(base, target.colour)
 
 
 def _base(target: StreetObject, rng: random.Random) -> Program:
     """A plain noun, or now and then one with a colour."""
-    noun = _named(target, rng)
-    return _tinted(noun, target) if rng.random() < 0.25 else noun
+    noun = named(target, rng)
+    return tinted(noun, target) if rng.random() < 0.25 else noun
 
 
 def _category(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
-    yield _named(target, rng)
+    yield named(target, rng)
 
 
 def _colour(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
-    noun = _named(target, rng)
+    noun = named(target, rng)
     if target.category in PEOPLE and rng.random() < 0.5:
         yield Having(noun, "shirt", target.colour)
-    yield _tinted(noun, target)
+    yield tinted(noun, target)
 
 
 def _part(scene: Scene, target: StreetObject, rng: random.Random) -> Iterator[Program]:
-    noun = Named("person") if target.category in PEOPLE and rng.random() < 0.2 else _named(target, rng)
-    parts = [(part, colour) for part, colour in target.parts if not _hidden(part, target, scene)]
+    noun = Named("person") if target.category in PEOPLE and rng.random() < 0.2 else named(target, rng)
+    parts = [(part, colour) for part, colour in target.parts if not hidden(part, target, scene)]
     for part, colour in rng.sample(parts, len(parts)):
         if part in CARRIED and rng.random() < 0.4:
             yield Having(noun, part, None)
         yield Having(noun, part, colour)
 
 
-def _hidden(part: str, target: StreetObject, scene: Scene) -> bool:
+def hidden(part: str, target: StreetObject, scene: Scene) -> bool:
     """Whether the part may be out of sight: hair under a hat, or what is low behind nearer things."""
     if part not in ("pants", "skirt", "shorts", "door"):
         return part == "hair" and part_colour(target, "hat") is not None
@@ -178,9 +180,9 @@ def _relation(scene: Scene, target: StreetObject, rng: random.Random) -> Iterato
     ]
     for relation, thing in sorted(rng.sample(ways, len(ways)), key=lambda way: way[0] in ("left", "right")):
         if relation in ("left", "right") or rng.random() < 0.8:
-            noun = _named(thing, rng)
-            yield Related(base, relation, noun if rng.random() < 0.6 else _tinted(noun, thing))
-            yield Related(base, relation, _tinted(noun, thing))
+            noun = named(thing, rng)
+            yield Related(base, relation, noun if rng.random() < 0.6 else tinted(noun, thing))
+            yield Related(base, relation, tinted(noun, thing))
 
 
 Maker = Callable[[Scene, StreetObject, random.Random], Iterator[Program]]

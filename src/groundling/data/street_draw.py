@@ -69,8 +69,8 @@ def _background(scene: Scene, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def paint(pen: ImageDraw.ImageDraw, thing: StreetObject, scale: int = SCALE) -> None:
-    """Draw one object's figure so that it fills its frame."""
+def paint(pen: ImageDraw.ImageDraw, thing: StreetObject, scale: int = SCALE, ink: int | None = None) -> None:
+    """Draw one object's figure so that it fills its frame; all of it in `ink` where that is given."""
     shapes = figure(thing.look)
     x1, y1, x2, y2 = extent(shapes)
     left, top, right, bottom = (value * scale for value in thing.frame)
@@ -80,15 +80,16 @@ def paint(pen: ImageDraw.ImageDraw, thing: StreetObject, scale: int = SCALE) -> 
             ((x2 - x if thing.facing == "left" else x - x1) * grow_x + left, (y - y1) * grow_y + top)
             for x, y in shape.points
         ]
-        dark = tuple(int(value * 0.62) for value in shape.fill)
+        fill = shape.fill if ink is None else ink
+        dark = tuple(int(value * 0.62) for value in shape.fill) if ink is None else ink
         if not shape.oval:
-            pen.polygon(points, fill=shape.fill, outline=dark)
+            pen.polygon(points, fill=fill, outline=dark)
             continue
         corners = _corners(points)
         if shape.rim:
-            pen.ellipse(corners, outline=shape.fill, width=max(2, round(shape.rim * grow_x)))
+            pen.ellipse(corners, outline=fill, width=max(2, round(shape.rim * grow_x)))
         else:
-            pen.ellipse(corners, fill=shape.fill, outline=dark)
+            pen.ellipse(corners, fill=fill, outline=dark)
 
 
 def _corners(points: list[tuple[float, float]]) -> Box:

@@ -51,7 +51,7 @@ def read(
         except DataError as error:
             rejects.add(f"row {index} of {file.name}", error)
     rejects.report(files[0], kept=len(samples))
-    return Dataset(dataset, split, tuple(samples))
+    return Dataset(dataset, split, tuple(samples), left_out=rejects.count)
 
 
 def load_rows(file: Path) -> list[Sequence[Any]]:

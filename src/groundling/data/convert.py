@@ -1,0 +1,61 @@
+"""Any dataset as our JSON Lines, or as MDETR's JSON, row by row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from groundling.data import CAPTIONS, jsonl, mdetr, open_dataset, stream_captions
+from groundling.data.sample import DataError, Rejects, Sample
+
+FORMATS = ("jsonl", "mdetr")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """How many expressions or captions were written, and how many rows and phrases were left out."""
+
+    written: int
+    left_out: int
+
+
+def convert(
+    root: Path,
+    out: Path,
+    dataset: str,
+    split: str,
+    captions: bool = False,
+    to: str = "jsonl",
+    need_images: bool = True,
+) -> Converted:
+    """Write a split of a dataset as a file, in one step.
+
+    Expressions are written: of captions the phrases that mean exactly one box. With `captions` it is the
+    captions themselves, and each expression of a dataset that has none as one. `to` is jsonl, or mdetr, which
+    is always captions and needs images for their sizes. Raises as `open_dataset` does; then there is no file.
+    """
+    if to not in FORMATS:
+        raise ValueError(f"no format {to!r} to convert to; there are {', '.join(FORMATS)}")
+    rejects = Rejects()
+    if to == "mdetr":
+        written = mdetr.write(out, stream_captions(root, dataset, split, rejects), dataset)
+    elif captions:
+        written = jsonl.write(out, stream_captions(root, dataset, split, rejects, need_images))
+    else:
+        written = jsonl.write(out, _samples(root, dataset, split, rejects, need_images))
+    return Converted(written, rejects.count)
+
+
+def _samples(root: Path, dataset: str, split: str, rejects: Rejects, look: bool) -> Iterator[Sample]:
+    if dataset not in CAPTIONS:
+        found = open_dataset(root, dataset, split, look)
+        rejects.count += found.left_out
+        yield from found.samples
+        return
+    written = others = 0
+    for caption in stream_captions(root, dataset, split, rejects, look):
+        samples = caption.samples()
+        written, others = written + len(samples), others + len(caption.phrases) - len(samples)
+        yield from samples
+    if not written:
+        raise DataError(f"{root}: no phrase of {dataset} {split} means exactly one box")
+    rejects.count += others

@@ -1,0 +1,169 @@
+"""Flickr30k Entities as it is published: captions whose phrases lead to the boxes of chains.
+
+    ROOT/Sentences/1000092795.txt   ROOT/Annotations/1000092795.xml   ROOT/{train,val,test}.txt
+    ROOT/flickr30k-images/1000092795.jpg, or flickr30k_images, or simply images
+
+A sentence marks its phrases, `[/EN#6/people A man] in [/EN#7/clothing a hat] .`; an XML file has the boxes of
+each number, counted from 1 and made to count from 0 here. Phrases without a box (what cannot be seen, scenes)
+are left out of a caption, as they are in the field's evaluation. Source of the rules:
+BryanPlummer/flickr30k_entities.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from groundling.data.caption import Caption, Phrase
+from groundling.data.image_folder import ImageFolder
+from groundling.data.pickles import read_bytes
+from groundling.data.sample import Box, DataError, Rejects, check_box
+
+MAX_BYTES = 1 << 20  # the largest official file has a fiftieth of it
+Boxes = Mapping[str, Sequence[Box]]
+
+
+def stream(
+    root: Path, split: str, rejects: Rejects, need_images: bool = True, merged: bool = False
+) -> Iterator[Caption]:
+    """The captions of a split, image by image.
+
+    A phrase has all boxes of its chain (evaluated as ANY-BOX), or with `merged` the one that holds them all
+    (MERGED-BOXES). Raises FileNotFoundError, or ValueError for an unknown split.
+    """
+    names = _names(root, split)
+    places = [root / name for name in ("flickr30k-images", "flickr30k_images", "images")]
+    folder = ImageFolder.among(places, look=need_images)
+    for name in names:
+        try:
+            image = folder.path(f"{name}.jpg")
+            sentences = _text(root / "Sentences" / f"{name}.txt").splitlines()
+            boxes = _boxes(root / "Annotations" / f"{name}.xml", rejects)
+        except (DataError, FileNotFoundError) as error:
+            rejects.add(f"image {name}", error)
+            continue
+        chains = {chain: [_hull(several)] for chain, several in boxes.items()} if merged else boxes
+        rows = ((f"{name}-{n}", line) for n, line in enumerate(sentences) if line.strip())
+        for identity, line in rows:
+            try:
+                yield _caption(identity, image, line, chains)
+            except DataError as error:
+                rejects.add(f"sentence {identity}", error)
+
+
+def splits(root: Path) -> list[str]:
+    """The splits that there are."""
+    if not (root / "Sentences").is_dir():
+        return []
+    return [name for name in ("train", "val", "test") if (root / f"{name}.txt").is_file()]
+
+
+def unrelated(root: Path) -> frozenset[str]:
+    """The ids of the captions that say nothing about their image: the published list, kept by evaluations."""
+    lines = [line.split() for line in _text(root / "UNRELATED_CAPTIONS").splitlines()]
+    return frozenset(f"{row[0]}-{int(row[1]) - 1}" for row in lines if len(row) == 2 and row[1].isdecimal())
+
+
+def _names(root: Path, split: str) -> list[str]:
+    if not root.is_dir():
+        raise FileNotFoundError(f"dataset folder not found: {root}")
+    there = splits(root)
+    if split not in there:
+        raise ValueError(
+            f"{root} has no split {split!r}; it has {', '.join(there) or 'no Flickr30k Entities'}"
+        )
+    return _text(root / f"{split}.txt").split()
+
+
+def _text(file: Path) -> str:
+    try:
+        return read_bytes(file, MAX_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not a text in UTF-8 ({error})") from error
+
+
+def _caption(identity: str, image: Path, line: str, chains: Boxes) -> Caption:
+    text, marks = _parsed(line)
+    phrases = (
+        Phrase(((begin, end),), tuple(chains[chain]), category=category)
+        for begin, end, chain, category in marks
+        if chain in chains
+    )
+    return Caption(identity, image, text, tuple(phrases))
+
+
+def _parsed(line: str) -> tuple[str, list[tuple[int, int, str, str | None]]]:
+    """The text of a marked sentence; begin, end, chain and category of its phrases."""
+    text, marks = "", list[tuple[int, int, str, str | None]]()
+    chain: str | None = None
+    begin, category = 0, None
+    for token in line.split():
+        if chain is None and token.startswith("[/"):
+            chain, category = _mark(token)
+            begin = len(text) + bool(text)
+            continue
+        closes = chain is not None and token.endswith("]")
+        text += " " * bool(text) + token.removesuffix("]" * closes)
+        if closes:
+            marks.append((begin, len(text), str(chain), category))
+            chain = None
+    if chain is not None:
+        raise DataError(f"phrase {chain} is not closed")
+    return text, marks
+
+
+def _mark(token: str) -> tuple[str, str | None]:
+    """Chain and category of what opens a phrase, [/EN#283585/people or [/EN#0/notvisual."""
+    _, name, *kinds = [*token.split("/"), ""]
+    if not name.startswith("EN#") or not name[3:].isalnum():
+        raise DataError(f"{token!r} opens no phrase; [/EN#NUMBER/CATEGORY would")
+    return name[3:], "/".join(filter(None, kinds)) or None
+
+
+def _boxes(file: Path, rejects: Rejects) -> Boxes:
+    """The boxes of each chain of an image."""
+    found: dict[str, list[Box]] = {}
+    objects = [(f"{file.name} object {n}", each) for n, each in enumerate(_xml(file).iterfind("object"))]
+    for chains, box in rejects.usable((row for row in objects if row[1].find("bndbox") is not None), _object):
+        for chain in chains:
+            found.setdefault(chain, []).append(box)
+    return found
+
+
+def _object(element: Element) -> tuple[list[str], Box]:
+    x1, y1, x2, y2 = (_number(element, f"bndbox/{side}") - 1 for side in ("xmin", "ymin", "xmax", "ymax"))
+    check_box((x1, y1, x2, y2))
+    return [(name.text or "").strip() for name in element.iterfind("name")], (x1, y1, x2, y2)
+
+
+def _number(element: Element, path: str) -> float:
+    text = element.findtext(path)
+    try:
+        return float(text or "")
+    except ValueError:
+        raise DataError(f"{path} is {text!r}, not a number") from None
+
+
+def _hull(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds them all."""
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def _xml(file: Path) -> Element:
+    """The root of an XML file; one that declares entities, which could fill the memory, is refused."""
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(read_bytes(file, MAX_BYTES), True)
+    except (expat.ExpatError, ValueError) as error:
+        raise DataError(f"{file}: not an XML file, or damaged ({error})") from error
+    return builder.close()
+
+
+def _refuse(*_: object) -> None:
+    raise DataError("it has a document type, which annotations do not need")

@@ -1,0 +1,225 @@
+"""MDETR's annotation JSON: COCO's form, with a caption an image entry and spans an annotation.
+
+    ROOT/OpenSource/final_flickr_separateGT_val.json, ROOT/finetune_gqa_val_balanced.json, …
+    ROOT/train2014/*.jpg (COCO)   ROOT/VG_100K/*.jpg   ROOT/flickr30k-images/*.jpg   or ROOT/images/*.jpg
+
+A split is the name of a file without .json. Annotations of the same spans are boxes of one phrase; Flickr's
+files say at the image which phrases there are, since a box of theirs has the spans of all that mean it. In
+files of referring expressions the whole caption refers to the box, whose spans are of its noun alone. Source:
+ashkamath/mdetr, scripts.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from groundling import files
+from groundling.data.caption import Answer, Caption, Phrase, Span, spans_from
+from groundling.data.coco import row_name
+from groundling.data.image_folder import ImageFolder, Sizes
+from groundling.data.json_rows import checked, field, identity, optional, rows, size_of
+from groundling.data.jsonl import as_segmentation
+from groundling.data.mask import Mask, mask_from
+from groundling.data.sample import Box, DataError, Rejects, box_from_xywh, check_box
+
+_PATTERNS = ("final_*.json", "finetune_*.json")
+_FOLDERS = (".", "OpenSource", "mdetr_annotations")
+_COCO = ("train2014", "val2014", "train2017", "val2017")
+_VG = ("VG_100K", "VG_100K_2")
+_FLICKR = ("flickr30k-images", "flickr30k_images")
+# Where images lie, by data_source or else by dataset_name; "images" and ROOT itself are looked in last.
+_PLACES = {"coco": _COCO, "vg": _VG, "gqa": _VG, "phrasecut": _VG, "flickr": _FLICKR}
+_EXPRESSIONS = ("refcoco", "refcoco+", "refcocog")
+ANYTHING = "object"  # the category of files that do not sort objects
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """An annotation: a box, and which characters of its caption mean it."""
+
+    spans: tuple[Span, ...]
+    box: Box
+    mask: Mask | None
+    category: int
+    id: int
+
+
+def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
+    """The captions of a file; annotations that cannot be used are left out of theirs."""
+    content = _Content(root, need_images)
+    for key, row in rows(_file(root, split)):
+        try:
+            content.add(key, row)
+        except DataError as error:
+            rejects.add(row_name(key, row), error)
+    for number in content.marks.keys() - content.images.keys():
+        for mark in content.marks[number]:
+            rejects.add(f"annotation {mark.id}", DataError(f"image {number} has no entry"))
+    images = ((f"image {number}", row) for number, row in content.images.items())
+    yield from rejects.usable(images, lambda row: content.caption(row, rejects))
+
+
+def splits(root: Path) -> list[str]:
+    """The splits that there are."""
+    return sorted(_files(root))
+
+
+def write(path: Path, captions: Iterable[Caption], name: str) -> int:
+    """Captions as MDETR's scripts write them, `name` as their dataset_name; the count of captions.
+
+    Images are named relative to the file where they lie below it. A phrase without a box is only words in
+    this format, and the boxes of an answer have no place in it.
+    """
+    images, annotations, categories, sizes = list[Any](), list[Any](), {ANYTHING: 1}, Sizes()
+    for caption in captions:
+        images.append(_image_row(caption, len(images), name, path.parent, sizes))
+        for phrase in caption.phrases:
+            category = categories.setdefault(phrase.category or ANYTHING, len(categories) + 1)
+            for row in _annotation_rows(phrase):
+                numbers = {"id": len(annotations), "image_id": len(images) - 1, "category_id": category}
+                annotations.append(row | numbers)
+    sorts = [{"supercategory": ANYTHING, "id": number, "name": sort} for sort, number in categories.items()]
+    content = {"info": [], "licenses": [], "images": images, "annotations": annotations, "categories": sorts}
+    files.write(path, json.dumps(content, allow_nan=False).encode())
+    return len(images)
+
+
+class _Content:
+    """The lists of a file, in whatever order they come."""
+
+    def __init__(self, root: Path, need_images: bool) -> None:
+        self._root = root
+        self._look = need_images
+        self._folders: dict[str, ImageFolder] = {}
+        self.images: dict[int, object] = {}
+        self.marks: dict[int, list[_Mark]] = {}
+        self.categories: dict[int, str] = {}
+
+    def add(self, key: str, row: object) -> None:
+        if key == "images":
+            self.images[field(row, "id", int)] = row
+        elif key == "annotations":
+            self.marks.setdefault(field(row, "image_id", int), []).append(_mark(row))
+        elif key == "categories":
+            self.categories[field(row, "id", int)] = field(row, "name", str)
+
+    def caption(self, row: object, rejects: Rejects) -> Caption:
+        size, text, number = size_of(row), field(row, "caption", str), field(row, "id", int)
+        image = self._folder(row).path(field(row, "file_name", str))
+        named = ((f"annotation {mark.id}", mark) for mark in self.marks.get(number, ()))
+        marks = list(rejects.usable(named, lambda mark: _fitting(mark, len(text), size)))
+        phrases = tuple(self._phrase(spans, group) for spans, group in _grouped(row, marks))
+        negatives = spans_from(optional(row, "tokens_negative", list) or [])
+        expression = optional(row, "referring", bool) or _source(row) in _EXPRESSIONS
+        refers = expression and len(phrases) == 1
+        return Caption(_identity(row), image, text, phrases, _answer(row), negatives, refers)
+
+    def _phrase(self, spans: tuple[Span, ...], marks: list[_Mark]) -> Phrase:
+        masks = tuple(mark.mask for mark in marks if mark.mask is not None)
+        category = self.categories.get(marks[0].category, ANYTHING) if marks else ANYTHING
+        return Phrase(
+            spans,
+            tuple(mark.box for mark in marks),
+            masks if len(masks) == len(marks) else (),
+            None if category == ANYTHING else category,
+        )
+
+    def _folder(self, row: object) -> ImageFolder:
+        source = optional(row, "data_source", str) or _source(row)
+        key = source if source in _PLACES else "coco" if source in _EXPRESSIONS else ""
+        if key not in self._folders:
+            places = [
+                self._root / name for name in (*_PLACES.get(key, (*_COCO, *_VG, *_FLICKR)), "images", ".")
+            ]
+            self._folders[key] = ImageFolder.among(places, look=self._look)
+        return self._folders[key]
+
+
+def _mark(row: object) -> _Mark:
+    box = box_from_xywh(field(row, "bbox", list))
+    check_box(box)
+    segmentation = checked(row).get("segmentation")
+    mask: Mask | None = mask_from(segmentation) if segmentation else None
+    spans = spans_from(field(row, "tokens_positive", list))
+    return _Mark(spans, box, mask, optional(row, "category_id", int) or 1, field(row, "id", int))
+
+
+def _fitting(mark: _Mark, characters: int, size: tuple[int, int]) -> _Mark:
+    """The mark, if it fits its caption and its image."""
+    check_box(mark.box, size)
+    if not mark.spans:
+        raise DataError("tokens_positive is empty")
+    if mark.spans[-1][1] > characters:
+        raise DataError(f"span {mark.spans[-1]} leaves the caption of {characters} characters")
+    return mark
+
+
+def _grouped(row: object, marks: list[_Mark]) -> Iterator[tuple[tuple[Span, ...], list[_Mark]]]:
+    """The spans of each phrase and the marks of its boxes."""
+    phrases = [spans_from(spans) for spans in optional(row, "tokens_positive_eval", list) or []]
+    for spans in dict.fromkeys(phrases):
+        yield spans, [mark for mark in marks if set(spans) <= set(mark.spans)]
+    rest = [mark for mark in marks if not any(set(spans) <= set(mark.spans) for spans in phrases)]
+    for spans in dict.fromkeys(mark.spans for mark in rest):
+        yield spans, [mark for mark in rest if mark.spans == spans]
+
+
+def _identity(row: object) -> str:
+    """What names a caption: the question, task or sentence that it was made of, or else its number."""
+    for key in ("caption_id", "questionId", "task_id"):
+        if checked(row).get(key) is not None:
+            return identity(row, key)
+    if {"original_img_id", "sentence_id"} <= checked(row).keys():
+        return f"{identity(row, 'original_img_id')}-{identity(row, 'sentence_id')}"
+    return identity(row, "id")
+
+
+def _source(row: object) -> str:
+    """Which dataset a row of a combined file comes from."""
+    return optional(row, "dataset_name", str) or ""
+
+
+def _answer(row: object) -> Answer | None:
+    text = optional(row, "answer", str)
+    return None if text is None else Answer(text, optional(row, "question_type", str))
+
+
+def _image_row(caption: Caption, number: int, name: str, folder: Path, sizes: Sizes) -> dict[str, Any]:
+    width, height = sizes.of(caption.image)
+    relative = Path(os.path.relpath(caption.image, folder))
+    file_name = caption.image.name if ".." in relative.parts else relative.as_posix()
+    row = {"file_name": file_name, "height": height, "width": width, "id": number, "caption": caption.text}
+    row |= {"dataset_name": name, "tokens_negative": caption.negatives or [(0, len(caption.text))]}
+    row |= {"caption_id": caption.id, "referring": caption.referring}
+    if caption.answer is None:
+        return row
+    answer = {"answer": caption.answer.text, "question_type": caption.answer.kind}
+    return row | answer | {"questionId": caption.id}
+
+
+def _annotation_rows(phrase: Phrase) -> Iterator[dict[str, Any]]:
+    for index, (x1, y1, x2, y2) in enumerate(phrase.boxes):
+        bbox = [x1, y1, x2 - x1, y2 - y1]
+        row = {"bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0, "tokens_positive": phrase.spans}
+        yield row | ({"segmentation": as_segmentation(phrase.masks[index])} if phrase.masks else {})
+
+
+def _file(root: Path, split: str) -> Path:
+    if not root.is_dir():
+        raise FileNotFoundError(f"dataset folder not found: {root}")
+    found = _files(root)
+    if split not in found:
+        raise ValueError(
+            f"{root} has no split {split!r}; it has {', '.join(sorted(found)) or 'no such file'}"
+        )
+    return found[split]
+
+
+def _files(root: Path) -> dict[str, Path]:
+    """The file of each split."""
+    places = (root / folder for folder in reversed(_FOLDERS))
+    found = (file for place in places for pattern in _PATTERNS for file in place.glob(pattern))
+    return {file.stem: file for file in found}

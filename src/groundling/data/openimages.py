@@ -1,0 +1,136 @@
+"""Open Images: boxes of classes in CSV files, in shares of the image, XMin, XMax, YMin, YMax.
+
+    ROOT/validation-annotations-bbox.csv   ROOT/oidv6-train-annotations-bbox.csv
+    ROOT/class-descriptions-boxable.csv
+    ROOT/validation/0001eeaf4aed83f9.jpg, ROOT/images/validation/*.jpg, or ROOT/images/*.jpg
+
+Boxes become pixels by the size of their image, so that images must be there. Source: the description of V5 at
+storage.googleapis.com/openimages.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+
+from groundling.data.caption import Caption, whole
+from groundling.data.image_folder import ImageFolder, Sizes
+from groundling.data.sample import Box, DataError, Rejects, check_box
+
+_SUFFIX = "-annotations-bbox"
+_SIDES = ("XMin", "YMin", "XMax", "YMax")  # in our order; the file's is another
+_COLUMNS = ("ImageID", "LabelName", *_SIDES)
+Row = Mapping[str, str]
+
+
+def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
+    """A caption for each image and class: the class's name, and all of its boxes there.
+
+    A class is left out of an image where one of its boxes is of a group of objects. The rows of an image
+    stand together, as in the official files; an image that comes back later is left out.
+    """
+    if not need_images:
+        raise ValueError(
+            "the boxes of Open Images are shares of their image: its file is needed for its size"
+        )
+    file = _file(root, split)
+    places = [root / split, root / "images" / split, root / "images"]
+    boxes = _Boxes(_classes(root), ImageFolder.among(places))
+    seen: set[str] = set()
+    for image, rows in groupby(_rows(file, _COLUMNS), key=lambda named: named[1]["ImageID"]):
+        if image in seen:
+            rejects.add(f"image {image}", DataError("its rows do not stand together"))
+            continue
+        seen.add(image)
+        yield from _captions(image, list(rejects.usable(rows, boxes.read)))
+
+
+def splits(root: Path) -> list[str]:
+    """The splits that there are."""
+    return sorted({_split(file) for file in root.glob(f"*{_SUFFIX}.csv")})
+
+
+class _Boxes:
+    """Makes boxes of rows: needs the names of classes and the sizes of images."""
+
+    def __init__(self, classes: Mapping[str, str], folder: ImageFolder) -> None:
+        self._classes = classes
+        self._folder = folder
+        self._sizes = Sizes()
+
+    def read(self, row: Row) -> tuple[str, Path, Box, bool]:
+        """The class of a row, its image, its box in pixels, and whether that is of a group."""
+        label = row["LabelName"]
+        if label not in self._classes:
+            raise DataError(f"class {label!r} has no description")
+        image = self._folder.path(f"{row['ImageID']}.jpg")
+        width, height = self._sizes.of(image)
+        x1, y1, x2, y2 = (_share(row, side) for side in _SIDES)
+        box = x1 * width, y1 * height, x2 * width, y2 * height
+        check_box(box)
+        return self._classes[label], image, box, row.get("IsGroupOf") == "1"
+
+
+def _captions(identity: str, boxes: list[tuple[str, Path, Box, bool]]) -> Iterator[Caption]:
+    groups = {name for name, *_, group in boxes if group}
+    for name in dict.fromkeys(name for name, *_ in boxes if name not in groups):
+        phrase = whole(name, (box for other, _, box, _ in boxes if other == name), category=name)
+        yield Caption(f"{identity}-{name}", boxes[0][1], name, (phrase,), referring=True)
+
+
+def _share(row: Row, side: str) -> float:
+    try:
+        share = float(row[side])
+    except ValueError:
+        raise DataError(f"{side} is {row[side]!r}, not a number") from None
+    if not 0 <= share <= 1:
+        raise DataError(f"{side} is {share}; it is a share of the image, 0 to 1")
+    return share
+
+
+def _classes(root: Path) -> dict[str, str]:
+    """The names of classes; files of version 7 have a header."""
+    files = sorted(root.glob("*class-descriptions*.csv"), key=lambda file: "boxable" not in file.name)
+    if not files:
+        raise FileNotFoundError(f"{root} has no class-descriptions-boxable.csv")
+    rows = [row for _, row in _lines(files[0])]
+    if not all(len(row) == 2 and row[1].strip() for row in rows):
+        raise DataError(f"{files[0]}: not rows of a label and its name")
+    return {label: name for label, name in rows if label != "LabelName"}
+
+
+def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
+    """The rows of a CSV file by their header, each with its number; DataError if it lacks a column."""
+    lines = _lines(file)
+    _, header = next(lines, (0, []))
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise DataError(f"{file}: has no column {', '.join(missing)}; its first line is its header")
+    for number, line in lines:
+        yield f"line {number}", dict(zip(header, [*line, *[""] * len(header)], strict=False))
+
+
+def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
+    with open(file, newline="", encoding="utf-8-sig") as handle:
+        reader = csv.reader(handle)
+        try:
+            for line in reader:
+                if line:
+                    yield reader.line_num, line
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{file}:{reader.line_num}: not CSV, or damaged ({error})") from error
+
+
+def _split(file: Path) -> str:
+    return file.stem.removesuffix(_SUFFIX).split("-")[-1]
+
+
+def _file(root: Path, split: str) -> Path:
+    if not root.is_dir():
+        raise FileNotFoundError(f"dataset folder not found: {root}")
+    files = {_split(file): file for file in root.glob(f"*{_SUFFIX}.csv")}
+    if split not in files:
+        raise ValueError(
+            f"{root} has no split {split!r}; it has {', '.join(sorted(files)) or 'no Open Images'}"
+        )
+    return files[split]

@@ -1,0 +1,273 @@
+"""Conversion: any dataset becomes our JSON Lines and is read again as equal values."""
+
+import json
+from pathlib import Path
+
+import pytest
+import test_coco
+import test_flickr
+import test_gqa
+import test_phrasecut
+import test_visual_genome
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from small import Shell
+
+from groundling.data import (
+    Answer,
+    Caption,
+    DataError,
+    DataWarning,
+    Phrase,
+    Rle,
+    jsonl,
+    open_captions,
+    open_dataset,
+    stream_captions,
+)
+from groundling.data.caption import referring
+from groundling.data.convert import Converted, convert
+
+BOX = [1, 2, 30, 35]
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+def sources(root: Path) -> dict[str, tuple[Path, str]]:
+    """A small dataset of each format, made by the tests of its reader; and their splits."""
+    folders = {name: root / name for name in ("flickr30k", "gqa", "phrasecut", "coco", "visual_genome")}
+    for folder in folders.values():
+        folder.mkdir()
+    test_flickr.write(folders["flickr30k"])
+    test_gqa.write(folders["gqa"], q1=test_gqa.question(), q2=test_gqa.question(answer="no"))
+    one = test_phrasecut.task(
+        task_id="77__1", instance_boxes=[[1, 2, 10, 28]], Polygons=[test_phrasecut.LEFT]
+    )
+    test_phrasecut.write(folders["phrasecut"], test_phrasecut.task(), one)
+    test_coco.write(folders["coco"], [test_coco.annotation(1), test_coco.annotation(2, category_id=3)])
+    test_visual_genome.write(folders["visual_genome"], test_visual_genome.REGION)
+    splits = {"gqa": "val_balanced", "coco": "val2017", "visual_genome": "all"}
+    return {name: (folder, splits.get(name, "val")) for name, folder in folders.items()}
+
+
+def test_captions_of_every_format_are_read_again(tmp_path) -> None:
+    for name, (folder, split) in sources(tmp_path).items():
+        out = folder / "out.jsonl"
+        done = convert(folder, out, name, split, captions=True)
+        expected = open_captions(folder, name, split).captions
+        assert done == Converted(len(expected), 0)
+        assert jsonl.read_captions(out).captions == expected
+
+
+def test_expressions_of_every_format_are_read_again(tmp_path) -> None:
+    for name, (folder, split) in sources(tmp_path).items():
+        out = folder / "out.jsonl"
+        done = convert(folder, out, name, split)
+        expected = open_dataset(folder, name, split).samples
+        assert done.written == len(expected) > 0
+        assert jsonl.read(out).samples == expected
+        phrases = [p for caption in open_captions(folder, name, split).captions for p in caption.phrases]
+        assert done.left_out == len(phrases) - len(expected)
+
+
+def test_json_lines_become_mdetrs_and_come_back(tmp_path) -> None:
+    folder, split = sources(tmp_path)["phrasecut"]
+    convert(folder, folder / "mine.jsonl", "phrasecut", split, captions=True)
+    out = folder / "finetune_mine_val.json"
+    assert convert(folder / "mine.jsonl", out, "jsonl", "mine", to="mdetr") == Converted(2, 0)
+    for ours, back in zip(
+        open_captions(folder, "phrasecut", split).captions,
+        open_captions(folder, "mdetr", "finetune_mine_val").captions,
+        strict=True,
+    ):
+        assert (back.id, back.image, back.text, back.phrases) == (
+            ours.id,
+            ours.image,
+            ours.text,
+            ours.phrases,
+        )
+
+
+def test_expressions_become_captions_and_stay_what_they_are(tmp_path) -> None:
+    Image.new("RGB", (50, 50)).save(tmp_path / "a.jpg")
+    row = {"image": "a.jpg", "expression": "left dog", "box": BOX, "id": "x7", "category": "dog"}
+    (tmp_path / "val.jsonl").write_text(json.dumps(row))
+    assert convert(tmp_path, tmp_path / "captions.jsonl", "jsonl", "val", captions=True) == Converted(1, 0)
+    (sample,) = jsonl.read(tmp_path / "val.jsonl").samples
+    assert jsonl.read_captions(tmp_path / "captions.jsonl").captions == (referring(sample),)
+    assert jsonl.read(tmp_path / "captions.jsonl").samples == (sample,)
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    test_phrasecut.write(folder, test_phrasecut.task())
+    out = tmp_path / "out.jsonl"
+    out.write_text("old")
+    with pytest.raises(DataError, match="no phrase of phrasecut val means exactly one box"):
+        convert(folder, out, "phrasecut", "val")
+    test_phrasecut.write(folder, test_phrasecut.task(phrase=""))
+    with pytest.raises(DataError, match="none of 1 rows can be used"):
+        convert(folder, out, "phrasecut", "val", captions=True)
+    with pytest.raises(ValueError, match="no format 'coco' to convert to; there are jsonl, mdetr"):
+        convert(folder, out, "phrasecut", "val", to="coco")
+    with pytest.raises(ValueError, match=r"unknown dataset 'cut'; .* has phrasecut"):
+        convert(folder, out, "cut", "val")
+    assert out.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "out.jsonl"]
+
+
+def test_a_split_is_read_as_it_is_asked_for(tmp_path) -> None:
+    folder, split = sources(tmp_path)["gqa"]
+    captions = stream_captions(folder, "gqa", split)
+    assert next(captions).id == "q1"
+    (folder / "images" / "77.jpg").unlink()
+    assert next(captions).id == "q2"
+
+
+def test_the_verb(tmp_path, shell: Shell) -> None:
+    folder, _ = sources(tmp_path)["flickr30k"]
+    out = tmp_path / "out" / "flickr.jsonl"
+    done = shell("data", "convert", str(folder), str(out))
+    assert done == (0, f"3 expressions in {out}; 1 rows and phrases left out\n", "")
+    again = shell("data", "convert", str(folder), str(out), "--captions")
+    assert (again.code, again.out) == (2, "")
+    assert again.err == f"groundling: error: {out} is there already; --replace writes over it\n"
+    done = shell(
+        "data", "convert", str(folder), str(out), "--captions", "--replace", "--dataset", "flickr30k"
+    )
+    assert done.out == f"2 captions in {out}; 0 rows and phrases left out\n"
+    first, second = jsonl.read_captions(out).captions
+    assert (first.phrases, second.phrases) == tuple(
+        c.phrases for c in open_captions(folder, "flickr30k", "val").captions
+    )
+    assert first.image.samefile(folder / "flickr30k-images" / "100.jpg")
+    again = shell("data", "convert", str(out), str(tmp_path / "final_mine.json"), "--to", "mdetr")
+    assert again.out == f"2 captions in {tmp_path / 'final_mine.json'}; 0 rows and phrases left out\n"
+    unknown = shell("data", "convert", str(folder), str(tmp_path / "new"), "--to", "coco")
+    assert unknown == (2, "", "groundling: error: no format 'coco' to convert to; there are jsonl, mdetr\n")
+
+
+# --- captions in JSON Lines
+
+
+CAPTION = {
+    "image": "a.jpg",
+    "caption": "Two dogs on a sofa",
+    "phrases": [{"spans": [[0, 8]], "boxes": [BOX]}],
+}
+
+
+def save(folder: Path, *rows: object) -> Path:
+    Image.new("RGB", (50, 50)).save(folder / "a.jpg")
+    (folder / "val.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder / "val.jsonl"
+
+
+def test_rows_by_hand(tmp_path) -> None:
+    full = {"spans": [[12, 18], [4, 8]], "boxes": [BOX, BOX], "category": "sofa"}
+    full |= {"masks": [[[1, 2, 9, 2, 9, 9]], {"size": [2, 3], "counts": [1, 4, 1]}]}
+    second = CAPTION | {"phrases": [full], "id": "x", "negatives": [[0, 3]], "referring": True}
+    second |= {"answer": {"text": "two", "kind": "global", "boxes": [BOX]}}
+    third = {"image": "a.jpg", "caption": "Is it red?", "answer": "no"}
+    expression = {"image": "a.jpg", "expression": "left dog", "box": BOX}
+    file = save(tmp_path, CAPTION, second, third, expression)
+    image, box, text = tmp_path / "a.jpg", (1, 2, 30, 35), "Two dogs on a sofa"
+    masks = (((1, 2, 9, 2, 9, 9),), Rle((2, 3), (1, 4, 1)))
+    phrase = Phrase(((4, 8), (12, 18)), (box, box), masks, "sofa")
+    answer = Answer("two", "global", (box,))
+    assert jsonl.read_captions(file).captions == (
+        Caption("val-1", image, text, (Phrase(((0, 8),), (box,)),)),
+        Caption("x", image, text, (phrase,), answer, ((0, 3),), referring=True),
+        Caption("val-3", image, "Is it red?", answer=Answer("no")),
+        Caption("val-4", image, "left dog", (Phrase(((0, 8),), (box,)),), referring=True),
+    )
+    assert [sample.expression for sample in jsonl.read(file).samples] == ["Two dogs", "left dog"]
+    assert open_captions(tmp_path, "jsonl", "val").captions == jsonl.read_captions(file).captions
+
+
+def phrase(**changes) -> dict:
+    return CAPTION | {"phrases": [CAPTION["phrases"][0] | changes]}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (phrase(spans=[[0, 19]]), r"span \(0, 19\) leaves the caption of 18 characters"),
+        (phrase(spans=[]), "a phrase has no span"),
+        (phrase(spans=[0, 8]), "span 0 is not two whole numbers"),
+        (phrase(spans=[[3, 4]]), r"span \(3, 4\) of the caption is blank"),
+        (phrase(boxes=[[1, 2, 70, 35]]), "sticks out of its image of 50x50"),
+        (phrase(boxes=[[9, 2, 1, 35]]), "has no area"),
+        (phrase(boxes=BOX), "box 1 is not four numbers"),
+        (phrase(masks=[5]), "a mask is neither"),
+        (phrase(masks=[[[1, 2, 9, 2, 9, 9]]] * 2), "2 masks for 1 boxes"),
+        (phrase(category=5), "category is 5; it should be text"),
+        (CAPTION | {"phrases": {}}, "phrases is {}; it should be a list"),
+        (CAPTION | {"phrases": [5]}, "a row is an object, not int"),
+        (CAPTION | {"answer": 5}, "answer is 5; it should be text, or an object with one"),
+        (CAPTION | {"answer": {"kind": "obj"}}, "has no 'text'"),
+        (CAPTION | {"answer": {"text": "a", "boxes": [[0, 0, 90, 9]]}}, "sticks out"),
+        (CAPTION | {"referring": "yes"}, "referring is 'yes'; it should be true or false"),
+        (CAPTION | {"phrases": [], "referring": True}, "refers to one object; it has 0 phrases"),
+        (CAPTION | {"caption": " "}, "the caption is empty"),
+        (CAPTION | {"image": "b.jpg"}, "image not found"),
+        ({"caption": "a dog"}, "has no 'image'"),
+    ],
+)
+def test_a_bad_caption_is_an_error_with_its_line(tmp_path, row, reason) -> None:
+    with pytest.raises(DataError, match=rf"val\.jsonl:2: .*{reason}"):
+        jsonl.read_captions(save(tmp_path, CAPTION, row))
+
+
+def test_captions_without_an_expression(tmp_path) -> None:
+    file = save(tmp_path, {"image": "a.jpg", "caption": "Is it red?"})
+    with pytest.raises(DataError, match="has captions, but no phrase of one box in them"):
+        jsonl.read(file)
+
+
+number = st.floats(0, 1e4, allow_nan=False)
+boxes = st.builds(lambda x, y, w, h: (x, y, x + w + 1, y + h + 1), number, number, number, number)
+masks = st.just(Rle((2, 3), (1, 4, 1))) | st.lists(number, min_size=6, max_size=6).map(lambda p: (tuple(p),))
+
+
+@st.composite
+def captions(draw: st.DrawFn) -> Caption:
+    text = draw(st.text(min_size=8).filter(lambda text: all(map(str.strip, text[:8]))))
+    some = []
+    for begin, end in draw(st.lists(st.tuples(st.integers(0, 3), st.integers(4, 8)), max_size=3)):
+        several = draw(st.lists(boxes, max_size=2))
+        masked = tuple(draw(masks) for _ in several) if draw(st.booleans()) else ()
+        some.append(Phrase(((begin, end),), tuple(several), masked, draw(st.none() | st.text())))
+    answers = st.builds(Answer, st.text(min_size=1).filter(str.strip), st.none() | st.text())
+    refers = len(some) == 1 and draw(st.booleans())
+    image = Path("/data/photos/ü b.jpg")
+    return Caption(draw(st.text()), image, text, tuple(some), draw(st.none() | answers), ((1, 2),), refers)
+
+
+@given(st.lists(captions(), min_size=1, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much])
+def test_what_is_written_is_read_again(tmp_path, rows) -> None:
+    assert jsonl.write(tmp_path / "out.jsonl", rows) == len(rows)
+    read = jsonl.read_captions(tmp_path / "out.jsonl", need_images=False).captions
+    plain = [caption.__dict__ | {"image": None} for caption in rows]
+    assert [caption.__dict__ | {"image": None} for caption in read] == plain
+
+
+def test_half_a_surrogate_pair_is_written_as_it_came(tmp_path) -> None:
+    """A JSON escape can say it, and UTF-8 cannot: the file used to be cut off there."""
+    caption = Caption("\ud800", Path("a.jpg"), "a \udc00 dog")
+    jsonl.write(tmp_path / "out.jsonl", [caption])
+    (read,) = jsonl.read_captions(tmp_path / "out.jsonl", need_images=False).captions
+    assert (read.id, read.text) == (caption.id, caption.text)
+
+
+def test_warnings_of_a_reader_are_told_once(tmp_path) -> None:
+    test_phrasecut.write(tmp_path, test_phrasecut.task(), test_phrasecut.task(phrase=""))
+    with pytest.warns(DataWarning) as told:
+        assert convert(tmp_path, tmp_path / "o.jsonl", "phrasecut", "val", captions=True) == Converted(1, 1)
+    assert len(told) == 1
