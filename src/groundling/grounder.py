@@ -35,7 +35,7 @@ from groundling.models.supernet import Prediction, Supernet
 from groundling.phrases import Span
 from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation
 from groundling.roberta import ByteTokenizer
-from groundling.runtime.batched import Batcher
+from groundling.runtime.batched import Batcher, Rows
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
 from groundling.runtime.compilers import Runtime, compiler
 from groundling.runtime.words import Reader, Words
@@ -148,7 +148,8 @@ class Grounder:
         tokens, text, relevance = self.reader.read_all(expressions)
         lengths = (~tokens.padding).sum(1).tolist()
         selections = self._select(relevance, lengths, budget)
-        found = _on_cpu(self.batcher.run(selections, pixels, torch.tensor(index), text, tokens))
+        rows = Rows(selections, pixels, torch.tensor(index), text, tokens)
+        found = _on_cpu(self.batcher.run(rows))
         milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
         return [
             self._grounding(
