@@ -21,8 +21,7 @@ from groundling.data.caption import Answer, Caption, Phrase, Span, spans_from
 from groundling.data.coco import row_name
 from groundling.data.image_folder import ImageFolder, Sizes
 from groundling.data.json_rows import checked, field, identity, optional, rows, size_of
-from groundling.data.jsonl import as_segmentation
-from groundling.data.mask import Mask, mask_from
+from groundling.data.mask import Mask, as_segmentation, mask_from
 from groundling.data.sample import Box, DataError, Rejects, box_from_xywh, check_box
 
 _PATTERNS = ("final_*.json", "finetune_*.json")
