@@ -169,7 +169,7 @@ def test_files_that_are_something_else(tmp_path) -> None:
         open_captions(root, "coco", "val2017")
     write(tmp_path, [annotation(1), 5], categories=[{"id": 18, "name": "dog"}, {"id": "1"}, {"id": 2}])
     with pytest.warns(
-        DataWarning, match="3 of 4 rows left out. annotation None: a row .*category 1: has no 'name'"
+        DataWarning, match="3 of 4 rows left out. annotation None: a row .*category 1: id is '1'"
     ):
         open_captions(root, "coco", "val2017")
 
