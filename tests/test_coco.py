@@ -169,9 +169,20 @@ def test_files_that_are_something_else(tmp_path) -> None:
         open_captions(root, "coco", "val2017")
     write(tmp_path, [annotation(1), 5], categories=[{"id": 18, "name": "dog"}, {"id": "1"}, {"id": 2}])
     with pytest.warns(
-        DataWarning, match="3 of 4 rows left out. annotation None: a row .*category 1: has no 'name'"
+        DataWarning, match="3 of 4 rows left out. annotation None: a row .*category 1: id is '1'"
     ):
         open_captions(root, "coco", "val2017")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_category_without_a_name_is_left_out(tmp_path, name) -> None:
+    """Its captions would have no text: one such category used to end the reading of the whole file."""
+    categories = [{"id": 18, "name": "dog"}, {"id": 3, "name": name}]
+    root = write(tmp_path, [annotation(1), annotation(2, category_id=3)], categories=categories)
+    with pytest.warns(
+        DataWarning, match="category 3: its name is blank; annotation 2: category 3 has no entry"
+    ):
+        assert [caption.text for caption in open_captions(root, "coco", "val2017").captions] == ["dog"]
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,18 @@ def test_bad_annotations_leave_their_caption(tmp_path, changes, reason) -> None:
     assert captions.left_out == 1
 
 
+@pytest.mark.parametrize("bbox", [[1, 2, 0, 5], [60, 2, 4, 5]])
+def test_a_phrase_that_lost_a_box_is_none(tmp_path, bbox) -> None:
+    """It would look like one that means a single thing; or, without any box left, something not there."""
+    rows = [annotation(1, [MAN]), annotation(2, [DOGS]), annotation(3, [DOGS], bbox)]
+    for extra in ({}, {"tokens_positive_eval": [[MAN], [DOGS]]}):
+        with pytest.warns(DataWarning, match="annotation 3"):
+            (caption,) = open_captions(
+                write(tmp_path, [image(**extra)], rows), "mdetr", "final_mixed_train"
+            ).captions
+        assert [phrase.spans for phrase in caption.phrases] == [((0, 5),)]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

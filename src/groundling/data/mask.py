@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from groundling.data.sample import DataError
 
@@ -44,6 +45,11 @@ def mask_from(value: object) -> Mask:
     if len(size) != 2:
         raise DataError("the size of a mask is height, width")
     return Rle((size[0], size[1]), tuple(runs))
+
+
+def as_segmentation(mask: Mask) -> Any:
+    """A mask as COCO writes it; `mask_from` reads it."""
+    return {"size": mask.size, "counts": mask.counts} if isinstance(mask, Rle) else mask
 
 
 def check_mask(mask: Mask) -> None:
