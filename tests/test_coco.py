@@ -12,7 +12,6 @@ from groundling.data import (
     DataWarning,
     Phrase,
     Rejects,
-    Rle,
     Sample,
     Thing,
     available,
@@ -20,6 +19,7 @@ from groundling.data import (
     open_captions,
     open_dataset,
 )
+from groundling.masks import Rle
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TRIANGLE = [10, 5, 18, 5, 18, 25]
@@ -60,7 +60,7 @@ def test_images_and_their_objects(tmp_path) -> None:
     box = (10, 5, 18, 25)
     assert picture.instances == (
         coco.Instance(1, 18, box, (tuple(TRIANGLE),)),
-        coco.Instance(2, 1, box, Rle((40, 60), (100, 200, 2100)), crowd=True),
+        coco.Instance(2, 1, box, Rle(40, 60, (100, 200, 2100)), crowd=True),
         coco.Instance(3, 18, box),
     )
 
@@ -121,7 +121,7 @@ def test_lvis_says_what_is_not_there_and_what_is_not_all(tmp_path) -> None:
         ({"image_id": 8}, "annotation 2: image 8 has no entry"),
         ({"category_id": 99}, "category 99 has no entry"),
         ({"segmentation": [[1, 2, 3]]}, "a polygon of 3 numbers"),
-        ({"segmentation": {"size": [2, 2], "counts": [1]}}, "cover 1 pixels of 2x2"),
+        ({"segmentation": {"size": [2, 2], "counts": [1]}}, "run lengths of 1 pixels do not fit a mask of 2×2"),
     ],
 )
 def test_bad_annotations_are_left_out(tmp_path, changes, reason) -> None:

@@ -20,7 +20,6 @@ from groundling.data import (
     DataError,
     DataWarning,
     Phrase,
-    Rle,
     jsonl,
     open_captions,
     open_dataset,
@@ -29,6 +28,7 @@ from groundling.data import (
 from groundling.data.caption import referring
 from groundling.data.convert import Converted, convert
 from groundling.data.sample import box_from_xywh
+from groundling.masks import Rle
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 BOX = [1, 2, 30, 35]
@@ -179,7 +179,7 @@ def test_rows_by_hand(tmp_path) -> None:
     expression = {"image": "a.jpg", "expression": "left dog", "box": BOX}
     file = save(tmp_path, CAPTION, second, third, expression)
     image, box, text = tmp_path / "a.jpg", (1, 2, 30, 35), "Two dogs on a sofa"
-    masks = (((1, 2, 9, 2, 9, 9),), Rle((2, 3), (1, 4, 1)))
+    masks = (((1, 2, 9, 2, 9, 9),), Rle(2, 3, (1, 4, 1)))
     phrase = Phrase(((4, 8), (12, 18)), (box, box), masks, "sofa")
     answer = Answer("two", "global", (box,))
     assert jsonl.read_captions(file).captions == (
@@ -234,7 +234,7 @@ def test_captions_without_an_expression(tmp_path) -> None:
 
 number = st.floats(0, 1e4, allow_nan=False)
 boxes = st.builds(lambda x, y, w, h: (x, y, x + w + 1, y + h + 1), number, number, number, number)
-masks = st.just(Rle((2, 3), (1, 4, 1))) | st.lists(number, min_size=6, max_size=6).map(lambda p: (tuple(p),))
+masks = st.just(Rle(2, 3, (1, 4, 1))) | st.lists(number, min_size=6, max_size=6).map(lambda p: (tuple(p),))
 
 
 @st.composite

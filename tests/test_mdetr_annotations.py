@@ -12,12 +12,12 @@ from groundling.data import (
     DataError,
     DataWarning,
     Phrase,
-    Rle,
     available,
     mdetr,
     open_captions,
     open_dataset,
 )
+from groundling.masks import Rle
 
 TEXT = "A man and his two dogs . He waves ."
 MAN, DOGS, HE = [0, 5], [10, 22], [25, 27]
@@ -104,7 +104,7 @@ def test_questions_and_masks(tmp_path) -> None:
     question, phrase, unanswered = open_captions(root, "mdetr", "finetune_gqa_val_balanced").captions
     assert (question.id, question.answer) == ("05515938", Answer("yes", "attr"))
     assert phrase.id == "7__2"
-    assert phrase.phrases[0].masks == (((1, 2, 9, 2, 9, 9),), Rle((40, 60), (100, 300, 2000)))
+    assert phrase.phrases[0].masks == (((1, 2, 9, 2, 9, 9),), Rle(40, 60, (100, 300, 2000)))
     assert unanswered.answer is None
 
 
