@@ -105,13 +105,12 @@ class DetrNet(nn.Module):
 
     def extract(self, selection: Selection) -> "DetrNet":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
-        part = DetrNet.__new__(DetrNet)
-        nn.Module.__init__(part)
-        part.backbone, part.input_proj = self.backbone.extract(selection), share(self.input_proj)
-        part.encoder, part.decoder = self.encoder.extract(selection), self.decoder.extract(selection)
-        part.query_embed = share(self.query_embed)
-        part.class_embed, part.bbox_embed = share(self.class_embed), share(self.bbox_embed)
-        return part.eval()
+        parts = {
+            "backbone": self.backbone.extract(selection),
+            "encoder": self.encoder.extract(selection),
+            "decoder": self.decoder.extract(selection),
+        }
+        return share(self, parts).eval()
 
 
 def places(features_BCHW: Tensor, shown_BHW: Tensor | None, dim: int) -> tuple[Tensor, Tensor | None]:

@@ -248,19 +248,12 @@ class MdetrNet(Network):
 
     def extract(self, selection: Selection) -> "MdetrNet":
         """The same network with its batch norms folded; there is nothing to leave out."""
-        part = MdetrNet.__new__(MdetrNet)
-        nn.Module.__init__(part)
-        part.config = self.config
-        part.backbone = self.backbone.extract(selection)
-        part.encoder, part.decoder = self.encoder.extract(selection), self.decoder.extract(selection)
-        part.input_proj, part.resizer = share(self.input_proj), share(self.resizer)
-        part.query_embed, part.class_embed = share(self.query_embed), share(self.class_embed)
-        part.bbox_embed = share(self.bbox_embed)
-        for name in ("final_embed", "align_queries", "align_words", "answers", "mask_head"):
-            own = getattr(self, name)
-            setattr(part, name, None if own is None else share(own))
-        part.register_buffer("padding_colour", self.padding_colour, persistent=False)
-        return part.eval()
+        parts = {
+            "backbone": self.backbone.extract(selection),
+            "encoder": self.encoder.extract(selection),
+            "decoder": self.decoder.extract(selection),
+        }
+        return share(self, parts).eval()
 
 
 def _lower_channels(config: MdetrConfig) -> list[int]:
