@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from PIL import Image
 from scrambled import scrambled
 from small import Shell, model_folder
 from test_mdetr import CONFIG, SMALL_ANSWERS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
 from groundling import checkpoint
 from groundling.asking import answer, captions_of, detect_names, ground_phrases, segment
 from groundling.grounder import Grounder, load_grounder
 from groundling.images import normalise
+from groundling.layers.fused import Linear
+from groundling.layers.resnet import FrozenBatchNorm2d
 from groundling.masks import Rle, decode, read_rle
 from groundling.models.mdetr import Mdetr, Objects
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
@@ -363,6 +367,42 @@ def test_the_object_a_user_holds_asks_the_same(tokenizer: ByteTokenizer) -> None
     assert grounder.answer(PHOTO, CAPTION).answer == answer(mdetr, tokenizer, PHOTO, CAPTION).answer
     said = grounder.segment(PHOTO, CAPTION, threshold=0.1).mask
     assert said == segment(mdetr, tokenizer, PHOTO, CAPTION, threshold=0.1).mask
+
+
+def test_a_request_takes_the_fast_paths(tokenizer: ByteTokenizer) -> None:
+    """Requests of an MDETR ran the model as it was trained: norms not folded, no linear map packed."""
+    mdetr = model()
+    grounder, ran = Grounder(mdetr, tokenizer), set[nn.Module]()
+    watch = register_module_forward_hook(lambda module, inputs, output: ran.add(module))
+    with watch:
+        grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)])
+    assert not [each for each in ran if isinstance(each, FrozenBatchNorm2d)]
+    linear = [each for each in ran if isinstance(each, nn.Linear)]
+    assert len(linear) > 6 * TEXT.layers
+    assert all(isinstance(each, Linear) and each.packed for each in linear)
+    found, plain = (
+        ask(PHOTO, CAPTION, threshold=0.0) for ask in (grounder.answer, partial(answer, mdetr, tokenizer))
+    )
+    assert found.confidence == pytest.approx(plain.confidence, rel=1e-4)
+    assert_close(
+        *(torch.tensor([each.box for each in one.evidence]) for one in (found, plain)), rtol=1e-3, atol=1e-2
+    )
+
+
+def test_a_request_leaves_the_model_in_its_mode(tokenizer: ByteTokenizer) -> None:
+    """Each request put the model that all share into evaluation mode, in the middle of its training too."""
+    mdetr = model()
+    grounder = Grounder(mdetr, tokenizer)
+    before = grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    mdetr.train()
+    after = grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    assert mdetr.training
+    assert mdetr.net.training
+    assert after.phrases == before.phrases
+    with pytest.raises(
+        ValueError, match=r"an MDETR in training mode answers at random: call model\.eval\(\)"
+    ):
+        ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(2, 9)])
 
 
 def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:

@@ -247,13 +247,15 @@ def _ask(
     answers: bool = False,
 ) -> Iterator[_Asked]:
     """What the network says of each text, one after the other; the backbone sees the image once."""
+    if model.net.training or model.text.training:
+        raise ValueError("an MDETR in training mode answers at random: call model.eval() first")
     for text in texts:
         _check_text(text)
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
     tokens = tokenizer.encode(texts)
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
     device = next(model.parameters()).device
-    began, net = time.perf_counter(), model.eval().net
+    began, net = time.perf_counter(), model.net
     seen = net.see(normalise(canvas[None].to(device)))
     for row, text in enumerate(texts):  # many captions together would take much memory and save little time
         length = len(offsets[row])

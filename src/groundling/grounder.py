@@ -29,6 +29,7 @@ from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokenizer, UnknownWordWarning
+from groundling.layers.sharing import share
 from groundling.models import DETECTORS
 from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction, Supernet
@@ -199,7 +200,8 @@ class Grounder:
 
     def _mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
         if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
-            return self.model, self.tokenizer
+            parts = {"net": self.subnets.whole(), "text": self.reader.text}  # folded and packed
+            return share(self.model, parts), self.tokenizer
         raise ValueError(
             f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases of "
             "captions, questions and masks are an mdetr's, brought in by `groundling import`"

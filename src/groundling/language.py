@@ -19,7 +19,7 @@ from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 
-from groundling.layers.fused import Linear
+from groundling.layers.fused import adopt
 
 
 class TruncationWarning(UserWarning):
@@ -250,23 +250,17 @@ class TextEncoder(nn.Module):
         from transformers import BertConfig, BertModel
 
         self.config = config
-        self.bert = BertModel(
-            BertConfig(
-                vocab_size=config.vocabulary,
-                hidden_size=config.dim,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.ffn,
-                hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=config.dropout,
-                attn_implementation="sdpa",
-            ),
-            add_pooling_layer=False,
+        sizes = BertConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.dim,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.ffn,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+            attn_implementation="sdpa",
         )
-        for module in [*self.bert.modules()]:
-            for name, child in module.named_children():
-                if isinstance(child, nn.Linear):
-                    setattr(module, name, Linear.of(child))
+        self.bert = adopt(BertModel(sizes, add_pooling_layer=False))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""

@@ -15,6 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
 from groundling.language import TextConfig, Tokenizer, Tokens
+from groundling.layers.fused import adopt
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 PAD = 1  # RoBERTa's index of <pad>; its positions begin behind it, at 2
@@ -199,23 +200,21 @@ class RobertaEncoder(nn.Module):
         from transformers import RobertaConfig, RobertaModel
 
         self.config = config
-        self.roberta = RobertaModel(
-            RobertaConfig(
-                vocab_size=config.vocabulary,
-                hidden_size=config.dim,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.ffn,
-                max_position_embeddings=config.positions,
-                type_vocab_size=1,
-                layer_norm_eps=1e-5,
-                pad_token_id=PAD,
-                hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=config.dropout,
-                attn_implementation="sdpa",
-            ),
-            add_pooling_layer=False,
+        sizes = RobertaConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.dim,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.ffn,
+            max_position_embeddings=config.positions,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+            pad_token_id=PAD,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+            attn_implementation="sdpa",
         )
+        self.roberta = adopt(RobertaModel(sizes, add_pooling_layer=False))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""

@@ -25,6 +25,7 @@ from groundling.dynamic.cost import CostModel
 from groundling.images import PADDING, normalise
 from groundling.language import Tokens, exporting
 from groundling.layers.decoder import Decoder
+from groundling.layers.fused import Linear
 from groundling.layers.mask_head import MaskHead
 from groundling.layers.resnet import Gates
 from groundling.layers.sharing import share
@@ -127,16 +128,16 @@ class MdetrNet(Network):
         dim, sizes = config.dim, (config.dim, config.heads, config.ffn, config.dropout)
         self.config = config
         self.backbone = config.backbone()
-        self.input_proj = nn.Linear(self.backbone.channels, dim)  # a 1×1 convolution
+        self.input_proj = Linear(self.backbone.channels, dim)  # a 1×1 convolution
         self.resizer = nn.Sequential(
-            nn.Linear(config.text.dim, dim), nn.LayerNorm(dim, eps=1e-12), nn.Dropout(config.dropout)
+            Linear(config.text.dim, dim), nn.LayerNorm(dim, eps=1e-12), nn.Dropout(config.dropout)
         )
         self.encoder = Encoder(config.layers, *sizes)
         self.decoder = Decoder(config.decoder_layers, *sizes)
         self.query_embed = nn.Embedding(config.queries, dim)
-        self.class_embed = nn.Linear(dim, config.slots + 1)
+        self.class_embed = Linear(dim, config.slots + 1)
         self.bbox_embed = MLP(dim, dim, 4, 3)
-        self.final_embed = nn.Linear(dim, 1) if config.is_final else None
+        self.final_embed = Linear(dim, 1) if config.is_final else None
         self.align_queries = nn.Linear(dim, config.contrastive) if config.contrastive else None
         self.align_words = nn.Linear(dim, config.contrastive) if config.contrastive else None
         self.answers = AnswerHeads(config.answers, dim) if config.answers is not None else None
