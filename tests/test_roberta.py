@@ -82,6 +82,20 @@ def test_what_is_too_long_is_said(tokenizer: ByteTokenizer) -> None:
         tokenizer.offsets("the" + " " * 100_000)
 
 
+def test_a_text_that_was_refused_is_forgotten() -> None:
+    """Each kept 200 characters a token, the last 65,536 texts, and their tokenizers for ever."""
+    import gc
+    import weakref
+
+    tokenizer = ByteTokenizer.train(SAID, 300, 12)
+    with pytest.raises(ValueError, match="too long for a model"):
+        tokenizer.offsets("the dog " * 400)
+    kept = weakref.ref(tokenizer._fast)
+    del tokenizer
+    gc.collect()
+    assert kept() is None
+
+
 @pytest.mark.parametrize("text", ["", "  ", "\n\t"])
 def test_no_words_are_an_error(tokenizer: ByteTokenizer, text: str) -> None:
     with pytest.raises(ValueError, match="has no words"):

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -145,7 +144,7 @@ class Tokenizer:
         text = " ".join(expression.split())
         readable = text[: self.limit * 200]  # nobody reads what is longer, and tokenizing it would cost time
         try:
-            ids = list(_encode(self._fast, readable))
+            ids = list(self._fast.encode(readable).ids)
         except TypeError as error:
             raise _not_unicode(expression) from error
         if len(ids) <= self.limit:
@@ -215,11 +214,6 @@ def _not_unicode(expression: str) -> ValueError:
 
 def _plain(wordpiece: BertWordPieceTokenizer) -> FastTokenizer:
     return FastTokenizer.from_str(wordpiece.to_str())
-
-
-@lru_cache(maxsize=65_536)
-def _encode(fast: FastTokenizer, expression: str) -> tuple[int, ...]:
-    return tuple(fast.encode(expression).ids)
 
 
 class TextConfig(BaseModel):
