@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
-from groundling import checkpoint
+from groundling import asking, checkpoint
 from groundling.asking import answer, captions_of, detect_names, ground_phrases, segment
 from groundling.grounder import Grounder, load_grounder
 from groundling.images import normalise
@@ -26,6 +26,7 @@ from groundling.layers.fused import Linear
 from groundling.layers.resnet import FrozenBatchNorm2d
 from groundling.masks import Rle, decode, read_rle
 from groundling.models.mdetr import Mdetr, Objects
+from groundling.phrases import Splitter
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
 from groundling.roberta import ByteTokenizer, RobertaTextConfig
 
@@ -161,6 +162,19 @@ def test_a_file_for_another_runtime_answers_as_the_network(tokenizer: ByteTokeni
         (found,), expected = exported.ground(PHOTO, [text]), Grounder(mdetr, tokenizer).ground(PHOTO, text)
         assert_close(torch.tensor(found.box), torch.tensor(expected.box), rtol=1e-3, atol=1e-2)
         assert found.score == pytest.approx(expected.score, rel=1e-3)
+
+
+def test_a_caption_that_is_too_long_is_not_split(
+    tokenizer: ByteTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caption without bound went through the splitter before anybody looked at its length."""
+    split = []
+    monkeypatch.setattr(
+        asking, "splitter", lambda kind: Splitter(kind, lambda text: (split.append(text), ())[1])
+    )
+    with pytest.raises(ValueError, match=r"a text of \d+ tokens is too long for a model that reads 24"):
+        ground_phrases(model(), tokenizer, PHOTO, "it is there " * 30, split="rules")
+    assert not split
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def ground_phrases(
     """
     _check_threshold(threshold)
     _check_text(caption)
+    tokenizer.offsets(caption)  # first: what is too long need not be split
     name = "given"
     if spans is None:
         found = splitter(split)
