@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 from pydantic import Field, model_validator
-from tokenizers import Encoding
+from tokenizers import Encoding, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
 from groundling.language import TextConfig, Tokenizer, Tokens
