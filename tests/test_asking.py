@@ -183,6 +183,9 @@ def test_a_caption_that_is_too_long_is_not_split(
         ("it is there", {}, r"no noun phrase in 'it is there' \(rules\): give its spans"),
         ("a dog " * 30, {}, r"a text of \d+ tokens is too long for a model that reads 24"),
         (CAPTION, {"spans": [(3, 99)]}, r"span \(3, 99\) does not lie in a text of 30 characters"),
+        (CAPTION, {"spans": [(0.5, 2)]}, r"a span is \(begin, end\) in whole characters, given \(0.5, 2\)"),
+        (CAPTION, {"spans": [3]}, "a span is .* given 3"),  # these two were TypeErrors
+        (CAPTION, {"spans": [(1, 2, 3)]}, r"a span is .* given \(1, 2, 3\)"),
         (None, {}, "what is asked is a text, given None"),
         (CAPTION, {"threshold": 1.2}, "a threshold is a score"),
         (CAPTION, {"score": "mean"}, "no score 'mean'; object and token are"),
@@ -253,6 +256,7 @@ def test_captions_of_names_share_what_was_seen(tokenizer: ByteTokenizer) -> None
         ("dog", "names are a list of texts"),
         (["dog", "dog"], "names are texts that differ"),
         (["dog", " "], "and are not empty"),
+        ([["dog"]], "names are texts that differ"),  # was a TypeError: no list can be hashed
         (["a very long name of many words that are not known to it"], "is too long for a model"),
     ],
 )

@@ -292,7 +292,7 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
     """Captions "person. traffic light. …" that the model can read, and the spans of the names in each."""
     if isinstance(names, str) or not names:
         raise ValueError(f"names are a list of texts with at least one, given {names!r}")
-    if len(set(names)) < len(names) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
         raise ValueError("names are texts that differ and are not empty")
     found: list[tuple[str, list[Span]]] = []
     caption, spans = "", list[Span]()

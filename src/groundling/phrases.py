@@ -8,7 +8,7 @@ second "dog" is not the first.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -43,7 +43,10 @@ class Splitter:
 
 def check_spans(text: str, spans: Sequence[Span]) -> None:
     """ValueError for a span that does not lie in the text or holds no character that could be read."""
-    for begin, end in spans:
+    for span in spans:
+        if not isinstance(span, Sequence) or [isinstance(at, SupportsIndex) for at in span] != [True, True]:
+            raise ValueError(f"a span is (begin, end) in whole characters, given {span!r}")
+        begin, end = span
         if not 0 <= begin < end <= len(text):
             raise ValueError(
                 f"span ({begin}, {end}) does not lie in a text of {len(text)} characters: {text[:60]!r}"
