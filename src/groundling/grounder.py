@@ -169,12 +169,14 @@ class Grounder:
         self, image: ImageSource, names: Sequence[str] = (), *, threshold: float = THRESHOLD
     ) -> Detections:
         """All objects that one of these names says, of an mdetr; ValueError that names what needs none."""
-        if not isinstance(self.model, Mdetr) or not names:
+        if not isinstance(self.model, Mdetr):
             raise ValueError(
                 f"a {self.model.config.system} grounds expressions: `ground` runs it; "
                 "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`, "
                 "and an mdetr what it is given names of"
             )
+        if not names:
+            raise ValueError("an mdetr detects what it is given names of: give names, such as dog")
         return detect_names(*self._mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
 
     def ground_phrases(
