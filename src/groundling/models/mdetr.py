@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import CostModel
+from groundling.dynamic.cost import MdetrCost
 from groundling.images import PADDING, normalise
 from groundling.language import Tokens, exporting
 from groundling.layers.decoder import Decoder
@@ -33,7 +33,6 @@ from groundling.layers.transformer import MLP, Encoder, sine_positions_within
 from groundling.models.answers import AnswerHeads, AnswersConfig
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.models.transvg import image_cells
-from groundling.results import Cost
 from groundling.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.selection import Selection, Unit
 
@@ -261,40 +260,6 @@ def _lower_channels(config: MdetrConfig) -> list[int]:
     """Channels of the (at most three) stages before the last one, the coarsest first."""
     first = config.width * config.expansion
     return [first * 2**stage for stage in reversed(range(len(config.blocks) - 1))][:3]
-
-
-@dataclass(frozen=True)
-class MdetrCost(CostModel):
-    """A CostModel with a decoder behind the encoder, and what questions and masks take beside it."""
-
-    decoder: tuple[int, int]  # layers, queries with those for answers
-    answers: int
-    masks: tuple[int, int]  # of an image, of each query
-
-    def count(self, selection: Selection | None, tokens: int) -> dict[str, int]:
-        """MACs per part for finding objects."""
-        parts = super().count(selection, tokens)
-        (_, dim, ffn), (layers, queries), memory = self.fusion, self.decoder, tokens + self.visual
-        itself = queries * 4 * dim**2 + 2 * queries**2 * dim
-        across = 2 * queries * dim**2 + 2 * memory * dim**2 + 2 * queries * memory * dim
-        parts["decoder"] = layers * (itself + across + 2 * queries * dim * ffn)
-        return parts
-
-    def asked(self, tokens: int, *, answers: bool = False, masks: int = 0, seen: bool = False) -> Cost:
-        """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
-
-        `seen`: another caption's request has the image through the backbone already.
-        """
-        parts = self.count(Selection(()), tokens)
-        if seen:
-            stages = {block.name.split(".")[0] for block in self.blocks}
-            parts = {name: macs for name, macs in parts.items() if name not in {"stem", *stages}}
-            parts["projection"] -= self.visual * self.channels * self.fusion[1]
-        if answers:
-            parts["answers"] = self.answers
-        if masks:
-            parts["masks"] = self.masks[0] + masks * self.masks[1]
-        return Cost(parts, sum(parts.values()))
 
 
 class Mdetr(Supernet):
