@@ -211,7 +211,7 @@ def changed(path: Path, change: Any) -> Path:
         (lambda w: w.update({"mask_head.lay1.bias": torch.ones(1)}), r"missing nothing; .* mask_head\.lay1"),
         (lambda w: w.update({"class_embed.bias": torch.ones(9)}), r"bias \(9,\) where the model has \(4,\)"),
         (lambda w: w["query_embed.weight"].fill_(float("nan")), r"not finite: query_embed\.weight"),
-        (lambda w: w.pop("backbone.0.body.layer1.0.conv3.weight"), "no DETR with a bottleneck ResNet"),
+        (lambda w: w.pop("backbone.0.body.layer1.0.conv3.weight"), "a ResNet of basic blocks"),
         (lambda w: w.pop("query_embed.weight"), "is no DETR of facebookresearch or transformers"),
     ],
     ids=["a weight is missing", "one is too many", "another shape", "not finite", "ResNet-18", "no DETR"],

@@ -19,6 +19,7 @@ from groundling.importers.mdetr import (
     DECODER,
     LEFT_OUT,
     PLACES,
+    answers_of,
     as_ours,
     check_options,
     config_of,
@@ -321,6 +322,46 @@ def test_words_of_answers(tmp_path: Path) -> None:
     file.write_text(json.dumps({"answer_obj": {"yes": 1, "no": 3}}))
     with pytest.raises(ValueError, match="ids of answer_obj are not 0 to 1, each once"):
         words_of(file)
+    file.write_text("{}")
+    with pytest.raises(ValueError, match=r"ids\.json holds no answers"):
+        words_of(file)
+
+
+@pytest.mark.parametrize(
+    ("layout", "words", "message"),
+    [
+        (pretrained, {"answer": ("a", "b")}, "answers no questions, so no words of answers fit it"),
+        (gqa, {"answer": ("a", "b")}, "answers of answer are given, and it has obj, rel, attr, cat, global"),
+        (gqa, {"obj": ("a", "b", "c")}, "answers of obj are given, and it has obj, rel,"),
+        (one_head, {"obj": ("a",)}, "answers of obj are given, and it has answer"),
+        (one_head, {"answer": ("a",)}, "1 words for the 1853 answers of answer"),
+    ],
+)
+def test_answers_that_do_not_fit_are_named(
+    layout: Any, words: dict[str, tuple[str, ...]], message: str
+) -> None:
+    """A file of another layout was read and left aside: the model answered by number only, later."""
+    with pytest.raises(ValueError, match=message):
+        answers_of(as_ours(empty(layout()), FILE), FILE, words)
+
+
+def test_a_clevr_says_what_it_answers() -> None:
+    """Its words are fixed, and were not there: what was imported could not answer."""
+    answers = answers_of(as_ours(empty(clevr()), FILE), FILE, {})
+    assert answers is not None
+    binary, number, attribute = answers.kinds
+    assert binary.words == ("no", "yes")
+    assert number.words[:3] == ("0", "1", "2")
+    assert len(number.words) == 20
+    assert attribute.words[:3] == ("small", "large", "gray")
+    assert PRESETS["mdetr_r101_clevr"].image_size == 480  # the width of CLEVR's images, not a photo's
+
+
+def test_basic_blocks_are_named() -> None:
+    """The released CLEVR is on a ResNet-18, and was called no whole MDETR."""
+    shapes = {name: shape for name, shape in clevr().items() if ".conv3." not in name}
+    with pytest.raises(ValueError, match=r"a ResNet of basic blocks \(ResNet-18, ResNet-34\)"):
+        config_of(as_ours(empty(shapes), FILE), FILE, 8, {})
 
 
 def test_presets_are_mdetrs() -> None:

@@ -132,7 +132,8 @@ def answer(
         raise ValueError(f"this MDETR answers no questions; those that do are {ANSWERS}")
     if silent := [kind.name for kind in config.kinds if not kind.words]:
         raise ValueError(
-            f"this MDETR knows its answers of {', '.join(silent)} by number only: import it with answers="
+            f"this MDETR knows its answers of {', '.join(silent)} by number only: import it with "
+            "answers=, gqa_answer2id_by_type.json or gqa_answer2id.json of MDETR's annotations"
         )
     (asked,) = _ask(model, tokenizer, image, [question], max_pixels, answers=True)
     kinds = {kind.name: kind for kind in config.kinds}

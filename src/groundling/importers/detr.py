@@ -119,7 +119,7 @@ def config_of(
     tensors: Mapping[str, Tensor], file: Path, heads: int, categories: Sequence[str] | None
 ) -> DetrConfig:
     """The configuration that weights under our names have; ValueError says what is not there."""
-    weights = Weights(tensors, file, "DETR with a bottleneck ResNet")
+    weights = Weights(tensors, file, "whole DETR")
     classes = weights.size("class_embed.weight") - 1
     if categories is None:
         categories = COCO_NAMES if classes == len(COCO_NAMES) else [str(i) for i in range(classes)]

@@ -2,9 +2,10 @@
 
     import_mdetr("refcoco_resnet101_checkpoint.pth", "models/mdetr-refcoco", text="roberta-base/")
 
-Pre-trained, RefCOCO/+/g, GQA (split heads or one), CLEVR and PhraseCut; of a file that holds both, the moving
-average of the weights (`model_ema`) is taken, which the published numbers are of. Every weight has a place in
-ours and every place is filled, or an error names what does not fit.
+Pre-trained, RefCOCO/+/g, GQA (split heads or one), PhraseCut, and CLEVR's heads (its released weights are of
+a ResNet-18, whose basic blocks are not built here). Of a file that holds both, the moving average of the
+weights (`model_ema`) is taken, which the published numbers are of. Every weight has a place in ours and every
+place is filled, or an error names what does not fit.
 """
 
 import re
@@ -18,12 +19,13 @@ from groundling import checkpoint
 from groundling.importers import Source, read, source_file
 from groundling.importers.weights import Weights
 from groundling.models import parse_config
-from groundling.models.answers import CLEVR, GQA, AnswerKind, AnswersConfig
+from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.roberta import ByteTokenizer
 
 HEADS = 8  # of every released MDETR; weights do not say it
 HEAD_CHANNELS = 64  # of each of RoBERTa's heads
+CLEVR_SIDE = 480  # its images are 480 × 320, and its weights were evaluated on them as they are
 TOKENIZERS = ("tokenizer.json", "vocab.json")
 WRAPPERS = ("model_ema", "model")
 # Where a part lies in the file → where it lies in ours; the first that fits.
@@ -145,7 +147,8 @@ def config_of(
             "decoder_layers": count(r"net\.decoder\.layers\.(\d+)\."),
             "queries": size("net.query_embed.weight"),
             "contrastive": size("net.align_queries.weight") if "net.align_queries.weight" in tensors else 0,
-            "answers": answers_of(tensors, file, words),
+            "answers": (answers := answers_of(tensors, file, words)),
+            **({"image_size": CLEVR_SIDE} if answers is not None and answers.types == CLEVR.types else {}),
             "is_final": "net.final_embed.weight" in tensors,
             "masks": "net.mask_head.out.weight" in tensors,
         }
@@ -162,23 +165,31 @@ def answers_of(
     found = (match for name in sorted(tensors) if (match := re.fullmatch(pattern, name)))
     sizes = {match[1]: tensors[match[0]].shape[0] for match in found}  # of a deep head the last layer's
     if not sizes:
+        if words:
+            raise ValueError(f"{file} answers no questions, so no words of answers fit it")
         return None
-    if sizes.keys() == {"answer"}:
-        kind = AnswerKind(name="answer", outputs=sizes["answer"], words=words.get("answer", ()))
-        return AnswersConfig(kinds=(kind,), layer="first")
-    for known in (GQA, CLEVR):
-        if sizes.keys() == {"type", *known.types}:
-            kinds = tuple(
-                AnswerKind(
-                    name=kind.name,
-                    outputs=sizes[kind.name],
-                    layers=kind.layers,
-                    words=words.get(kind.name, kind.words),
-                )
-                for kind in known.kinds
-            )
-            return AnswersConfig(kinds=kinds, types=known.types, layer="first")
-    raise ValueError(f"{file} answers {', '.join(sorted(sizes))}: these are neither GQA's heads nor CLEVR's")
+    known = next((each for each in (GQA, CLEVR, GQA_SINGLE) if _heads(each) == sizes.keys()), None)
+    if known is None:
+        raise ValueError(
+            f"{file} answers {', '.join(sorted(sizes))}: these are neither GQA's heads nor CLEVR's"
+        )
+    names = [kind.name for kind in known.kinds]
+    if words and words.keys() != set(names):
+        raise ValueError(f"{file}: answers of {', '.join(words)} are given, and it has {', '.join(names)}")
+    kinds = tuple(_kind(kind, sizes[kind.name], words, file) for kind in known.kinds)
+    return known.model_copy(update={"kinds": kinds})
+
+
+def _heads(answers: AnswersConfig) -> set[str]:
+    return {kind.name for kind in answers.kinds} | ({"type"} if answers.types else set())
+
+
+def _kind(known: AnswerKind, outputs: int, words: Mapping[str, tuple[str, ...]], file: Path) -> AnswerKind:
+    """A kind of so many outputs, with the words given, or its own where it has as many."""
+    own = words.get(known.name, known.words if outputs == known.outputs else ())
+    if words and len(own) != max(2, outputs):
+        raise ValueError(f"{file}: {len(own)} words for the {outputs} answers of {known.name} are given")
+    return AnswerKind(name=known.name, outputs=outputs, layers=known.layers, words=own)
 
 
 def check_options(file: Path, arguments: Mapping[str, Any]) -> None:
@@ -196,6 +207,8 @@ def words_of(file: Path | None) -> dict[str, tuple[str, ...]]:
     if file is None:
         return {}
     held = checkpoint.read_json(file)
+    if not held:
+        raise ValueError(f"{file} holds no answers")
     by_kind = held if all(isinstance(ids, dict) for ids in held.values()) else {"answer": held}
     found = {}
     for kind, ids in by_kind.items():

@@ -91,7 +91,7 @@ MDETR: dict[str, MdetrConfig] = {
     "mdetr_r101_gqa": MdetrConfig(answers=GQA),
     "mdetr_r101_gqa_single": MdetrConfig(answers=GQA_SINGLE),
     "mdetr_r101_phrasecut": MdetrConfig(masks=True, contrastive=0),
-    "mdetr_r101_clevr": MdetrConfig(queries=25, answers=CLEVR, is_final=True),
+    "mdetr_r101_clevr": MdetrConfig(image_size=480, queries=25, answers=CLEVR, is_final=True),
     "mdetr_street": _STREET_MDETR,
 }
 

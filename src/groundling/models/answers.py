@@ -65,11 +65,15 @@ GQA = AnswersConfig(
     layer="first",
 )
 GQA_SINGLE = AnswersConfig(kinds=(AnswerKind(name="answer", outputs=1853),), layer="first")
+_CLEVR_LOOKS = (  # in the order of the released code's labels
+    "small", "large", "gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow", "cube", "sphere",
+    "cylinder", "rubber", "metal",
+)  # fmt: skip
 CLEVR = AnswersConfig(
     kinds=(
-        AnswerKind(name="binary", outputs=1),
-        AnswerKind(name="reg", outputs=20, layers=3),  # how many
-        AnswerKind(name="attr", outputs=15),
+        AnswerKind(name="binary", outputs=1, words=("no", "yes")),
+        AnswerKind(name="reg", outputs=20, layers=3, words=tuple(map(str, range(20)))),  # how many
+        AnswerKind(name="attr", outputs=len(_CLEVR_LOOKS), words=_CLEVR_LOOKS),
     ),
     types=("binary", "attr", "reg"),
     layer="first",

@@ -37,7 +37,7 @@ from groundling.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.selection import Selection, Unit
 
 # Who can what, for those that cannot.
-ANSWERS = "imported from MDETR's GQA or CLEVR checkpoints, or trained with `answers` in their configuration"
+ANSWERS = "imported from MDETR's GQA checkpoints, or trained with `answers` in their configuration"
 MASKS = "imported from MDETR's PhraseCut checkpoints, or trained with `masks` in their configuration"
 
 
