@@ -76,6 +76,15 @@ def test_expressions_of_every_format_are_read_again(tmp_path) -> None:
         assert done.left_out == len(phrases) - len(expected)
 
 
+def test_mdetrs_json_needs_images(tmp_path, shell) -> None:
+    """`--without-images` was taken and did nothing."""
+    folder, split = sources(tmp_path)["phrasecut"]
+    asked = ("data", "convert", folder, tmp_path / "out.json", "--split", split, "--to", "mdetr")
+    said = shell(*asked, "--without-images").complaint()
+    assert "MDETR's JSON holds the sizes of images, which are read from their files" in said
+    assert not (tmp_path / "out.json").exists()
+
+
 def test_json_lines_become_mdetrs_and_come_back(tmp_path) -> None:
     folder, split = sources(tmp_path)["phrasecut"]
     convert(folder, folder / "mine.jsonl", "phrasecut", split, captions=True)

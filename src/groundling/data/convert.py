@@ -35,6 +35,8 @@ def convert(
     """
     if to not in FORMATS:
         raise ValueError(f"no format {to!r} to convert to; there are {', '.join(FORMATS)}")
+    if to == "mdetr" and not need_images:
+        raise ValueError("MDETR's JSON holds the sizes of images, which are read from their files")
     rejects = Rejects()
     if to == "mdetr":
         written = mdetr.write(out, stream_captions(root, dataset, split, rejects), dataset)
