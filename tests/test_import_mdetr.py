@@ -310,6 +310,8 @@ def test_the_command_line_imports_one(
     told = shell(*asked, "--text", roberta_base)
     assert (told.code, told.out.strip()) == (0, str(tmp_path / "out"))
     assert json.loads(shell("info", tmp_path / "out", "--json").out)["system"] == "mdetr"
+    origin = f"small.pth, SHA-256 {checkpoint.sha256(file)[:16]}"  # of a detector alone this was said
+    assert origin in shell("info", tmp_path / "out").out
     both = shell("import", file, tmp_path / "other", "--system", "detr", "--text", roberta_base).complaint()
     assert "the importer of detr takes categories, not text" in both
 

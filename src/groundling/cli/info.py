@@ -71,7 +71,7 @@ def _described(name: str, download: bool = False) -> Described:
         loaded = checkpoint.load(name, download=download)
         packaged = loaded.info.path.parent == checkpoint.PACKAGED
         licence = loaded.info.training.get("licence") or ("Apache-2.0" if packaged else UNSTATED)
-        return Described(name, _supernet(loaded.model), loaded.info.training, licence, loaded.info.sha256)
+        return Described(name, loaded.model, loaded.info.training, licence, loaded.info.sha256)
     if name not in PRESETS:
         packaged_names = ", ".join(checkpoint.packaged()) or "none"
         raise ValueError(
@@ -79,13 +79,6 @@ def _described(name: str, download: bool = False) -> Described:
             f"{', '.join([*PRESETS, *DETR])}; else give a checkpoint folder, or a hub id with --download"
         )
     return Described(name, _without_weights(name), None, "none: a preset has no weights")
-
-
-def _supernet(model: object) -> "Supernet":
-    from groundling.models.supernet import Supernet
-
-    assert isinstance(model, Supernet)
-    return model
 
 
 def _without_weights(name: str) -> "Supernet":

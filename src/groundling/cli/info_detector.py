@@ -37,7 +37,6 @@ def show(name: str, json: bool, download: bool) -> None:
         console.print_json(values)
         return
     full = model.cost_model(*_sides(model)).cost()
-    origin = (training or {}).get("imported") or {}
     config, names = model.config, set(model.config.categories) - {NOBODY}
     rows = [
         ("model", name + ("" if sha256 else ", a preset without weights")),
@@ -47,7 +46,6 @@ def show(name: str, json: bool, download: bool) -> None:
         ("finds", f"up to {config.queries} objects of {len(names)} categories"),
         ("licence", str(values["licence"])),
         ("weights", f"SHA-256 {sha256[:16]}…" if sha256 else "none"),
-        *([("imported from", f"{origin['file']}, SHA-256 {origin['sha256'][:16]}…")] if origin else []),
         *training_rows(name, training or {}),
     ]
     console.print_table(("", ""), [(key, str(value)) for key, value in rows], right=False)

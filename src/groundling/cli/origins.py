@@ -11,6 +11,8 @@ def training_rows(name: str, training: Mapping[str, Any]) -> list[tuple[str, obj
     """What a checkpoint says about its making, as far as it does."""
     data = (training.get("config") or {}).get("data") or {}
     rows: list[tuple[str, object]] = []
+    if origin := training.get("imported"):
+        rows.append(("imported from", f"{origin['file']}, SHA-256 {origin['sha256'][:16]}…"))
     if learnt_from := LEARNT_FROM.get(name) or training.get("about"):
         rows.append(("learnt from", learnt_from))
     if data:

@@ -41,7 +41,7 @@ class TrainConfig(_Frozen):
     images_per_batch: int = Field(32, gt=0)  # views, of all processes and micro-batches together
     expressions_per_image: int = Field(1, gt=0)
     # Micro-batches a batch is computed in. Of one of them (of all processes), and not of the whole batch, are
-    # mutual information's p(g), the budget's share, and the number of boxes that losses of sets are divided by.
+    # mutual information's p(g), the budget's share, and the number of boxes that set losses are divided by.
     accumulate: int = Field(1, gt=0)
     lr: NotNegative = 1e-4
     lr_groups: dict[str, NotNegative] = {}  # module prefix -> rate; 0 freezes
