@@ -122,15 +122,16 @@ def ours(name: str, config: "SupernetConfig", words: Sequence[str]) -> Contender
     from groundling.benchmark import Choosing, drawn_like_the_paper
     from groundling.language import Tokenizer
     from groundling.models import build
+    from groundling.runtime.words import Reader
 
     torch.manual_seed(0)
     model, rng = build(config), random.Random(0)
     tokenizer = Tokenizer.train(words, config.text.vocabulary, config.text.tokens)
+    reader = Reader(model.eval(), tokenizer, (), limit_bytes=0)  # every request is about new words
     if model.selector is None:
-        grounder = Choosing(model, tokenizer)
-        grounder.reader.limit_bytes = 0  # every request is about new words
+        grounder = Choosing(model, tokenizer, reader=reader)
     else:
-        grounder = Choosing(model, tokenizer, cache_mib=0)
+        grounder = Choosing(model, tokenizer, cache_mib=0, reader=reader)
         grounder.choose = lambda: drawn_like_the_paper(model.units(), rng)
 
     def ask(image: "ImageSource", expression: str) -> Answer:

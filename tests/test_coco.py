@@ -121,7 +121,10 @@ def test_lvis_says_what_is_not_there_and_what_is_not_all(tmp_path) -> None:
         ({"image_id": 8}, "annotation 2: image 8 has no entry"),
         ({"category_id": 99}, "category 99 has no entry"),
         ({"segmentation": [[1, 2, 3]]}, "a polygon of 3 numbers"),
-        ({"segmentation": {"size": [2, 2], "counts": [1]}}, "run lengths of 1 pixels do not fit a mask of 2×2"),
+        (
+            {"segmentation": {"size": [2, 2], "counts": [1]}},
+            "run lengths of 1 pixels do not fit a mask of 2×2",
+        ),
     ],
 )
 def test_bad_annotations_are_left_out(tmp_path, changes, reason) -> None:
