@@ -93,7 +93,8 @@ def _result(objects: ObjectSet, detections: Sequence[Detection]) -> Result:
     if objects.name != "lvis":
         images = {picture.id for picture in objects.content.pictures}
         return coco_protocol.average_precision(truths, detections, images=images)
-    categories, frequencies = objects.content.categories, objects.content.frequencies
+    categories = objects.content.categories
+    frequencies: dict[Id, str] = dict(objects.content.frequencies.items())
     if silent := [name for number, name in categories.items() if number not in frequencies]:
         raise ValueError(f"LVIS says how frequent a category is; here it does not of {silent[0]!r}")
     verified: dict[Id, Verified] = {
@@ -103,7 +104,7 @@ def _result(objects: ObjectSet, detections: Sequence[Detection]) -> Result:
         )
         for picture in objects.content.pictures
     }
-    return lvis_protocol.average_precision(truths, detections, images=verified, frequencies={**frequencies})
+    return lvis_protocol.average_precision(truths, detections, images=verified, frequencies=frequencies)
 
 
 def _truths(content: coco.Instances) -> Iterator[Truth]:
