@@ -14,7 +14,7 @@ from groundling.data import CaptionSet, Dataset, Phrase, Sample
 from groundling.data import Rle as TrueRle
 from groundling.data.coco import Instance, Instances, Picture
 from groundling.evaluate import expressions, objects, phrase_masks, phrases, questions
-from groundling.evaluate.objects import MOST, ObjectSet, shared, spoken
+from groundling.evaluate.objects import MOST, NamesWarning, ObjectSet, shared, spoken
 from groundling.evaluate.score import Score
 from groundling.masks import encode
 from groundling.results import (
@@ -277,7 +277,11 @@ def test_objects_by_hand() -> None:
         Detection("dog", SECOND, 0.7),
     )
     answer = Detections(found, COST, 100, 100, 1.0)
-    row = in_time(objects.average_precision(object_set("coco", DOGS), lambda image: answer, {"dog": 18}))
+    opened = object_set("coco", DOGS)
+    with pytest.warns(
+        NamesWarning, match=r"no name for 2 of 3 categories of coco val, .*: cat, hat_\(head\)$"
+    ):
+        row = in_time(objects.average_precision(opened, lambda image: answer, {"dog": 18}))
     assert (row["items"], row["objects"], row["detections"], row["of"]) == (1, 2, 2, "boxes")
     assert (row["AP"], row["AR100"], row["APs"], row["APm"]) == (
         round(51 / 101, 4),
@@ -311,7 +315,8 @@ def test_the_best_of_an_image_are_kept() -> None:
     pytest.importorskip("faster_coco_eval", reason="AP needs the extra `eval`")
     answer = seen(*[SECOND] * MOST, FIRST, label="dog")
     opened = object_set("coco", DOGS)
-    assert in_time(objects.average_precision(opened, lambda image: answer, {"dog": 18}))["detections"] == MOST
+    labels = {"dog": 18, "cat": 17, "hat": 3}
+    assert in_time(objects.average_precision(opened, lambda image: answer, labels))["detections"] == MOST
 
 
 def test_names_of_categories() -> None:
@@ -335,7 +340,7 @@ def test_what_has_nothing_to_measure_says_so() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             measure(data, ask)  # type: ignore[arg-type, operator]
-    with pytest.raises(ValueError, match="none of the 3 categories of coco val is one that this model"):
+    with pytest.raises(ValueError, match="a name for none of the 3 categories of coco val"):
         objects.average_precision(object_set("coco", DOGS), ask, {})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="a limit of 0 images leaves none"):
         object_set("coco", DOGS).limited(0)

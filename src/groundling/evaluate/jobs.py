@@ -8,6 +8,7 @@ does what the dataset asks for: expressions, phrases of captions, questions, mas
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -136,6 +137,8 @@ def _told(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
     (root, dataset, split, limit), (net, tokenizer) = source, _parts(loaded)
     captions = open_captions(root, dataset, split).limited(limit)
     task, pixels = task_of(captions), loaded.max_pixels
+    if dataset == "jsonl":  # a file of one's own has the name of its split, as `open_dataset` says
+        captions = replace(captions, name=split)
     if task == "expressions":
         rule = _chosen(protocol, EXPRESSIONS, "expressions")
         return partial(

@@ -1,5 +1,6 @@
 """All objects of images: average precision, as COCO and LVIS count it."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,11 @@ from groundling.protocols.detections import Detection, Id, Truth, Verified, requ
 from groundling.results import Detections
 
 Ask = Callable[[Path], Detections]  # an image
+
+
+class NamesWarning(UserWarning):
+    """Categories of a dataset that a model has no name for."""
+
 
 MOST = 300  # detections of an image that are kept, the best over all categories: LVIS' limit
 
@@ -53,15 +59,12 @@ def average_precision(
 ) -> Score:
     """AP of what `ask` sees in each image; `labels` are its names of the dataset's categories.
 
-    Detections under other names are left out: no category of the dataset is meant by them. ValueError where
-    all are others, and where faster-coco-eval (extra `eval`) is not installed.
+    Detections under other names are left out: no category of the dataset is meant by them. Warns of
+    categories without a name, which count as never found. ValueError where all are, and where
+    faster-coco-eval (extra `eval`) is not installed.
     """
     require_evaluator()  # before hours of detection
-    if not labels:
-        raise ValueError(
-            f"none of the {len(objects.content.categories)} categories of {objects.name} {objects.split} "
-            "is one that this model has a name for"
-        )
+    _check_names(objects, labels)
     pictures = objects.content.pictures
     answers = collect((ask(each.image) for each in pictures), len(pictures), objects.split, watch)
     detections = [
@@ -86,6 +89,21 @@ def spoken(categories: Mapping[int, str]) -> dict[str, int]:
         said = coco.clean_name(name)
         found.setdefault(said if clean[said] == 1 else name.replace("_", " "), number)
     return found
+
+
+def _check_names(objects: ObjectSet, labels: Mapping[str, int]) -> None:
+    categories, what = objects.content.categories, f"{objects.name} {objects.split}"
+    unnamed = [name for number, name in categories.items() if number not in labels.values()]
+    if len(unnamed) == len(categories):
+        raise ValueError(f"this model has a name for none of the {len(categories)} categories of {what}")
+    if unnamed:
+        some = ", ".join(unnamed[:3]) + ", …" * (len(unnamed) > 3)
+        warnings.warn(
+            f"this model has no name for {len(unnamed)} of {len(categories)} categories of {what}, which "
+            f"count as never found: {some}",
+            NamesWarning,
+            stacklevel=3,
+        )
 
 
 def _result(objects: ObjectSet, detections: Sequence[Detection]) -> Result:
