@@ -243,8 +243,10 @@ def test_a_table_has_a_row_for_each_part(shell: Shell, mdetr: Path, scenes: Path
         "evaluate", mdetr, "--data", scenes, "--dataset", "flickr30k", "--split", "val", "--split", "test"
     )
     assert (ran.code, ran.err) == (0, "")
-    header, *rows = [text.split() for text in ran.out.splitlines() if text.strip() and "─" not in text]
-    assert header[:3] == ["dataset", "split", "of"]
+    lines = [text for text in ran.out.splitlines() if text.strip() and "─" not in text]
+    header, *rows = map(str.split, lines[:-1])
+    assert lines[-1] == "protocol any · rule iou ≥ 0.5"
+    assert header[:3] == ["dataset", "split", "part"]
     assert {"recall@1", "upper_bound", "ms"} <= set(header)
     assert [row[1] for row in rows if row[2] == "all"] == ["val", "test"]
     assert any(row[2] == "people" for row in rows)
@@ -254,6 +256,7 @@ def test_a_table_without_parts(shell: Shell, detector: Path, scenes: Path) -> No
     pytest.importorskip("faster_coco_eval", reason="AP needs the extra `eval`")
     ran = shell("evaluate", detector, "--data", scenes, "--dataset", "coco", "--split", "all")
     assert "AP50" in ran.out
+    assert ran.out.endswith("of boxes\n")
     assert "–" in ran.out  # street scenes of 64 pixels have no large objects
 
 

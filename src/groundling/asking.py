@@ -95,8 +95,9 @@ def rank_boxes(
 ) -> list[Detections]:
     """Of each expression as a whole at most `most` boxes, the surest first: what Prec@k looks at.
 
-    The first is the object that `Grounder.ground` answers with. The backbone sees the image once. Raises
-    ValueError for no expressions and for one that is longer than the model reads.
+    The first is the object that `Grounder.ground` answers with. The backbone sees the image once, so that
+    only the first has its cost; `milliseconds` of each are from pixels to its boxes, others' before it too.
+    Raises ValueError for no expressions and for one that is longer than the model reads.
     """
     _check_threshold(threshold)
     if isinstance(expressions, str) or not expressions:

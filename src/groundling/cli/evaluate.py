@@ -83,13 +83,18 @@ def _row(metrics: "Metrics") -> tuple[str, ...]:
 
 def _print_scores(scores: Sequence["Score"]) -> None:
     """A table for all splits of one protocol: a row for all items, and one for each part of them."""
-    for columns, several in groupby(scores, key=_columns):
+    for (columns, rules), several in groupby(scores, key=_heads):
         rows = [row for score in several for row in _rows(score, columns)]
-        console.print_table(("dataset", "split", "of", *columns, "M MACs", "ms"), rows)
+        console.print_table(("dataset", "split", "part", *columns, "M MACs", "ms"), rows)
+        if rules:
+            print(rules)
 
 
-def _columns(score: "Score") -> tuple[str, ...]:
-    return tuple(_whole(score))
+def _heads(score: "Score") -> tuple[tuple[str, ...], str]:
+    """The columns of a protocol, and what it says in words, which stands below: "rule iou ≥ 0.5"."""
+    whole = _whole(score)
+    said = [f"{name} {value}" for name, value in whole.items() if isinstance(value, str)]
+    return tuple(name for name, value in whole.items() if not isinstance(value, str)), " · ".join(said)
 
 
 def _rows(score: "Score", columns: Sequence[str]) -> list[tuple[str, ...]]:
@@ -102,11 +107,11 @@ def _rows(score: "Score", columns: Sequence[str]) -> list[tuple[str, ...]]:
         (
             score.dataset,
             score.split,
-            of,
+            part,
             *(_cell(values.get(column, "")) for column in columns),
-            *(cost if of == "all" else ("", "")),
+            *(cost if part == "all" else ("", "")),
         )
-        for of, values in named.items()
+        for part, values in named.items()
     ]
 
 
