@@ -11,7 +11,6 @@ import pytest
 from groundling.data import Answer as TrueAnswer
 from groundling.data import Caption as Text
 from groundling.data import CaptionSet, Dataset, Phrase, Sample
-from groundling.data import Rle as TrueRle
 from groundling.data.coco import Instance, Instances, Picture
 from groundling.evaluate import expressions, objects, phrase_masks, phrases, questions
 from groundling.evaluate.objects import MOST, NamesWarning, ObjectSet, shared, spoken
@@ -222,7 +221,7 @@ def test_masks_by_hand() -> None:
     three[1, 1:3] = three[2, 1] = True
     four = np.zeros((6, 4), dtype=np.bool_)
     four[1:3] = True
-    rle = TrueRle((6, 4), encode(BOTTOM).counts)
+    rle = encode(BOTTOM)
     found = phrase_masks.overlap(
         mask_set(((SQUARE,),), (rle,)), segmenting({"phrase 0": three, "phrase 1": four})
     )
@@ -237,7 +236,7 @@ def test_masks_by_hand() -> None:
 def test_all_that_a_phrase_means_is_one_mask() -> None:
     both = BOTTOM.copy()
     both[1, 1:3] = True
-    rle = TrueRle((6, 4), encode(BOTTOM).counts)
+    rle = encode(BOTTOM)
     found = phrase_masks.overlap(mask_set(((SQUARE,), rle)), segmenting({"phrase 0": both}))
     assert found.as_dict()["all"]["mean_iou"] == 1.0  # type: ignore[index]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from groundling.data.caption import CaptionSet
 from groundling.data.mask import Mask as Annotated
-from groundling.data.mask import Rle as AnnotatedRle
 from groundling.evaluate.score import Score, Watch, collect, unwatched
 from groundling.masks import Rle, encode
 from groundling.protocols import phrasecut
@@ -41,7 +40,7 @@ def overlap(captions: CaptionSet, ask: Ask, *, model: str = "", watch: Watch = u
 
 def _drawn(mask: Annotated, height: int, width: int) -> Rle:
     """An annotated mask on its image."""
-    if isinstance(mask, AnnotatedRle):
-        return Rle(*mask.size, mask.counts)
+    if isinstance(mask, Rle):
+        return mask
     corners = [list(zip(polygon[::2], polygon[1::2], strict=True)) for polygon in mask]
     return encode(phrasecut.drawn(corners, height, width))
