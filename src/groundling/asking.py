@@ -68,6 +68,7 @@ def ground_phrases(
     """
     _check_threshold(threshold)
     _check_text(caption)
+    tokenizer.offsets(caption)  # first: what is too long need not be split
     name = "given"
     if spans is None:
         found = splitter(split)
@@ -275,13 +276,15 @@ def _ask(
     answers: bool = False,
 ) -> Iterator[_Asked]:
     """What the network says of each text, one after the other; the backbone sees the image once."""
+    if model.net.training or model.text.training:
+        raise ValueError("an MDETR in training mode answers at random: call model.eval() first")
     for text in texts:
         _check_text(text)
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
     tokens = tokenizer.encode(texts)
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
     device = next(model.parameters()).device
-    began, net = time.perf_counter(), model.eval().net
+    began, net = time.perf_counter(), model.net
     seen = net.see(normalise(canvas[None].to(device)))
     for row, text in enumerate(texts):  # many captions together would take much memory and save little time
         length = len(offsets[row])
@@ -317,7 +320,7 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
     """Captions "person. traffic light. …" that the model can read, and the spans of the names in each."""
     if isinstance(names, str) or not names:
         raise ValueError(f"names are a list of texts with at least one, given {names!r}")
-    if len(set(names)) < len(names) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
         raise ValueError("names are texts that differ and are not empty")
     found: list[tuple[str, list[Span]]] = []
     caption, spans = "", list[Span]()

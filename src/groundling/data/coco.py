@@ -84,14 +84,15 @@ def load(root: Path, dataset: str, split: str, rejects: Rejects, need_images: bo
 
 
 def read(root: Path, dataset: str, split: str, need_images: bool = True) -> Dataset:
-    """The names of categories of which an image has exactly one object, as expressions; and all objects."""
-    rejects, name = Rejects(), f"{dataset} {split}"
+    """The names of categories of which an image has exactly one object, as expressions; and all objects.
+
+    There may be no such image: detectors are taught by the objects alone.
+    """
+    rejects = Rejects()
     content = load(root, dataset, split, rejects, need_images)
     rejects.report(root, kept=len(content.pictures))
     captions = (caption for picture in content.pictures for caption in _captions(picture, content.categories))
     samples = tuple(sample for caption in captions for sample in caption.samples())
-    if not samples:
-        raise DataError(f"{root}: no image of {name} has exactly one object of a category")
     things = {picture.image: _things(picture, content.categories) for picture in content.pictures}
     return Dataset(dataset, split, samples, things, rejects.count)
 
