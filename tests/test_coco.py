@@ -62,9 +62,9 @@ def test_images_and_their_objects(tmp_path) -> None:
     assert (picture.id, picture.image, picture.size) == (7, root / "val2017" / "000000000007.jpg", (60, 40))
     box = (10, 5, 18, 25)
     assert picture.instances == (
-        coco.Instance(1, 18, box, (tuple(TRIANGLE),)),
-        coco.Instance(2, 1, box, Rle(40, 60, (100, 200, 2100)), crowd=True),
-        coco.Instance(3, 18, box),
+        coco.Instance(1, 18, box, (tuple(TRIANGLE),), area=160),
+        coco.Instance(2, 1, box, Rle(40, 60, (100, 200, 2100)), crowd=True, area=160),
+        coco.Instance(3, 18, box, area=160),
     )
 
 

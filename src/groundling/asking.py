@@ -84,6 +84,34 @@ def ground_phrases(
 
 
 @torch.inference_mode()
+def rank_boxes(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    expressions: Sequence[str],
+    *,
+    threshold: float = 0.0,
+    most: int = 100,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Detections]:
+    """Of each expression as a whole at most `most` boxes, the surest first: what Prec@k looks at.
+
+    The first is the object that `Grounder.ground` answers with. The backbone sees the image once, so that
+    only the first has its cost; `milliseconds` of each are from pixels to its boxes, others' before it too.
+    Raises ValueError for no expressions and for one that is longer than the model reads.
+    """
+    _check_threshold(threshold)
+    if isinstance(expressions, str) or not expressions:
+        raise ValueError(f"expressions are a list of texts with at least one, given {expressions!r}")
+    found: list[Detections] = []
+    for asked in _ask(model, tokenizer, image, expressions, max_pixels):
+        objects = asked.objects(asked.found.scores()[0], threshold, most, asked.text)
+        _, cost, width, height, milliseconds, name = asked.known()
+        found.append(Detections(tuple(objects), cost, width, height, milliseconds, name))
+    return found
+
+
+@torch.inference_mode()
 def detect_names(
     model: Mdetr,
     tokenizer: ByteTokenizer,
