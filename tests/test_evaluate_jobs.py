@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import coco_json
 import pytest
 import torch
 from scrambled import scrambled
@@ -21,7 +22,6 @@ from groundling.grounder import Grounder, load_grounder
 from groundling.masks import decode
 from groundling.models.mdetr import Mdetr
 from groundling.protocols import coco as coco_protocol
-from groundling.protocols import coco_json
 from groundling.protocols.detections import Detection
 from groundling.protocols.phrasecut import drawn
 from groundling.roberta import ByteTokenizer

@@ -190,7 +190,7 @@ class Grounder:
             )
         if not names:
             raise ValueError("an mdetr detects what it is given names of: give names, such as dog")
-        return detect_names(*self._mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
+        return detect_names(*self.mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
 
     def ground_phrases(
         self,
@@ -202,18 +202,19 @@ class Grounder:
     ) -> CaptionGrounding:
         """The objects of each noun phrase of a caption, or of its character ranges `spans`, of an mdetr."""
         return ground_phrases(
-            *self._mdetr(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
+            *self.mdetr(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
         )
 
     def answer(self, image: ImageSource, question: str, *, threshold: float = THRESHOLD) -> Answer:
         """The answer to a question, and the objects it rests on, of an mdetr with answer heads."""
-        return answer(*self._mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
+        return answer(*self.mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
 
     def segment(self, image: ImageSource, phrase: str, *, threshold: float = THRESHOLD) -> Segmentation:
         """The pixels that a phrase means, of an mdetr with a mask head."""
-        return segment(*self._mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
+        return segment(*self.mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
 
-    def _mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
+    def mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
+        """The mdetr as it answers, its norms folded and its weights packed; ValueError for another system."""
         if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
             parts = {"net": self.subnets.whole(), "text": self.reader.text}  # folded and packed
             return share(self.model, parts), self.tokenizer

@@ -116,7 +116,7 @@ def _detector(loaded: Detector, source: Source, protocol: str | None) -> _Measur
 
 def _named(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
     """Objects by the names of their categories: of each name all boxes, by the likeliest token of it."""
-    (root, dataset, split, limit), (net, tokenizer) = source, _parts(loaded)
+    (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     _chosen(protocol, (), dataset)
     opened = objects.open_objects(root, dataset, split).limited(limit)
     labels = objects.spoken(opened.content.categories)
@@ -134,7 +134,7 @@ def _named(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
 
 def _told(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
     """What an MDETR says of texts."""
-    (root, dataset, split, limit), (net, tokenizer) = source, _parts(loaded)
+    (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     captions = open_captions(root, dataset, split).limited(limit)
     task, pixels = task_of(captions), loaded.max_pixels
     if dataset == "jsonl":  # a file of one's own has the name of its split, as `open_dataset` says
@@ -167,12 +167,6 @@ def _phrases(net: Mdetr, tokenizer: ByteTokenizer, pixels: int) -> phrases.Ask:
         )
 
     return ask
-
-
-def _parts(loaded: Grounder) -> tuple[Mdetr, ByteTokenizer]:
-    assert isinstance(loaded.model, Mdetr)
-    assert isinstance(loaded.tokenizer, ByteTokenizer)
-    return loaded.model, loaded.tokenizer
 
 
 def _chosen(protocol: str | None, fits: Sequence[str], what: str) -> str:
