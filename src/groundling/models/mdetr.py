@@ -98,6 +98,17 @@ class Memory:
         """The encoded words (E, L, D)."""
         return self.encoded[:, self.visual.shape[1] :]
 
+    def of(self, rows: Tensor) -> "Memory":
+        """What was read with these captions (R,) alone."""
+        return Memory(
+            self.encoded[rows],
+            self.positions[rows],
+            None if self.keep is None else self.keep[rows],
+            self.visual[rows],
+            self.lower,
+            rows if self.image_index is None else self.image_index[rows],
+        )
+
 
 @dataclass(frozen=True)
 class Objects:
