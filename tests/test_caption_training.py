@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scrambled import scrambled
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -168,7 +169,7 @@ def test_what_cannot_be_learned_is_left_out_counted_and_named(tmp_path: Path) ->
     with pytest.warns(DataWarning) as warned:
         data = training_set(told)
     (line,) = [str(each.message) for each in warned]
-    assert line.startswith("drawn train: 3 of 4 captions left out. caption 0: 'seven' is none of the 3 known")
+    assert line.startswith("drawn train: 3 of 4 captions left out. caption 0: 'seven' is none of the 3 ans")
     assert "caption 1: a text of" in line
     assert "caption 2: the model answers no question of kind 'rel'" in line
     assert data.left_out == 5
@@ -294,15 +295,15 @@ def test_the_objective_says_the_same_names_whatever_a_batch_has(tmp_path: Path) 
         "metric/answer_accuracy",
     }
     assert all(bool(loss.isfinite()) for loss in [*every.values(), *nothing.values()])
-    zero = {name for name, loss in nothing.items() if not float(loss)}
+    zero = {name for name, loss in nothing.items() if not bool(loss)}
     assert {"mask", "dice", "answer_type", "answer_obj", "answer_attr", "box_l1", "box_giou"} <= zero
     assert float(nothing["metric/answer_accuracy"]) == 1
-    assert all(float(every[name]) > 0 for name in every if not name.startswith("metric/"))
+    assert all(bool(every[name] > 0) for name in every if not name.startswith("metric/"))
 
 
 def test_a_mixed_batch_reaches_every_parameter(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = Mdetr(SMALL).train()
+    model = scrambled(Mdetr(SMALL)).train()  # fresh, the first attention among queries has only zeros to mix
     data = training_set(mixed(tmp_path), images_per_batch=6, expressions_per_image=4)
     objective: Any = OBJECTIVES["mdetr"]({})
     losses = objective(model, data.collate(data.examples(0)), None)
@@ -337,7 +338,9 @@ def test_a_training_that_goes_on_ends_with_the_same_weights(tmp_path: Path) -> N
 
 
 def test_expressions_are_captions_that_are_all_phrase(tmp_path: Path) -> None:
-    final = train(run(steps=1, warmup=0, autocast="bf16"), tmp_path / "run", dataset=tiny.drawn(tmp_path))
+    short = run(steps=1, warmup=0, autocast="bf16")
+    with pytest.warns(DataWarning, match="31 of 96 captions left out"):  # spelled, some are too long
+        final = train(short, tmp_path / "run", dataset=tiny.drawn(tmp_path))
     assert checkpoint.load(final).info.training["objective"] == "mdetr"
 
 
@@ -359,34 +362,43 @@ def test_runs_that_make_no_sense_are_refused(tmp_path: Path, given: Run, message
 
 # ------------------------------------------------------------------------------------------------- learning
 
+LARGER = MdetrConfig(
+    image_size=64,
+    text=RobertaTextConfig(
+        vocabulary=420, layers=1, dim=64, heads=4, ffn=128, tokens=64, positions=66, dropout=0.0
+    ),
+    blocks=(1, 1),
+    width=16,
+    expansion=2,
+    stem="conv3",
+    stem_width=32,
+    norm="batch",
+    dim=64,
+    heads=4,
+    ffn=128,
+    layers=1,
+    decoder_layers=2,
+    queries=10,
+    dropout=0.0,
+    contrastive=32,
+    answers=STREET,
+)
+
 
 def test_a_handful_of_street_scenes_is_learned_by_heart(tmp_path: Path) -> None:
     """Captions and questions together: whose box a phrase's best one is, and what is answered."""
-    street.write(tmp_path, scenes=6, seed=7, size=64, tasks=("captions", "questions"))
+    street.write(tmp_path, scenes=5, seed=7, size=64, tasks=("captions", "questions"))
     told = open_mixture(tmp_path, "flickr30k,gqa", "train,train_balanced")
     words = ByteTokenizer.train([each.text for each in told.captions], 420, 64)
     torch.manual_seed(0)
-    model = Mdetr(
-        SMALL.model_copy(
-            update={
-                "image_size": 64,
-                "text": RobertaTextConfig(
-                    vocabulary=420, layers=1, dim=64, heads=4, ffn=128, tokens=64, positions=66, dropout=0.0
-                ),
-                **{"dim": 64, "heads": 4, "ffn": 128, "width": 16, "stem_width": 32, "dropout": 0.0},
-                **{"queries": 10, "contrastive": 32, "masks": False, "answers": STREET},
-            }
-        )
-    ).train()
-    images = len({each.image for each in told.captions})
-    plan = Plan(0, images, 4, mirror=False)
-    data = CaptionTrainingSet(told, words, 64, plan, Learned(64, False, STREET))
-    objective: Any = OBJECTIVES["mdetr"]({"answers": 3.0})
-    optimizer, steps = torch.optim.AdamW(model.parameters(), lr=1.5e-3), 240
+    model = Mdetr(LARGER).train()
+    every = CaptionTrainingSet(told, words, 64, Plan(0, 2, 13, mirror=False), Learned(64, False, STREET))
+    batch, objective = every.collate(every.examples(0)), OBJECTIVES["mdetr"]({})
+    optimizer, steps = torch.optim.AdamW(model.parameters(), lr=2e-3), 250
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 1.5e-3 * lr_factor(step, steps, "cosine", warmup=10)
-        losses = objective(model, data.collate(data.examples(step)), None)
+            group["lr"] = 2e-3 * lr_factor(step, steps, "cosine", warmup=10)
+        losses = objective(model, batch, None)  # type: ignore[arg-type]  # no gates, no noise
         sum(loss for name, loss in losses.items() if not name.startswith("metric/")).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
