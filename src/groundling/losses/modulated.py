@@ -155,7 +155,7 @@ def _mask_losses(
         matching = matching.where(matching.of_targets(targets.masked))
     if not len(matching.image):
         return hidden_BQD.new_zeros(()), hidden_BQD.new_zeros(())
-    rows, row = matching.image.unique(return_inverse=True)
+    rows, row = torch.unique(matching.image, return_inverse=True)
     place = torch.zeros(len(rows), int(matching.target.max()) + 1, dtype=torch.long, device=rows.device)
     place[row, matching.target] = matching.prediction
     logits_RNhw = net.masks(hidden_BQD[rows[:, None], place], memory.of(rows))

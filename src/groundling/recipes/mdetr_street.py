@@ -42,7 +42,7 @@ def mdetr_street(
     config = TrainConfig(
         model=MDETR["mdetr_street"].model_dump(mode="json"),
         data=DataConfig(path=data, dataset=dataset, split=split, augment="mirror"),
-        loss={"answers": 5.0, "mask": 2.0, "dice": 2.0},
+        loss={"answers": 2.0, "mask": 2.0, "dice": 2.0},
         init="lads_street",
         fresh=NEW,
         discard=NOT_WANTED,
