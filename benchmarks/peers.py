@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from groundling.models.supernet import SupernetConfig
 
 ADAPTIVE = "lads_r50"
-MODELS = (ADAPTIVE, "lads_r50_static", "transvg_r50", *DETECTORS)
+OURS = (ADAPTIVE, "lads_r50_static", "transvg_r50", "mdetr_r101")
+MODELS = (*OURS, *DETECTORS)
 WARM_UP = 2  # rounds
 COLUMNS = ("", "input", "M parameters", "ms", "p95", f"× {ADAPTIVE}", "GMACs")
 
@@ -120,17 +121,18 @@ def ours(name: str, config: "SupernetConfig", words: Sequence[str]) -> Contender
     import torch
 
     from groundling.benchmark import Choosing, drawn_like_the_paper
-    from groundling.language import Tokenizer
     from groundling.models import build
+    from groundling.roberta import tokenizer_for
+    from groundling.runtime.words import Reader
 
     torch.manual_seed(0)
     model, rng = build(config), random.Random(0)
-    tokenizer = Tokenizer.train(words, config.text.vocabulary, config.text.tokens)
+    tokenizer = tokenizer_for(config.text).train(words, config.text.vocabulary, config.text.tokens)
+    reader = Reader(model.eval(), tokenizer, (), limit_bytes=0)  # every request is about new words
     if model.selector is None:
-        grounder = Choosing(model, tokenizer)
-        grounder.reader.limit_bytes = 0  # every request is about new words
+        grounder = Choosing(model, tokenizer, reader=reader)
     else:
-        grounder = Choosing(model, tokenizer, cache_mib=0)
+        grounder = Choosing(model, tokenizer, cache_mib=0, reader=reader)
         grounder.choose = lambda: drawn_like_the_paper(model.units(), rng)
 
     def ask(image: "ImageSource", expression: str) -> Answer:

@@ -10,8 +10,9 @@ of a part its weights: what has to come from memory at least once.
 import argparse
 import random
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from groundling.benchmark import Choosing, drawn_like_the_paper, parts_of
 from groundling.cli import console
 from groundling.cli.benchmark import read_model, read_requests
 from groundling.dynamic.extract import extract
+from groundling.language import TextEncoder
 
 COLUMNS = ("", "ms", "GMACs", "GMACs/s", "of a convolution", "MB of weights", "GB/s", "of a copy")
 IN = {"vision": ("stem", "layer"), "fusion": ("attention", "ffn"), "text": ("text",), "head": ("head",)}
@@ -59,6 +61,8 @@ def reached(name: str, rounds: int) -> list[Reached]:
     """The parts of a cold request of a model, with the means of its Selections."""
     requests = read_requests(None, None)
     model, drawn = read_model(name, [words for _, words in requests])
+    if model.model.selector is None or not isinstance(model.model.text, TextEncoder):
+        raise ValueError(f"{name} chooses nothing: give a model with language gates, such as lads_r50")
     cold, rng = Choosing(model.model, model.tokenizer, taught=model.taught, cache_mib=0), random.Random(0)
     if drawn:
         cold.choose = lambda: drawn_like_the_paper(model.model.units(), rng)
@@ -83,22 +87,26 @@ def reached(name: str, rounds: int) -> list[Reached]:
     return found
 
 
-def main() -> None:
-    """Print the table."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; the exit code is 0, or 2 and a line on stderr for what cannot be measured."""
     parser = argparse.ArgumentParser(description="What a request reaches of what the machine can do.")
     parser.add_argument("model", nargs="?", default="lads_r50")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=20)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
-    with torch.inference_mode():
-        most_macs, most_bytes = machine()
-        rows = reached(asked.model, asked.rounds)
+    try:
+        with torch.inference_mode():
+            rows, (most_macs, most_bytes) = reached(asked.model, asked.rounds), machine()
+    except (ValueError, OSError) as error:
+        console.complain(f"error: {error}")
+        return 2
     console.print_table(COLUMNS, (shown(row, most_macs, most_bytes) for row in rows))
     print(
         f"{asked.model}, {asked.threads} threads; a convolution reaches {most_macs / 1e9:.0f} GMACs/s, "
         f"a copy {most_bytes / 1e9:.0f} GB/s"
     )
+    return 0
 
 
 def shown(row: Reached, most_macs: float, most_bytes: float) -> tuple[str, ...]:
@@ -117,4 +125,4 @@ def shown(row: Reached, most_macs: float, most_bytes: float) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,8 +2,9 @@
 
     python benchmarks/training_step.py [PRESET] [--images N] [--threads N] [--rounds N]
 
-One expression an image, random images and words, forward and backward, float32: masks multiply, nothing is
-cut out. The twin could share an image between its expressions; with gates each expression sees its own.
+One expression an image, random images and words, forward and backward, float32, statistics of norms frozen
+as in the recipes that train gates: masks multiply, nothing is cut out. The twin could share an image between
+its expressions; with gates each expression sees its own.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from groundling.dynamic.gates import Draw
 from groundling.losses import OBJECTIVES
 from groundling.models import LADS, build
 from groundling.models.lads import LadsConfig
+from groundling.training.optimisation import freeze_norms
 
 TOKENS = 12
 
@@ -40,6 +42,7 @@ def batch(config: LadsConfig, images: int) -> Batch:
 def step(config: LadsConfig, given: Batch) -> Callable[[int], float]:
     """A forward and a backward pass; returns its seconds."""
     model, total = build(config).train(), len(given)
+    freeze_norms(model)
     objective = OBJECTIVES["grounding"]({"dense": 0.5, "budget": 10.0 * (config.gating is not None)})
 
     def run(turn: int) -> float:

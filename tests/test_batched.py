@@ -18,7 +18,7 @@ from groundling.grounder import Grounder
 from groundling.language import Tokenizer, Tokens
 from groundling.models import build
 from groundling.runtime import batched
-from groundling.runtime.batched import Batcher
+from groundling.runtime.batched import Batcher, Rows
 from groundling.selection import Selection, Unit
 
 
@@ -54,7 +54,7 @@ def test_a_batch_is_its_rows(shape: str, grouped: bool) -> None:
     words = random_tokens(rows, rows + 3, model.config.text.vocabulary)
     text = model.text(words)
     whole = extract(model, Selection.all_on(units))
-    found = batched.run(whole, selections, pixels, index, text, words, grouped=grouped)
+    found = batched.run(whole, Rows(selections, pixels, index, text, words), grouped=grouped)
     for row, selection in enumerate(selections):
         alone = extract(model, selection)(
             pixels[index[row]][None],
@@ -75,7 +75,7 @@ def test_a_batch_costs_what_its_rows_do_less_what_they_share() -> None:
     whole, text = extract(model, Selection.all_on(model.units())), model.text(words)
     pixels, index = torch.rand(2, 3, size, size), torch.tensor([0, 0, 0, 1, 1, 1])
     with FlopCounterMode(display=False) as counter:
-        batched.run(whole, selections, pixels, index, text, words)
+        batched.run(whole, Rows(selections, pixels, index, text, words))
     parts = [model.cost_model.count(selection, 5) for selection in selections]
     for part in parts:  # what is not run here, and attention's products, which the counter misses on a CPU
         part["text"] = part["selector"] = 0
@@ -93,8 +93,7 @@ def test_rows_that_do_not_fit() -> None:
     model = lads("all")
     words = random_tokens(2, 4, 50)
     with pytest.raises(ValueError, match="1 Selections, 2 image indices and 2 texts"):
-        batched.run(
-            extract(model, Selection.all_on(model.units())),
+        Rows(
             [Selection.all_on(model.units())],
             torch.rand(1, 3, 32, 32),
             torch.tensor([0, 0]),

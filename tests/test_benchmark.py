@@ -144,6 +144,8 @@ def test_what_cannot_be_measured(shell: Shell, folder: Path, tmp_path: Path) -> 
     assert "no model 'lads_r5'" in complaint("lads_r5")
     assert "rounds 1 or more" in complaint(folder, "--rounds", 0)
     assert "give a file *.png" in complaint(folder, "--plot", tmp_path / "plot.pdf")
+    (tmp_path / "taken.png").mkdir()
+    assert "Is a directory" in complaint(folder, "--plot", tmp_path / "taken.png")
     assert "no runtime 'fast'" in complaint(folder, "--runtime", "fast")
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "films").mkdir()

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundling.data import Answer, Caption, CaptionSet, DataError, Phrase, Rle, Sample
+from groundling.data import Answer, Caption, CaptionSet, DataError, Phrase, Sample
 from groundling.data.caption import spans_from, whole
+from groundling.masks import Rle
 
 IMAGE = Path("a.jpg")
 TEXT = "A man and his two dogs on a sofa"
@@ -56,8 +57,8 @@ def test_what_is_valid() -> None:
     Caption("1", IMAGE, TEXT, (Phrase(((0, 2), (2, 5), (10, 32)), ()),), negatives=((0, 32),))
     Caption("2", IMAGE, "Is it red?", answer=Answer("no"))
     Phrase(((0, 1),), ((0, 0, 4, 4),), ((TRIANGLE, TRIANGLE),))
-    Phrase(((0, 1),), ((0, 0, 4, 4), (1, 1, 2, 2)), ((TRIANGLE,), Rle((2, 3), (1, 4, 1))))
-    Rle((2, 2), (0, 4))
+    Phrase(((0, 1),), ((0, 0, 4, 4), (1, 1, 2, 2)), ((TRIANGLE,), Rle(2, 3, (1, 4, 1))))
+    Rle(2, 2, (0, 4))
     assert whole("a dog", [(0, 0, 1, 1)], category="dog") == Phrase(((0, 5),), ((0, 0, 1, 1),), (), "dog")
 
 
@@ -93,20 +94,6 @@ def test_spans_that_no_phrase_has(spans, reason) -> None:
 def test_boxes_and_masks_that_no_phrase_has(boxes, masks, reason) -> None:
     with pytest.raises(DataError, match=reason):
         Phrase(((0, 1),), boxes, masks)
-
-
-@pytest.mark.parametrize(
-    ("size", "counts", "reason"),
-    [
-        ((2, 3), (1, 4), "cover 5 pixels of 2x3"),
-        ((2, 3), (), "cover 0 pixels of 2x3"),
-        ((2, 3), (8, -2), "a run of negative length"),
-        ((0, 3), (), "a mask of 0x3 pixels cannot be"),
-    ],
-)
-def test_run_lengths_that_are_no_mask(size, counts, reason) -> None:
-    with pytest.raises(DataError, match=reason):
-        Rle(size, counts)
 
 
 def test_a_caption_must_hold_its_phrases() -> None:

@@ -232,3 +232,14 @@ def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         CheckpointError, match="could not download 'a/b' from the hub: could not resolve host"
     ):
         checkpoint.load("a/b", download=True)
+
+
+def test_what_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
+    """A folder of photos that was named as the place of a checkpoint was deleted."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "1.jpg").write_bytes(b"a photo")
+    with pytest.raises(CheckpointError, match="photos is there and is no checkpoint: it is left alone"):
+        checkpoint.write_folder(photos, lambda folder: (folder / "config.json").write_text("{}"))
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    assert (photos / "1.jpg").read_bytes() == b"a photo"

@@ -12,7 +12,6 @@ from groundling.data import (
     DataWarning,
     Phrase,
     Rejects,
-    Rle,
     Sample,
     Thing,
     available,
@@ -20,6 +19,7 @@ from groundling.data import (
     open_captions,
     open_dataset,
 )
+from groundling.masks import Rle
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TRIANGLE = [10, 5, 18, 5, 18, 25]
@@ -60,7 +60,7 @@ def test_images_and_their_objects(tmp_path) -> None:
     box = (10, 5, 18, 25)
     assert picture.instances == (
         coco.Instance(1, 18, box, (tuple(TRIANGLE),)),
-        coco.Instance(2, 1, box, Rle((40, 60), (100, 200, 2100)), crowd=True),
+        coco.Instance(2, 1, box, Rle(40, 60, (100, 200, 2100)), crowd=True),
         coco.Instance(3, 18, box),
     )
 
@@ -121,7 +121,10 @@ def test_lvis_says_what_is_not_there_and_what_is_not_all(tmp_path) -> None:
         ({"image_id": 8}, "annotation 2: image 8 has no entry"),
         ({"category_id": 99}, "category 99 has no entry"),
         ({"segmentation": [[1, 2, 3]]}, "a polygon of 3 numbers"),
-        ({"segmentation": {"size": [2, 2], "counts": [1]}}, "cover 1 pixels of 2x2"),
+        (
+            {"segmentation": {"size": [2, 2], "counts": [1]}},
+            "run lengths of 1 pixels do not fit a mask of 2×2",
+        ),
     ],
 )
 def test_bad_annotations_are_left_out(tmp_path, changes, reason) -> None:
@@ -169,9 +172,20 @@ def test_files_that_are_something_else(tmp_path) -> None:
         open_captions(root, "coco", "val2017")
     write(tmp_path, [annotation(1), 5], categories=[{"id": 18, "name": "dog"}, {"id": "1"}, {"id": 2}])
     with pytest.warns(
-        DataWarning, match="3 of 4 rows left out. annotation None: a row .*category 1: has no 'name'"
+        DataWarning, match="3 of 4 rows left out. annotation None: a row .*category 1: id is '1'"
     ):
         open_captions(root, "coco", "val2017")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_category_without_a_name_is_left_out(tmp_path, name) -> None:
+    """Its captions would have no text: one such category used to end the reading of the whole file."""
+    categories = [{"id": 18, "name": "dog"}, {"id": 3, "name": name}]
+    root = write(tmp_path, [annotation(1), annotation(2, category_id=3)], categories=categories)
+    with pytest.warns(
+        DataWarning, match="category 3: its name is blank; annotation 2: category 3 has no entry"
+    ):
+        assert [caption.text for caption in open_captions(root, "coco", "val2017").captions] == ["dog"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Compiled subnets answer as the eager ones, from the third request on, within their memory."""
 
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from groundling.dynamic.extract import SubnetCache
 from groundling.language import Tokens
 from groundling.models.supernet import Network, Prediction
 from groundling.runtime.compiled import CompiledSubnets, CompileWarning
-from groundling.runtime.compilers import resolved
+from groundling.runtime.compilers import Elsewhere, _call, _end, resolved
 
 CPU = torch.device("cpu")
 
@@ -254,3 +256,24 @@ def test_runtimes_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         groundling.load(folder, runtime="auto").ground(picture(0), "left")
+
+
+def test_nothing_of_the_working_folder_is_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A torch.py beside the user's pictures was executed by the process that compiles."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('this must not run')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match="nothing"):
+        _call([str(tmp_path / "nothing"), "onnx", "3", str(tmp_path / "out.onnx")], "", [])
+
+
+def test_a_program_that_ends_does_not_wait(folder: Path) -> None:
+    model = groundling.load(folder)
+    made = CompiledSubnets(model.subnets, Elsewhere(model.model, model.tokenizer, "onnx"), 10**9)
+    assert made._can_be_left
+    assert isinstance(made._compile, Elsewhere)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], text=True) as process:
+        made._compile._working.append(process)
+        _end(made._compile._working)
+    assert process.returncode != 0

@@ -20,7 +20,6 @@ from groundling.data import (
     DataError,
     DataWarning,
     Phrase,
-    Rle,
     jsonl,
     open_captions,
     open_dataset,
@@ -28,7 +27,10 @@ from groundling.data import (
 )
 from groundling.data.caption import referring
 from groundling.data.convert import Converted, convert
+from groundling.data.sample import box_from_xywh
+from groundling.masks import Rle
 
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 BOX = [1, 2, 30, 35]
 
 
@@ -177,7 +179,7 @@ def test_rows_by_hand(tmp_path) -> None:
     expression = {"image": "a.jpg", "expression": "left dog", "box": BOX}
     file = save(tmp_path, CAPTION, second, third, expression)
     image, box, text = tmp_path / "a.jpg", (1, 2, 30, 35), "Two dogs on a sofa"
-    masks = (((1, 2, 9, 2, 9, 9),), Rle((2, 3), (1, 4, 1)))
+    masks = (((1, 2, 9, 2, 9, 9),), Rle(2, 3, (1, 4, 1)))
     phrase = Phrase(((4, 8), (12, 18)), (box, box), masks, "sofa")
     answer = Answer("two", "global", (box,))
     assert jsonl.read_captions(file).captions == (
@@ -232,7 +234,7 @@ def test_captions_without_an_expression(tmp_path) -> None:
 
 number = st.floats(0, 1e4, allow_nan=False)
 boxes = st.builds(lambda x, y, w, h: (x, y, x + w + 1, y + h + 1), number, number, number, number)
-masks = st.just(Rle((2, 3), (1, 4, 1))) | st.lists(number, min_size=6, max_size=6).map(lambda p: (tuple(p),))
+masks = st.just(Rle(2, 3, (1, 4, 1))) | st.lists(number, min_size=6, max_size=6).map(lambda p: (tuple(p),))
 
 
 @st.composite
@@ -256,6 +258,33 @@ def test_what_is_written_is_read_again(tmp_path, rows) -> None:
     read = jsonl.read_captions(tmp_path / "out.jsonl", need_images=False).captions
     plain = [caption.__dict__ | {"image": None} for caption in rows]
     assert [caption.__dict__ | {"image": None} for caption in read] == plain
+
+
+@pytest.mark.skipif(not (SHARED / "tiny_coco").is_dir(), reason="../shared/data/tiny_coco is not here")
+def test_captions_that_people_wrote(tmp_path) -> None:
+    """COCO's captions with the spans that name a category: 413 phrases, of which 286 are singular."""
+    rows = json.loads((SHARED / "tiny_coco" / "caption_phrase_boxes.json").read_text())
+    written = tuple(
+        Caption(
+            f"{row['caption_id']}-{n}",
+            SHARED / "tiny_coco" / row["file"],
+            row["caption"],
+            (
+                Phrase(
+                    (tuple(row["span"]),), tuple(map(box_from_xywh, row["boxes"])), category=row["category"]
+                ),
+            ),
+        )
+        for n, row in enumerate(rows)
+    )
+    jsonl.write(tmp_path / "out.jsonl", written)
+    read = jsonl.read_captions(tmp_path / "out.jsonl").captions
+    assert [(c.id, c.text, c.phrases) for c in read] == [(c.id, c.text, c.phrases) for c in written]
+    assert len(read) == 413
+    single = [row for row in rows if len(row["boxes"]) == 1]
+    assert sum(not row["plural"] for row in single) == 286
+    expressions = [sample.expression for sample in jsonl.read(tmp_path / "out.jsonl").samples]
+    assert expressions == [row["caption"][slice(*row["span"])] for row in single]
 
 
 def test_half_a_surrogate_pair_is_written_as_it_came(tmp_path) -> None:

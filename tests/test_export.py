@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from small import Shell, data_folder, model_folder
 from torch.testing import assert_close
@@ -86,6 +88,20 @@ def test_a_file_of_one_expression_answers_as_the_network(
         parts = expected.cost.parts
         assert found.cost.macs == expected.cost.macs - parts["text"] - parts["selector"]
         assert found.cost.full == expected.cost.full
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_a_network_without_scores_is_exported(tmp_path: Path, pictures: list[Path], form: Any) -> None:
+    """One that regresses its box, as lads_r50 does, could not be: a score was looked for."""
+    model = groundling.load(model_folder(tmp_path / "cls", tiny.MODEL.model_copy(update={"head": "cls"})))
+    out = (tmp_path / "one").with_suffix(".onnx" if form == "onnx" else ".xml")
+    chosen = Selection.all_on(model.model.units())
+    words = {"name": "cls", "expression": EXPRESSION, "selection": chosen}
+    card = export(model.model, model.tokenizer, out, form=form, **words)
+    assert not card.scored
+    (found,) = ExportedGrounder(out, threads=1).ground(pictures[0])
+    assert found.score is None
+    assert found.box == pytest.approx(model.ground(pictures[0], EXPRESSION, selection=chosen).box, abs=1e-2)
 
 
 def test_a_file_of_the_full_network_answers_any_expression(

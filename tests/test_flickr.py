@@ -99,6 +99,14 @@ def test_a_bad_box_is_left_out(tmp_path, old, new, reason) -> None:
     assert [first.words(phrase) for phrase in first.phrases] == ["A man"]
 
 
+def test_a_chain_that_lost_a_box_is_no_phrase(tmp_path) -> None:
+    """It would look like the only dog: an expression of one box."""
+    write(tmp_path, xml=XML.replace("<xmin>31</xmin>", "<xmin>41</xmin>"))
+    with pytest.warns(DataWarning, match=r"1 of 3 rows left out. 100\.xml object 2: box .* has no area"):
+        _, second = open_captions(tmp_path, "flickr30k", "val").captions
+    assert [second.words(phrase) for phrase in second.phrases] == ["him"]
+
+
 LAUGHS = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>' + XML.replace(">6<", ">&b;<")
 FOREIGN = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + XML.replace(">6<", ">&a;<")
 

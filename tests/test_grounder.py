@@ -287,3 +287,12 @@ def test_no_such_model(tmp_path: Path) -> None:
 def test_packaged_models_load_by_name() -> None:
     for name in packaged():
         assert groundling.load(name).ground(photo(), "the red car").cost.share <= 1
+
+
+def test_refreshed_after_training(model: Grounder) -> None:
+    """The packed text encoder, words and subnets kept the weights that the model had."""
+    used = grounder(CONFIGS["dense"])
+    used.ground(photo(), "left")
+    scrambled(used.model, seed=5)
+    used.refresh()
+    assert used.ground(photo(), "left").box == grounder(CONFIGS["dense"], seed=5).ground(photo(), "left").box

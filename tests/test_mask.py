@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from groundling.data import DataError, Rle
+from groundling.data import DataError
 from groundling.data.mask import mask_from
+from groundling.masks import Rle
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SQUARE = [0, 0, 4, 0, 4, 4, 0, 4]
@@ -17,7 +18,7 @@ def test_polygons() -> None:
 
 
 def test_run_lengths() -> None:
-    assert mask_from({"size": [2, 3], "counts": [1, 4, 1]}) == Rle((2, 3), (1, 4, 1))
+    assert mask_from({"size": [2, 3], "counts": [1, 4, 1]}) == Rle(2, 3, (1, 4, 1))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_run_lengths() -> None:
     ],
 )
 def test_compressed_run_lengths(size, letters, counts) -> None:
-    assert mask_from({"size": size, "counts": letters}) == Rle(tuple(size), counts)
+    assert mask_from({"size": size, "counts": letters}) == Rle(*size, counts)
 
 
 def compressed(counts: tuple[int, ...]) -> str:
@@ -51,7 +52,7 @@ def compressed(counts: tuple[int, ...]) -> str:
 def test_long_runs_survive_compression() -> None:
     counts = (0, 1, 31, 32, 15, 16, 100_000, 3, 1, 70_000)
     size = (1, sum(counts))
-    assert mask_from({"size": list(size), "counts": compressed(counts)}) == Rle(size, counts)
+    assert mask_from({"size": list(size), "counts": compressed(counts)}) == Rle(*size, counts)
 
 
 @pytest.mark.parametrize(
@@ -68,13 +69,13 @@ def test_long_runs_survive_compression() -> None:
         ([[0, 0, 1, 1]], "a polygon of 4 numbers; it is x, y of 3 corners or more"),
         ([[0, 0, 1, 1, 2, 0, 1]], "a polygon of 7 numbers"),
         ([SQUARE, [0, 0, 1, float("nan"), 2, 2]], "a corner that is not finite"),
-        ({"size": [2, 3], "counts": [1.0, 5]}, "the counts of a mask is not a list of whole numbers"),
-        ({"size": 6, "counts": [6]}, "the size of a mask is not a list of whole numbers"),
-        ({"size": [6], "counts": [6]}, "the size of a mask is height, width"),
-        ({"size": [2, 3], "counts": [1, 4]}, "cover 5 pixels of 2x3"),
-        ({"size": [2, 3], "counts": "1!1"}, "not COCO's compressed run lengths"),
-        ({"size": [2, 3], "counts": "o" * 50}, "not COCO's compressed run lengths"),
-        ({"size": [2, 3], "counts": "14o"}, "end in the middle of a run"),
+        ({"size": [2, 3], "counts": [1.0, 5]}, "counts that are a string or a list of whole numbers"),
+        ({"size": 6, "counts": [6]}, r"a size of \[height, width\], given 6"),
+        ({"size": [6], "counts": [6]}, r"a size of \[height, width\], given \[6\]"),
+        ({"size": [2, 3], "counts": [1, 4]}, "run lengths of 5 pixels do not fit a mask of 2×3"),
+        ({"size": [2, 3], "counts": "1!1"}, "has no character '!'"),
+        ({"size": [2, 3], "counts": "o" * 50}, "a count that no mask can have"),
+        ({"size": [2, 3], "counts": "14o"}, "ends in the middle of a count"),
     ],
 )
 def test_what_is_no_mask(value, reason) -> None:

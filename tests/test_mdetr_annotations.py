@@ -12,12 +12,12 @@ from groundling.data import (
     DataError,
     DataWarning,
     Phrase,
-    Rle,
     available,
     mdetr,
     open_captions,
     open_dataset,
 )
+from groundling.masks import Rle
 
 TEXT = "A man and his two dogs . He waves ."
 MAN, DOGS, HE = [0, 5], [10, 22], [25, 27]
@@ -104,7 +104,7 @@ def test_questions_and_masks(tmp_path) -> None:
     question, phrase, unanswered = open_captions(root, "mdetr", "finetune_gqa_val_balanced").captions
     assert (question.id, question.answer) == ("05515938", Answer("yes", "attr"))
     assert phrase.id == "7__2"
-    assert phrase.phrases[0].masks == (((1, 2, 9, 2, 9, 9),), Rle((40, 60), (100, 300, 2000)))
+    assert phrase.phrases[0].masks == (((1, 2, 9, 2, 9, 9),), Rle(40, 60, (100, 300, 2000)))
     assert unanswered.answer is None
 
 
@@ -136,6 +136,18 @@ def test_bad_annotations_leave_their_caption(tmp_path, changes, reason) -> None:
         captions = open_captions(root, "mdetr", "final_mixed_train")
     assert [phrase.spans for phrase in captions.captions[0].phrases] == [((0, 5),)]
     assert captions.left_out == 1
+
+
+@pytest.mark.parametrize("bbox", [[1, 2, 0, 5], [60, 2, 4, 5]])
+def test_a_phrase_that_lost_a_box_is_none(tmp_path, bbox) -> None:
+    """It would look like one that means a single thing; or, without any box left, something not there."""
+    rows = [annotation(1, [MAN]), annotation(2, [DOGS]), annotation(3, [DOGS], bbox)]
+    for extra in ({}, {"tokens_positive_eval": [[MAN], [DOGS]]}):
+        with pytest.warns(DataWarning, match="annotation 3"):
+            (caption,) = open_captions(
+                write(tmp_path, [image(**extra)], rows), "mdetr", "final_mixed_train"
+            ).captions
+        assert [phrase.spans for phrase in caption.phrases] == [((0, 5),)]
 
 
 @pytest.mark.parametrize(

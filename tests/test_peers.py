@@ -15,7 +15,9 @@ from PIL import Image
 
 from groundling.language import TextConfig
 from groundling.models import PRESETS
+from groundling.models.mdetr import MdetrConfig
 from groundling.models.transvg import TransVGConfig
+from groundling.roberta import RobertaTextConfig
 
 WORDS = "red square on the left"
 TRANSVG = TransVGConfig(
@@ -30,6 +32,21 @@ TRANSVG = TransVGConfig(
     visual_layers=1,
 )
 
+MDETR = MdetrConfig(
+    image_size=64,
+    text=RobertaTextConfig(vocabulary=300, layers=1, dim=16, heads=2, ffn=32, tokens=24, positions=26),
+    blocks=(1, 1, 1),
+    width=4,
+    expansion=2,
+    stem_width=8,
+    dim=16,
+    heads=2,
+    ffn=24,
+    layers=1,
+    decoder_layers=1,
+    queries=5,
+)
+
 
 @pytest.fixture
 def all_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +56,7 @@ def all_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "lads_r50", tiny.MODEL)
     monkeypatch.setitem(PRESETS, "lads_r50_static", tiny.MODEL.model_copy(update={"gating": None}))
     monkeypatch.setitem(PRESETS, "transvg_r50", TRANSVG)
+    monkeypatch.setitem(PRESETS, "mdetr_r101", MDETR)
 
 
 def test_the_adaptive_model_runs_a_new_subnet_each_time() -> None:

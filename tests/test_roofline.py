@@ -39,3 +39,8 @@ def test_a_training_step_with_gates_and_without(
     assert numbers is not None
     gates, static, ratio = map(float, numbers.groups())
     assert (gates - 0.5) / (static + 0.5) - 0.01 <= ratio <= (gates + 0.5) / (static - 0.5) + 0.01
+
+
+def test_a_model_without_gates_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert roofline.main(["transvg_r50"]) == 2
+    assert "give a model with language gates, such as lads_r50" in capsys.readouterr().err

@@ -58,12 +58,12 @@ def test_words_that_come_again_are_read_once(loaded: Loaded) -> None:
 
 @torch.no_grad()
 def test_memory_is_bounded_and_the_oldest_goes_first(loaded: Loaded) -> None:
-    size = max(reader(loaded).read(expression).nbytes for expression in WORDS)
+    size = max(reader(loaded).read(expression).nbytes(expression) for expression in WORDS)
     read = reader(loaded, limit_bytes=2 * size)
     rows = encoded(read)
     for expression in WORDS[:3]:
         read.read(expression)
-    assert sum(words.nbytes for words in read._known.values()) == read._bytes <= 2 * size
+    assert sum(words.nbytes(key) for key, words in read._known.items()) == read._bytes <= 2 * size
     assert WORDS[0] not in read._known
     read.read(WORDS[2])
     assert len(rows) == 3
@@ -73,10 +73,26 @@ def test_memory_is_bounded_and_the_oldest_goes_first(loaded: Loaded) -> None:
 
 
 @torch.no_grad()
-def test_a_static_network_chooses_nothing(loaded: Loaded) -> None:
+def test_long_expressions_count(loaded: Loaded) -> None:
+    """The key of what is kept was not counted: a million spaces were kept for nothing."""
     read = reader(loaded)
-    read.selector = None
-    words = read.read(WORDS[0])
+    read.read(WORDS[0] + " " * 10**6)
+    assert not read._known
+
+
+@torch.no_grad()
+def test_a_reader_like_another_shares_its_encoder_and_nothing_else(loaded: Loaded) -> None:
+    read = reader(loaded)
+    read.read(WORDS[0])
+    other = read.like(0)
+    assert other.text is read.text
+    other.read(WORDS[1])
+    assert (len(other._known), len(read._known)) == (0, 1)
+
+
+@torch.no_grad()
+def test_a_static_network_chooses_nothing(loaded: Loaded) -> None:
+    words = reader(loaded).like(0, choosing=False).read(WORDS[0])
     assert words.relevance is None
     assert words.selection == Selection(())
 
@@ -99,4 +115,4 @@ def test_threads_share_a_reader(loaded: Loaded) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(ask, range(8)))
     assert found == [found[i % len(WORDS)] for i in range(8)]
-    assert read._bytes == sum(words.nbytes for words in read._known.values())
+    assert read._bytes == sum(words.nbytes(key) for key, words in read._known.items())

@@ -132,13 +132,16 @@ def benchmark(
 
     def grounder(choose: Callable[[], Selection] | None, new: bool = False, **options: Any) -> Choosing:
         """Reads each request's words anew where they are to be `new`; a static network has no selector."""
+        limit = 0 if new else model.reader.limit_bytes
         made = Choosing(
-            model.model, model.tokenizer, device=str(model.device), taught=model.taught, **options
+            model.model,
+            model.tokenizer,
+            device=str(model.device),
+            taught=model.taught,
+            reader=model.reader.like(limit, choosing=choose is not all_on),
+            **options,
         )
-        made.choose, made.reader.text = choose, model.reader.text
-        made.reader.limit_bytes *= not new
-        if choose is all_on:
-            made.reader.selector = None
+        made.choose = choose
         return made
 
     def all_on() -> Selection:

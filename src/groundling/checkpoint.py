@@ -323,6 +323,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a temporary neighbour, add the manifest, sync it to disk, and give it its name."""
     folder = Path(folder)
+    check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.parent / f".{folder.name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -343,6 +344,15 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def check_replaceable(folder: Path) -> None:
+    """CheckpointError where something other than a checkpoint would be lost."""
+    if not folder.exists() or (
+        folder.is_dir() and (not any(folder.iterdir()) or (folder / CONFIG).is_file())
+    ):
+        return
+    raise CheckpointError(f"{folder} is there and is no checkpoint: it is left alone; choose another folder")
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written beside their place, then renamed."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,16 @@ def write(path: Path, data: bytes, prefix: str | None = None) -> Path:
     with writing(path, prefix) as file:
         file.write(data)
     return path
+
+
+def check_place(path: Path) -> None:
+    """The OSError that writing this file would end in, before the work is done that would be lost."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    Path(temporary).unlink()
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 @contextmanager

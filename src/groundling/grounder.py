@@ -35,7 +35,7 @@ from groundling.models.supernet import Prediction, Supernet
 from groundling.phrases import Span
 from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation
 from groundling.roberta import ByteTokenizer
-from groundling.runtime.batched import Batcher
+from groundling.runtime.batched import Batcher, Rows
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
 from groundling.runtime.compilers import Runtime, compiler
 from groundling.runtime.words import Reader, Words
@@ -46,7 +46,10 @@ DEFAULT = "lads_street"
 
 
 class Grounder:
-    """A supernet ready to answer; `load` makes one."""
+    """A supernet ready to answer; `load` makes one.
+
+    reader: of another Grounder over this model, to share its packed text encoder.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Grounder:
         taught: Collection[str] = (),
         runtime: Runtime = "eager",
         compiled_mib: int = 1024,
+        reader: Reader | None = None,
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
             raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
@@ -71,14 +75,23 @@ class Grounder:
         self.device = torch.device(checked(device))
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
         self.model, self.tokenizer, self.max_pixels = model.eval().to(self.device), tokenizer, max_pixels
-        with torch.inference_mode(False), torch.no_grad():
-            self.reader = Reader(self.model, tokenizer, self.taught, cache_mib * 2**20 // WORDS_PART)
-        self.subnets = SubnetCache(self.model, cache_mib * 2**20)
+        self._runtime, self._bytes, self._compiled_bytes = runtime, cache_mib * 2**20, compiled_mib * 2**20
+        self._prepare(reader)
+
+    def refresh(self) -> None:
+        """Forget what was made of the model's weights: to be called when they have changed."""
+        self._prepare(None)
+
+    def _prepare(self, reader: Reader | None) -> None:
+        if reader is None:
+            with torch.inference_mode(False), torch.no_grad():
+                reader = Reader(self.model, self.tokenizer, self.taught, self._bytes // WORDS_PART)
+        self.reader, self.subnets = reader, SubnetCache(self.model, self._bytes)
         self.batcher = Batcher(self.subnets)
-        compile_ = compiler(runtime, self.model, tokenizer, self.device)
+        compile_ = compiler(self._runtime, self.model, self.tokenizer, self.device)
         self.runner: Subnets = EagerSubnets(self.subnets)
         if compile_ is not None:
-            self.runner = CompiledSubnets(self.subnets, compile_, compiled_mib * 2**20)
+            self.runner = CompiledSubnets(self.subnets, compile_, self._compiled_bytes)
 
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a sequence of str too
@@ -148,7 +161,8 @@ class Grounder:
         tokens, text, relevance = self.reader.read_all(expressions)
         lengths = (~tokens.padding).sum(1).tolist()
         selections = self._select(relevance, lengths, budget)
-        found = _on_cpu(self.batcher.run(selections, pixels, torch.tensor(index), text, tokens))
+        rows = Rows(selections, pixels, torch.tensor(index), text, tokens)
+        found = _on_cpu(self.batcher.run(rows))
         milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
         return [
             self._grounding(

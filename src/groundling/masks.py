@@ -16,6 +16,7 @@ Polygon = Sequence[float]  # x1, y1, x2, y2, … in pixels
 
 _FINE = 5  # COCO traces polygons on a grid five times as fine as the pixels
 _FIRST = ord("0")  # the character of five zero bits
+_LONGEST = 60  # bits of a count
 _MORE, _SIGN, _FIVE_BITS = 0x20, 0x10, 0x1F
 
 
@@ -169,6 +170,8 @@ def _read(text: str) -> tuple[int, ...]:
         bits = ord(character) - _FIRST
         if not 0 <= bits < 2 * _MORE:
             raise ValueError(f"a compressed run-length code has no character {character!r}")
+        if shift > _LONGEST:
+            raise ValueError("a compressed run-length code has a count that no mask can have")
         value |= (bits & _FIVE_BITS) << shift
         shift += 5
         if not bits & _MORE:

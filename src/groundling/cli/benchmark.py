@@ -47,7 +47,7 @@ def benchmark(
     from groundling.benchmark import benchmark as run
     from groundling.benchmark import curve
     from groundling.benchmark import plot as draw
-    from groundling.files import write
+    from groundling.files import check_place, write
 
     if threads < 0 or rounds < 1:
         raise ValueError(f"threads must be 0 or more and rounds 1 or more, given {threads} and {rounds}")
@@ -55,6 +55,7 @@ def benchmark(
         if plot.suffix != ".png":
             raise ValueError(f"the plot is a picture: give a file *.png, not {plot.name!r}")
         need_extra()
+        check_place(plot)
     if threads:
         torch.set_num_threads(threads)
     requests = read_requests(images, expressions)

@@ -26,13 +26,15 @@ def bring_in(
     replace: Annotated[bool, typer.Option("--replace", help="Write over a folder that is there.")] = False,
 ) -> None:
     """Turn published weights into a checkpoint folder that says where they come from."""
+    from groundling.checkpoint import check_replaceable
     from groundling.importers.detr import import_detr
     from groundling.importers.mdetr import import_mdetr
 
     if system not in SYSTEMS:
         raise ValueError(f"no importer for {system!r}; there is one for {', '.join(SYSTEMS)}")
     if out.exists() and not replace:
-        raise ValueError(f"{out} is there already; choose another folder, or replace=True")
+        raise ValueError(f"{out} is there already; choose another folder, or --replace")
+    check_replaceable(out)
     _check_options(system, {"categories": categories, "text": text, "answers": answers})
     if system == "mdetr":
         if text is None:

@@ -19,7 +19,6 @@ from groundling.data import (
     visual_genome,
 )
 from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring
-from groundling.data.mask import Rle
 from groundling.data.sample import DataError, Dataset, DataWarning, Rejects, Sample, Thing
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "DataWarning",
     "Dataset",
     "Phrase",
-    "Rle",
     "Sample",
     "Thing",
     "available",

@@ -134,7 +134,10 @@ class _Content:
         elif key == "annotations":
             self.instances.setdefault(field(row, "image_id", int), []).append(_instance(row))
         elif key == "categories":
-            self.categories[field(row, "id", int)] = field(row, "name", str)
+            number, name = field(row, "id", int), field(row, "name", str)
+            if not name.strip():
+                raise DataError("its name is blank")
+            self.categories[number] = name
 
     def miss(self, row: object) -> None:
         """Remember of which category in which image an annotation is missing, if it says so."""

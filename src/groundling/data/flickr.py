@@ -121,19 +121,31 @@ def _mark(token: str) -> tuple[str, str | None]:
 
 
 def _boxes(file: Path, rejects: Rejects) -> Boxes:
-    """The boxes of each chain of an image."""
+    """The boxes of each chain of an image; none of a chain of which one cannot be used.
+
+    A chain that has lost one of two boxes would look like one that means a single thing.
+    """
     found: dict[str, list[Box]] = {}
-    objects = [(f"{file.name} object {n}", each) for n, each in enumerate(_xml(file).iterfind("object"))]
-    for chains, box in rejects.usable((row for row in objects if row[1].find("bndbox") is not None), _object):
+    broken: set[str] = set()
+    for number, element in enumerate(_xml(file).iterfind("object")):
+        if element.find("bndbox") is None:
+            continue
+        chains = [(name.text or "").strip() for name in element.iterfind("name")]
+        try:
+            box = _box(element)
+        except DataError as error:
+            rejects.add(f"{file.name} object {number}", error)
+            broken.update(chains)
+            continue
         for chain in chains:
             found.setdefault(chain, []).append(box)
-    return found
+    return {chain: boxes for chain, boxes in found.items() if chain not in broken}
 
 
-def _object(element: Element) -> tuple[list[str], Box]:
+def _box(element: Element) -> Box:
     x1, y1, x2, y2 = (_number(element, f"bndbox/{side}") - 1 for side in ("xmin", "ymin", "xmax", "ymax"))
     check_box((x1, y1, x2, y2))
-    return [(name.text or "").strip() for name in element.iterfind("name")], (x1, y1, x2, y2)
+    return x1, y1, x2, y2
 
 
 def _number(element: Element, path: str) -> float:

@@ -21,7 +21,7 @@ from groundling import files
 from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring, spans_from
 from groundling.data.image_folder import Listing, Sizes
 from groundling.data.json_rows import Row, field, lines, optional, row_of
-from groundling.data.mask import Mask, Rle, mask_from
+from groundling.data.mask import as_segmentation, mask_from
 from groundling.data.sample import Box, DataError, Dataset, Sample, box_from_xyxy
 
 
@@ -153,11 +153,6 @@ def _caption_row(caption: Caption) -> dict[str, Any]:
 def _phrase_row(phrase: Phrase) -> dict[str, Any]:
     more = {"masks": list(map(as_segmentation, phrase.masks)), "category": phrase.category}
     return {"spans": phrase.spans, "boxes": phrase.boxes} | _filled(more)
-
-
-def as_segmentation(mask: Mask) -> Any:
-    """A mask as COCO writes it."""
-    return {"size": mask.size, "counts": mask.counts} if isinstance(mask, Rle) else mask
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ ashkamath/mdetr, scripts.
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,7 @@ from groundling.data.caption import Answer, Caption, Phrase, Span, spans_from
 from groundling.data.coco import row_name
 from groundling.data.image_folder import ImageFolder, Sizes
 from groundling.data.json_rows import checked, field, identity, optional, rows, size_of
-from groundling.data.jsonl import as_segmentation
-from groundling.data.mask import Mask, mask_from
+from groundling.data.mask import Mask, as_segmentation, mask_from
 from groundling.data.sample import Box, DataError, Rejects, box_from_xywh, check_box
 
 _PATTERNS = ("final_*.json", "finetune_*.json")
@@ -48,13 +48,17 @@ class _Mark:
 
 
 def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
-    """The captions of a file; annotations that cannot be used are left out of theirs."""
+    """The captions of a file, less the annotations that cannot be used and their phrases.
+
+    A phrase that has lost one of two boxes would look like one that means a single thing.
+    """
     content = _Content(root, need_images)
     for key, row in rows(_file(root, split)):
         try:
             content.add(key, row)
         except DataError as error:
             rejects.add(row_name(key, row), error)
+            content.miss(row)
     for number in content.marks.keys() - content.images.keys():
         for mark in content.marks[number]:
             rejects.add(f"annotation {mark.id}", DataError(f"image {number} has no entry"))
@@ -97,6 +101,7 @@ class _Content:
         self.images: dict[int, object] = {}
         self.marks: dict[int, list[_Mark]] = {}
         self.categories: dict[int, str] = {}
+        self._missed: dict[int, set[Span]] = {}  # the spans of annotations that were left out, by image
 
     def add(self, key: str, row: object) -> None:
         if key == "images":
@@ -106,12 +111,22 @@ class _Content:
         elif key == "categories":
             self.categories[field(row, "id", int)] = field(row, "name", str)
 
+    def miss(self, row: object) -> None:
+        """Remember which words lack an annotation that was left out, if it says so."""
+        with suppress(DataError):
+            number, spans = field(row, "image_id", int), spans_from(field(row, "tokens_positive", list))
+            self._missed.setdefault(number, set()).update(spans)
+
     def caption(self, row: object, rejects: Rejects) -> Caption:
         size, text, number = size_of(row), field(row, "caption", str), field(row, "id", int)
         image = self._folder(row).path(field(row, "file_name", str))
-        named = ((f"annotation {mark.id}", mark) for mark in self.marks.get(number, ()))
+        every = self.marks.get(number, [])
+        named = ((f"annotation {mark.id}", mark) for mark in every)
         marks = list(rejects.usable(named, lambda mark: _fitting(mark, len(text), size)))
-        phrases = tuple(self._phrase(spans, group) for spans, group in _grouped(row, marks))
+        lost = {span for mark in every if mark not in marks for span in mark.spans}
+        lost |= self._missed.get(number, set())
+        groups = ((spans, group) for spans, group in _grouped(row, marks) if not lost & set(spans))
+        phrases = tuple(self._phrase(spans, group) for spans, group in groups)
         negatives = spans_from(optional(row, "tokens_negative", list) or [])
         expression = optional(row, "referring", bool) or _source(row) in _EXPRESSIONS
         refers = expression and len(phrases) == 1

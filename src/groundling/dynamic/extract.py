@@ -73,7 +73,8 @@ class SubnetCache(Generic[N]):
 
     The first request folds the supernet's batch norms; subnets are cut from that network and share with
     it, and with the supernet, what they do not slice. Shared weights do not count; ENTRY_BYTES a subnet do.
-    Subnets have the weights the supernet had: call `clear` after training or loading.
+    Subnets have the weights the supernet had: after training or loading call `clear`, of a Grounder
+    `refresh`.
     """
 
     def __init__(self, model: Extractable[N], limit_bytes: int) -> None:

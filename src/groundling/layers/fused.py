@@ -22,8 +22,14 @@ WORTH, WORTH_UNPACKED = 1_000_000, 4_000_000
 WORTH_PACKING = 16_384  # weights; a smaller map never has that many MACs
 
 
+# What tells whether oneDNN may compute: private too, so without one of them nothing is fused.
+_SIGNS = ("_has_mkldnn", "_get_mkldnn_enabled", "_get_tracing_state", "_len_torch_dispatch_stack")
+
+
 def _operators() -> tuple[Operator, Operator] | None:
     """oneDNN's convolution with a ReLU, and with a sum and a ReLU; None where this torch has others."""
+    if not all(hasattr(torch._C, sign) for sign in _SIGNS):
+        return None
     try:
         found: Any = torch.ops.mkldnn._convolution_pointwise
         one, two = found.default, found.binary
@@ -37,6 +43,8 @@ def _operators() -> tuple[Operator, Operator] | None:
 
 def _linear_operators() -> tuple[Operator, Operator] | None:
     """oneDNN's linear map, and what packs a weight for it; None where this torch has others."""
+    if not all(hasattr(torch._C, sign) for sign in _SIGNS):
+        return None
     try:
         found: Any = torch.ops.mkldnn
         run, reorder = found._linear_pointwise.default, found._reorder_linear_weight.default

@@ -5,7 +5,8 @@
     groundling detect street/images/street_000001.jpg --model runs/detr_street/detr/final
 
 As the paper's begins with a backbone that knows ImageNet, this one begins with the packaged model's, which
-knows street scenes; encoder, decoder and heads are new. One CPU core sees 65 images a second: an hour.
+knows street scenes; encoder, decoder and heads are new. Twenty minutes on one CPU core. Measured once, at
+step 2798 of 3000: AP 62.1, AP50 90.9 on the first 500 scenes of val (faster-coco-eval).
 """
 
 from pathlib import Path

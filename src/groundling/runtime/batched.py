@@ -8,6 +8,7 @@ Shapes: I images, E rows (expressions), C channels, K filters, H, W; L tokens, D
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -25,31 +26,42 @@ Filters = tuple[bool, ...] | None  # None: all
 TRIALS = 2  # of each way of running a batch: the last one counts
 
 
-def run(
-    net: GroundingNet,
-    selections: Sequence[Selection],
-    pixels_I3SS: Tensor,
-    image_index_E: Tensor,
-    text_ELD: Tensor,
-    tokens: Tokens,
-    *,
-    grouped: bool = False,
-) -> Prediction:
+@dataclass(frozen=True)
+class Rows:
+    """What a batch asks: for each row a Selection, the place of its image, and its words.
+
+    `pixels` (I, 3, S, S), `image_index` (E,), `text` (E, L, D). ValueError unless each row has one of each.
+    """
+
+    selections: Sequence[Selection]
+    pixels: Tensor
+    image_index: Tensor
+    text: Tensor
+    tokens: Tokens
+
+    def __post_init__(self) -> None:
+        if not len(self.selections) == len(self.image_index) == len(self.text):
+            raise ValueError(
+                f"{len(self.selections)} Selections, {len(self.image_index)} image indices and "
+                f"{len(self.text)} texts: each row has one of each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.selections)
+
+
+def run(net: GroundingNet, rows: Rows, *, grouped: bool = False) -> Prediction:
     """Answers of all rows; `net` is the network with everything on and its norms folded (`extract`).
 
     Equal to each row's own subnet. What does not depend on words is done once for each image.
     """
-    if not len(selections) == len(image_index_E) == len(text_ELD):
-        raise ValueError(
-            f"{len(selections)} Selections, {len(image_index_E)} image indices and {len(text_ELD)} texts: "
-            "each row has one of each"
-        )
-    x = net.backbone.see(pixels_I3SS)[image_index_E]
+    x = net.backbone.see(rows.pixels)[rows.image_index]
     for name, block in net.backbone.named_blocks():
-        x = _block(block, name, x, selections, grouped)
+        x = _block(block, name, x, rows.selections, grouped)
     visual = net.visual_proj(x.flatten(2).transpose(1, 2))
-    joined, positions, keep = net.joined(visual, text_ELD, tokens)
-    return net.predict([_encoded(net.encoder, joined, positions, keep, selections)], text_ELD.shape[1])
+    joined, positions, keep = net.joined(visual, rows.text, rows.tokens)
+    encoded = _encoded(net.encoder, joined, positions, keep, rows.selections)
+    return net.predict([encoded], rows.text.shape[1])
 
 
 class Batcher:
@@ -65,32 +77,21 @@ class Batcher:
         # rows, as the exponent of the next power of 2 → way → seconds a row
         self.times: dict[int, dict[str, list[float]]] = {}
 
-    def run(
-        self,
-        selections: Sequence[Selection],
-        pixels_I3SS: Tensor,
-        image_index_E: Tensor,
-        text_ELD: Tensor,
-        tokens: Tokens,
-    ) -> Prediction:
+    def run(self, rows: Rows) -> Prediction:
         """Answers of all rows, as `run` gives them."""
-        rows = len(selections)
         whole = self.cache.whole()
         if not isinstance(whole, GroundingNet):  # a static network has one way
-            answer: Prediction = whole(pixels_I3SS, text_ELD, tokens, image_index=image_index_E)
+            answer: Prediction = whole(rows.pixels, rows.text, rows.tokens, image_index=rows.image_index)
             return answer
-        times = self.times.setdefault((rows - 1).bit_length(), {way: [] for way in self.WAYS})
+        times = self.times.setdefault((len(rows) - 1).bit_length(), {way: [] for way in self.WAYS})
         way = self.choose(times)
         began = time.perf_counter()
-        if way == "one by one":
-            found = self._one_by_one(selections, pixels_I3SS, image_index_E, text_ELD, tokens)
-        else:
-            asked = (selections, pixels_I3SS, image_index_E, text_ELD, tokens)
-            found = run(whole, *asked, grouped=way == "grouped")
+        alone, grouped = way == "one by one", way == "grouped"
+        found = self._one_by_one(rows) if alone else run(whole, rows, grouped=grouped)
         if found.boxes_cxcywh01.is_cuda:
             torch.cuda.synchronize()
         if len(times[way]) < TRIALS:
-            times[way].append((time.perf_counter() - began) / rows)
+            times[way].append((time.perf_counter() - began) / len(rows))
         return found
 
     @staticmethod
@@ -99,20 +100,13 @@ class Batcher:
         least = min(times, key=lambda way: len(times[way]))
         return least if len(times[least]) < TRIALS else min(times, key=lambda way: times[way][-1])
 
-    def _one_by_one(
-        self,
-        selections: Sequence[Selection],
-        pixels_I3SS: Tensor,
-        image_index_E: Tensor,
-        text_ELD: Tensor,
-        tokens: Tokens,
-    ) -> Prediction:
-        boxes, scores = [], []
-        for row, selection in enumerate(selections):
+    def _one_by_one(self, rows: Rows) -> Prediction:
+        boxes, scores, tokens = [], [], rows.tokens
+        for row, selection in enumerate(rows.selections):
             words = slice(0, int((~tokens.padding[row]).sum()))
             found = self.cache.get(selection)(
-                pixels_I3SS[image_index_E[row]][None],
-                text_ELD[row : row + 1, words],
+                rows.pixels[rows.image_index[row]][None],
+                rows.text[row : row + 1, words],
                 Tokens(tokens.ids[row : row + 1, words], tokens.padding[row : row + 1, words]),
             )
             boxes.append(found.boxes_cxcywh01)

@@ -16,7 +16,7 @@ from torch import Tensor
 from groundling.dynamic.extract import CacheStats, SubnetCache
 from groundling.language import Tokens
 from groundling.models.supernet import Network, Prediction
-from groundling.runtime.compilers import Compile, Run
+from groundling.runtime.compilers import Compile, Elsewhere, Run
 from groundling.selection import Selection
 
 TOLERANCE = 1e-3  # of boxes, as shares of the canvas, and of scores
@@ -54,6 +54,8 @@ class CompiledSubnets:
             raise ValueError(f"a cache cannot hold {limit_bytes} bytes; give 0 to keep nothing, or more")
         self.cache, self.limit_bytes = cache, limit_bytes
         self._compile, self._lock = compile_, threading.Lock()
+        # A thread that computes is waited for when the program ends, one that waits for a process is not.
+        self._can_be_left = isinstance(compile_, Elsewhere)
         self._ready: OrderedDict[Key, tuple[Run, int]] = OrderedDict()  # and the bytes of their weights
         self._asked: OrderedDict[Key, bool] = OrderedDict()  # whether compiling may be tried
         self._thread: threading.Thread | None = None
@@ -73,7 +75,9 @@ class CompiledSubnets:
             again, busy = self._asked.get(key, False), self._thread is not None and self._thread.is_alive()
             if again and not busy and key not in self._ready:
                 shapes = (torch.empty_like(pixels[:1]), torch.empty_like(text[:1]))
-                self._thread = threading.Thread(target=self._make, args=(key, net, *shapes), name="compile")
+                self._thread = threading.Thread(
+                    target=self._make, args=(key, net, *shapes), name="compile", daemon=self._can_be_left
+                )
                 self._thread.start()
             self._asked.setdefault(key, True)
             self._asked.move_to_end(key)

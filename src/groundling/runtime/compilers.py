@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -105,6 +106,8 @@ class Elsewhere:
     def __init__(self, model: Supernet, tokenizer: Tokenizer, runtime: str) -> None:
         self.model, self.tokenizer, self.runtime = model, tokenizer, runtime
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._working: list[subprocess.Popen[str]] = []  # one at most: nothing queues up
+        weakref.finalize(self, _end, self._working)
 
     def __call__(self, selection: Selection, net: Network, pixels: Tensor, text: Tensor) -> Run:
         """What runs this Selection; RuntimeError with the last line that the other process said."""
@@ -114,26 +117,45 @@ class Elsewhere:
         with tempfile.TemporaryDirectory(dir=self._folder.name) as place:
             out = Path(place) / ("subnet.pt2" if self.runtime == "compiled" else "subnet.onnx")
             model = Path(self._folder.name) / "model"
-            _call([str(model), self.runtime, str(text.shape[1]), str(out)], str(selection))
+            asked = [str(model), self.runtime, str(text.shape[1]), str(out)]
+            _call(asked, str(selection), self._working)
             if self.runtime == "onnx":
                 return _session(OnnxSession(out.read_bytes(), torch.get_num_threads()))
             return _package(torch._inductor.aoti_load_package(str(out)))
 
 
-def _call(arguments: Sequence[str], selection: str) -> None:
+def _call(arguments: Sequence[str], selection: str, working: "list[subprocess.Popen[str]]") -> None:
     here = str(Path(__file__).parents[2])  # this library, wherever it was imported from
     places = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    done = subprocess.run(
-        [sys.executable, "-m", "groundling.runtime.compilers", *arguments],
-        input=selection,
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "groundling.runtime.compilers",
+            *arguments,
+        ],  # -P: nothing of this folder
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
         text=True,
-        timeout=PATIENCE,
     )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+    working.append(process)
+    try:
+        out, err = process.communicate(selection, timeout=PATIENCE)
+    finally:
+        process.kill()
+        working.remove(process)
+    if process.returncode:
+        said = (err or out).strip().splitlines() or ["it said nothing"]
         raise RuntimeError(said[-1][:300])
+
+
+def _end(working: "list[subprocess.Popen[str]]") -> None:
+    """A program that ends does not wait for a compilation."""
+    for process in working:
+        process.kill()
 
 
 def _session(session: Session) -> Run:

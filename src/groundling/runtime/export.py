@@ -184,7 +184,8 @@ def _files(
         if form == "openvino":
             file = _converted(file, card)
         found = opened(file).run([part.numpy() for part in inputs])
-        for ours, theirs, scale in zip(expected, found, (card.size, 1), strict=True):
+        scales = (card.size, 1)[: len(expected)]  # a network that regresses its box gives no score
+        for ours, theirs, scale in zip(expected, found, scales, strict=True):
             worst = float((ours - torch.from_numpy(theirs)).abs().max()) / scale
             if not worst <= TOLERANCE:
                 raise ExportError(f"the {form} file differs from the network by {worst:.2g}: not written")

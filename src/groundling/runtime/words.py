@@ -1,5 +1,6 @@
 """What words are to a model, kept for words that come again: a video asks the same ones of every frame."""
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -14,6 +15,7 @@ from groundling.models.supernet import Supernet
 from groundling.selection import Selection
 
 BIT_BYTES = 8  # of a Selection: a reference to True or False
+ENTRY_BYTES = 2048  # of the objects around them
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,21 @@ class Words:
     selection: Selection  # what the words choose
     strange: tuple[str, ...]  # words that the model was never taught
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that keeping them takes."""
+    def nbytes(self, expression: str) -> int:
+        """Memory that keeping them under their expression takes."""
         scores = (self.relevance or {}).values()
         bits = sum(len(bits) for _, bits in self.selection.units)
-        return self.text.nbytes + sum(score.nbytes for score in scores) + BIT_BYTES * bits
+        letters = 4 * (len(expression) + sum(map(len, self.strange)))
+        held = self.text.nbytes + sum(score.nbytes for score in scores)
+        return ENTRY_BYTES + letters + held + BIT_BYTES * bits
 
 
 class Reader:
     """Reads expressions, those that were read last only once, in at most `limit_bytes`; for any threads.
 
-    The text encoder is packed here, so words are read with the weights that the model had: make another
-    reader after training or loading. `taught` are words that the tokenizer spells and the model knows.
+    The text encoder is packed here, so words are read with the weights that the model had: after training or
+    loading `Grounder.refresh` makes another reader. `taught` are words that the tokenizer spells and the
+    model knows.
     """
 
     def __init__(
@@ -49,6 +53,13 @@ class Reader:
         self._device = next(model.parameters()).device
         self._known: OrderedDict[str, Words] = OrderedDict()  # used last is last
         self._bytes, self._lock = 0, threading.Lock()
+
+    def like(self, limit_bytes: int, choosing: bool = True) -> "Reader":
+        """Another reader with the same packed encoder; without `choosing`, for a static network."""
+        other = copy.copy(self)
+        other.limit_bytes, other.selector = limit_bytes, self.selector if choosing else None
+        other._known, other._bytes, other._lock = OrderedDict(), 0, threading.Lock()
+        return other
 
     def read(self, expression: str) -> Words:
         """The words of an expression; ValueError for one without any."""
@@ -73,10 +84,12 @@ class Reader:
         return tuple(word for word in self.tokenizer.spelled(expression) if word not in self.taught)
 
     def _keep(self, expression: str, words: Words) -> None:
+        size = words.nbytes(expression)
         with self._lock:
-            if expression in self._known or words.nbytes > self.limit_bytes:
+            if expression in self._known or size > self.limit_bytes:
                 return
             self._known[expression] = words
-            self._bytes += words.nbytes
+            self._bytes += size
             while self._bytes > self.limit_bytes:
-                self._bytes -= self._known.popitem(last=False)[1].nbytes
+                oldest, gone = self._known.popitem(last=False)
+                self._bytes -= gone.nbytes(oldest)
