@@ -23,7 +23,6 @@ from groundling.cli.settings import applied
 from groundling.data import Caption, CaptionSet, DataWarning, Phrase, open_mixture, street
 from groundling.data.caption import Answer
 from groundling.data.loader import Plan
-from groundling.data.mask import Rle
 from groundling.data.modulated import (
     CaptionTrainingSet,
     Learned,
@@ -121,13 +120,13 @@ def test_run_lengths_lie_where_polygons_do() -> None:
     placement = Placement(0.8, 0.8, 0, 8, 40, 20, 32)
     pixels = np.zeros((20, 40), dtype=np.bool_)
     pixels[:10, :20] = True
-    runs = mask_on_canvas(Rle((20, 40), masks.encode(pixels).counts), placement)
+    runs = mask_on_canvas(masks.encode(pixels), placement)
     wanted = torch.zeros(32, 32, dtype=torch.bool)
     wanted[8:16, :16] = True
     assert torch.equal(runs, wanted)
     assert torch.equal(mask_on_canvas(((0.0, 0.0, 20.0, 0.0, 20.0, 10.0, 0.0, 10.0),), placement), wanted)
     with pytest.raises(DataError, match="20x20 pixels, height first, does not fit an image of 20x40"):
-        mask_on_canvas(Rle((20, 20), (400,)), placement)
+        mask_on_canvas(masks.Rle(20, 20, (400,)), placement)
 
 
 def test_a_box_that_two_phrases_mean_is_found_once_by_the_words_of_both() -> None:

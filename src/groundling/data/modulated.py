@@ -19,11 +19,12 @@ from torch import Tensor
 from groundling import masks
 from groundling.data.caption import Caption, CaptionSet, Span
 from groundling.data.loader import Example, Ordered, Plan, by_image, canvases, on_canvas
-from groundling.data.mask import Mask, Rle
+from groundling.data.mask import Mask
 from groundling.data.sample import Box, DataError, Rejects
 from groundling.data.transforms import flip_spans, flip_words
 from groundling.images import Placement
 from groundling.losses.modulated import Targets
+from groundling.masks import Rle
 from groundling.models.answers import AnswersConfig
 from groundling.phrases import positive_map
 from groundling.roberta import ByteTokenizer
@@ -241,13 +242,13 @@ def mask_on_canvas(mask: Mask, placement: Placement) -> Tensor:
         corner = np.array((placement.left, placement.top))
         moved = [(np.reshape(polygon, (-1, 2)) * scale + corner).ravel() for polygon in mask]
         return torch.from_numpy(masks.from_polygons([polygon.tolist() for polygon in moved], size, size))
-    if mask.size != (placement.height, placement.width):
+    if (mask.height, mask.width) != (placement.height, placement.width):
         raise DataError(
-            f"a mask of {mask.size[0]}x{mask.size[1]} pixels, height first, does not fit an image of "
+            f"a mask of {mask.height}x{mask.width} pixels, height first, does not fit an image of "
             f"{placement.height}x{placement.width}"
         )
     wide, high = round(placement.width * placement.scale_x), round(placement.height * placement.scale_y)
-    pixels = Image.fromarray(masks.decode(masks.Rle(*mask.size, mask.counts)))
+    pixels = Image.fromarray(masks.decode(mask))
     canvas = torch.zeros(size, size, dtype=torch.bool)
     left, top = int(placement.left), int(placement.top)
     shown = np.array(pixels.resize((wide, high), Image.Resampling.NEAREST))
