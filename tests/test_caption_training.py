@@ -34,12 +34,14 @@ from groundling.data.modulated import (
 from groundling.data.sample import DataError
 from groundling.data.street_question import ANSWERS
 from groundling.data.transforms import flip_spans, flip_words
+from groundling.dynamic.gates import Draw
 from groundling.images import Placement
 from groundling.losses import OBJECTIVES
 from groundling.models import MDETR, build
 from groundling.models.answers import STREET, AnswerKind, AnswersConfig
+from groundling.models.lads import GatingConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
-from groundling.recipes.mdetr_street import mdetr_street
+from groundling.recipes.mdetr_street import mdetr_adaptive, mdetr_street
 from groundling.roberta import ByteTokenizer, RobertaTextConfig
 from groundling.train import Run, train, train_all
 from groundling.training.config import DataConfig
@@ -336,6 +338,30 @@ def test_a_training_that_goes_on_ends_with_the_same_weights(tmp_path: Path) -> N
         train(run(steps=7, **settings), tmp_path / "halves", resume=True, dataset=fewer)
 
 
+def test_words_learn_to_choose_and_the_choice_is_kept(tmp_path: Path) -> None:
+    """Tossed gates teach the selector too; chosen ones say what share of the MACs they are."""
+    gated = SMALL.model_copy(update={"gating": GatingConfig(blocks="all", inner_filters=True, hidden=8)})
+    captions = mixed(tmp_path)
+    torch.manual_seed(0)
+    model = scrambled(Mdetr(gated)).train()
+    data = training_set(captions, images_per_batch=6, expressions_per_image=4)
+    objective: Any = OBJECTIVES["mdetr"]({"budget": 1.0})
+    losses = objective(model, data.collate(data.examples(0)), Draw(0, 0, 0, 24, 24))
+    assert {"mi", "budget", "metric/mi", "metric/share"} <= losses.keys()
+    sum(loss for name, loss in losses.items() if not name.startswith("metric/")).backward()
+    assert model.selector is not None
+    touched = [p.grad is not None and bool(p.grad.any()) for p in model.selector.parameters()]
+    assert all(touched)
+    settings = {"model": gated, "freeze_norm": True, "steps": 2}
+    first = train(run(**settings), tmp_path / "adapt", dataset=captions)
+    kept = {"loss": {"gates": "chosen"}, "lr_groups": {"selector": 0.0, "text": 0.0}}
+    final = train(run(**settings, **kept), tmp_path / "polish", init=first, dataset=captions)
+    before, after = (checkpoint.read_tensors(folder / checkpoint.WEIGHTS) for folder in (first, final))
+    own = [name for name in after if name.startswith(("selector.", "text."))]
+    assert_close({name: before[name] for name in own}, {name: after[name] for name in own}, rtol=0, atol=0)
+    assert checkpoint.load(final).model.selector is not None
+
+
 def test_expressions_are_captions_that_are_all_phrase(tmp_path: Path) -> None:
     short = run(steps=1, warmup=0, autocast="bf16")
     with pytest.warns(DataWarning, match="31 of 96 captions left out"):  # spelled, some are too long
@@ -449,6 +475,20 @@ def test_the_recipe_fits_its_model(tmp_path: Path) -> None:
     # all but the backbone begins anew
     own = {name for name, _ in model.named_parameters() if not name.startswith(config.fresh)}
     assert own == {name for name, _ in model.named_parameters() if name.startswith("net.backbone.")}
+
+
+def test_the_adaptive_recipe_adds_what_chooses(tmp_path: Path) -> None:
+    """A static MDETR's weights fit its first run, and that one's the second."""
+    with torch.device("meta"):
+        static = {name for name, _ in build(MDETR["mdetr_street"]).named_parameters()}
+        for made in mdetr_adaptive(tmp_path):
+            model = build(made.config.model)
+            parameter_groups(model, made.config.lr, 1e-4, made.config.lr_groups, made.config.no_decay, True)
+            OBJECTIVES[made.objective](made.config.loss)
+            new = {name for name, _ in model.named_parameters()} - static
+            assert new
+            assert all(name.startswith("selector.") for name in new)
+    assert [made.config.fresh for made in mdetr_adaptive(tmp_path)] == [("selector.",), ()]
 
 
 @pytest.mark.skipif("lads_street" not in checkpoint.packaged(), reason="no packaged weights")

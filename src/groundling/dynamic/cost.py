@@ -100,12 +100,17 @@ class CostModel:
                 filters, any_filter = _expected(on, f"{block.name}.conv2", block.width)
                 macs = block.first * inner * any_filter + block.middle * inner * filters
                 total = total + on[block.name][:, 0] * (macs + block.last * filters * any_inner)
-        attention, ffn = self._sublayers(tokens)
         for name, p in on.items():
-            if name.startswith("encoder."):
-                total = total + p[:, 0] * (attention if name.endswith("attention") else ffn)
+            total = total + p[:, 0] * self.sublayer(name, tokens)
         share: Tensor = total / full
         return share
+
+    def sublayer(self, name: str, tokens: Any) -> Any:
+        """MACs of the sublayer of this name, 0 for another name."""
+        if not name.startswith("encoder."):
+            return 0
+        attention, ffn = self._sublayers(tokens)
+        return attention if name.endswith("attention") else ffn
 
     def _text(self, tokens: Any) -> Any:
         layers, dim, ffn = self.text

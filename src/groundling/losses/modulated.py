@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses, final_loss
+from groundling.losses.grounding import GateLoss
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import MatchCost, Matching, match
 from groundling.losses.sets import matched_box_losses, number_of_boxes
@@ -20,13 +21,11 @@ from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
 from groundling.models.mdetr import MdetrNet, Memory
 
 
-class ModulatedLoss(BaseModel):
+class ModulatedLoss(GateLoss):
     """What the parts of the loss and of the matching's cost weigh; the defaults are the released code's.
 
-    Fine-tuned on GQA the answers weigh 25 there.
+    Fine-tuned on GQA the answers weigh 25 there. Those of gates matter where words choose what runs.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     soft_tokens: float = Field(1.0, ge=0)
     l1: float = Field(5.0, ge=0)

@@ -94,6 +94,7 @@ MDETR: dict[str, MdetrConfig] = {
     "mdetr_r101_phrasecut": MdetrConfig(masks=True, contrastive=0),
     "mdetr_r101_clevr": MdetrConfig(queries=25, answers=CLEVR, is_final=True),
     "mdetr_street": _STREET_MDETR,
+    "mdetr_adaptive": _STREET_MDETR.model_copy(update={"gating": _STREET.gating}),
 }
 
 PRESETS: dict[str, LadsConfig | TransVGConfig | MdetrConfig] = {
