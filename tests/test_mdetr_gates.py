@@ -1,5 +1,7 @@
 """Language gates on MDETR: a subnet equals the masked network, every unit matters and is counted."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import random_selection
@@ -11,9 +13,11 @@ from torch import Tensor
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
+from groundling import checkpoint
 from groundling.asking import answer, ground_phrases
 from groundling.dynamic.extract import extract
 from groundling.dynamic.gates import hard_gates
+from groundling.grounder import load
 from groundling.images import normalise, to_tensor
 from groundling.language import Tokens
 from groundling.layers.resnet import Gates
@@ -157,6 +161,10 @@ def test_what_is_asked_runs_the_subnet_that_its_words_choose() -> None:
 
 def test_expressions_together_run_what_each_of_them_chooses(tmp_path: Path) -> None:
     mdetr = scrambled(Mdetr(GATED), 8)
+    assert mdetr.selector is not None
+    with torch.no_grad():
+        for parameter in mdetr.selector.parameters():
+            parameter.mul_(10 if parameter.dim() > 1 else 1)  # or all words would choose as the biases do
     words = ["a red car", "cars", "a a red"]
     tokenizer = ByteTokenizer.train(["a red car"] * 9, 290, 12)
     grounder = load(checkpoint.save(tmp_path / "gated", mdetr, tokenizer, training={"run": "none"}))
@@ -168,8 +176,8 @@ def test_expressions_together_run_what_each_of_them_chooses(tmp_path: Path) -> N
         assert one.selection == other.selection
         assert one.box == pytest.approx(other.box, abs=1e-2)
     whole = sum(alone[0].cost.parts.values()) / alone[0].cost.full
-    less = grounder.ground(picture, words[0], budget=0.8 * whole)
-    assert sum(less.cost.parts.values()) / less.cost.full <= 0.8 * whole
+    less = grounder.ground(picture, words[0], budget=0.95 * whole)
+    assert sum(less.cost.parts.values()) / less.cost.full <= 0.95 * whole
 
 
 def test_a_gated_configuration_prints_and_parses() -> None:

@@ -19,8 +19,8 @@ LOGGED = ("metric/type_accuracy", "metric/answer_accuracy")
 def mdetr_losses(model: Mdetr, batch: Any, draw: Draw, weights: ModulatedLoss) -> dict[str, Tensor]:
     """The losses of a `data.modulated.CaptionBatch`, which is made in a room that this one does not see.
 
-    Where words choose what runs, the gates are drawn and weighed as those of LADS. Metrics: how many questions
-    have the right type, and the right answer of it; 1 where there are none.
+    Where words choose what runs, the gates are drawn and weighed as those of LADS. Metrics: how many
+    questions have the right type, and the right answer of it; 1 where there are none.
     """
     if not isinstance(model, Mdetr):
         raise ValueError(f"objective mdetr trains an mdetr, given a {type(model).__name__.lower()}")
