@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ from PIL import Image
 from scrambled import scrambled
 from small import Shell, model_folder
 from test_mdetr import CONFIG, SMALL_ANSWERS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
-from groundling import checkpoint
+from groundling import asking, checkpoint
 from groundling.asking import answer, captions_of, detect_names, ground_phrases, segment
 from groundling.grounder import Grounder, load_grounder
 from groundling.images import normalise
+from groundling.layers.fused import Linear
+from groundling.layers.resnet import FrozenBatchNorm2d
 from groundling.masks import Rle, decode, read_rle
 from groundling.models.mdetr import Mdetr, Objects
+from groundling.phrases import Splitter
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
 from groundling.roberta import ByteTokenizer, RobertaTextConfig
 
@@ -159,12 +164,28 @@ def test_a_file_for_another_runtime_answers_as_the_network(tokenizer: ByteTokeni
         assert found.score == pytest.approx(expected.score, rel=1e-3)
 
 
+def test_a_caption_that_is_too_long_is_not_split(
+    tokenizer: ByteTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caption without bound went through the splitter before anybody looked at its length."""
+    split = []
+    monkeypatch.setattr(
+        asking, "splitter", lambda kind: Splitter(kind, lambda text: (split.append(text), ())[1])
+    )
+    with pytest.raises(ValueError, match=r"a text of \d+ tokens is too long for a model that reads 24"):
+        ground_phrases(model(), tokenizer, PHOTO, "it is there " * 30, split="rules")
+    assert not split
+
+
 @pytest.mark.parametrize(
     ("caption", "options", "message"),
     [
         ("it is there", {}, r"no noun phrase in 'it is there' \(rules\): give its spans"),
         ("a dog " * 30, {}, r"a text of \d+ tokens is too long for a model that reads 24"),
         (CAPTION, {"spans": [(3, 99)]}, r"span \(3, 99\) does not lie in a text of 30 characters"),
+        (CAPTION, {"spans": [(0.5, 2)]}, r"a span is \(begin, end\) in whole characters, given \(0.5, 2\)"),
+        (CAPTION, {"spans": [3]}, "a span is .* given 3"),  # these two were TypeErrors
+        (CAPTION, {"spans": [(1, 2, 3)]}, r"a span is .* given \(1, 2, 3\)"),
         (None, {}, "what is asked is a text, given None"),
         (CAPTION, {"threshold": 1.2}, "a threshold is a score"),
         (CAPTION, {"score": "mean"}, "no score 'mean'; object and token are"),
@@ -235,6 +256,7 @@ def test_captions_of_names_share_what_was_seen(tokenizer: ByteTokenizer) -> None
         ("dog", "names are a list of texts"),
         (["dog", "dog"], "names are texts that differ"),
         (["dog", " "], "and are not empty"),
+        ([["dog"]], "names are texts that differ"),  # was a TypeError: no list can be hashed
         (["a very long name of many words that are not known to it"], "is too long for a model"),
     ],
 )
@@ -365,6 +387,42 @@ def test_the_object_a_user_holds_asks_the_same(tokenizer: ByteTokenizer) -> None
     assert said == segment(mdetr, tokenizer, PHOTO, CAPTION, threshold=0.1).mask
 
 
+def test_a_request_takes_the_fast_paths(tokenizer: ByteTokenizer) -> None:
+    """Requests of an MDETR ran the model as it was trained: norms not folded, no linear map packed."""
+    mdetr = model()
+    grounder, ran = Grounder(mdetr, tokenizer), set[nn.Module]()
+    watch = register_module_forward_hook(lambda module, inputs, output: ran.add(module))
+    with watch:
+        grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)])
+    assert not [each for each in ran if isinstance(each, FrozenBatchNorm2d)]
+    linear = [each for each in ran if isinstance(each, nn.Linear)]
+    assert len(linear) > 6 * TEXT.layers
+    assert all(isinstance(each, Linear) and each.packed for each in linear)
+    found, plain = (
+        ask(PHOTO, CAPTION, threshold=0.0) for ask in (grounder.answer, partial(answer, mdetr, tokenizer))
+    )
+    assert found.confidence == pytest.approx(plain.confidence, rel=1e-4)
+    assert_close(
+        *(torch.tensor([each.box for each in one.evidence]) for one in (found, plain)), rtol=1e-3, atol=1e-2
+    )
+
+
+def test_a_request_leaves_the_model_in_its_mode(tokenizer: ByteTokenizer) -> None:
+    """Each request put the model that all share into evaluation mode, in the middle of its training too."""
+    mdetr = model()
+    grounder = Grounder(mdetr, tokenizer)
+    before = grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    mdetr.train()
+    after = grounder.ground_phrases(PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    assert mdetr.training
+    assert mdetr.net.training
+    assert after.phrases == before.phrases
+    with pytest.raises(
+        ValueError, match=r"an MDETR in training mode answers at random: call model\.eval\(\)"
+    ):
+        ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(2, 9)])
+
+
 def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:
     grounder = load_grounder(model_folder(tmp_path / "lads"))
     for ask in (grounder.ground_phrases, grounder.answer, grounder.segment):
@@ -372,7 +430,7 @@ def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:
             ask(PHOTO, CAPTION)
     with pytest.raises(ValueError, match=r"a lads grounds .* and an mdetr what it is given names of"):
         grounder.detect(PHOTO, ["dog"])
-    with pytest.raises(ValueError, match="a mdetr grounds expressions"):
+    with pytest.raises(ValueError, match="an mdetr detects what it is given names of: give names"):
         Grounder(model(), ByteTokenizer.train([CAPTION], 300, 24)).detect(PHOTO)
 
 
@@ -404,7 +462,8 @@ def test_the_command_line(
     }
     assert labels <= {"car", "dogs"}
     assert "no noun phrase in 'it is'" in shell("phrases", picture, "it is", *all_of).complaint()
-    assert "grounds expressions" in shell("detect", picture, *all_of).complaint()
+    wrong = shell("detect", picture, *all_of).complaint()  # it said that `ground` runs it
+    assert "an mdetr detects what it is given names of: give names" in wrong
 
 
 # ------------------------------------------------------------------------------------------------ results

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import coco_json
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from groundling import boxes
 from groundling.masks import encode, from_polygons
-from groundling.protocols import coco, coco_json, lvis
+from groundling.protocols import coco, lvis
 from groundling.protocols.detections import Detection, Truth, Verified
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "lvis_val_100" / "lvis_val_100.json"
@@ -423,30 +424,6 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     with pytest.raises(ValueError, match=r"need faster-coco-eval; pip install 'groundling\[eval\]'"):
         coco.average_precision(CAT, [FOUND])
-
-
-@pytest.mark.parametrize(
-    ("read", "message"),
-    [
-        (
-            lambda: coco_json.truths({"annotations": [{"image_id": 1}]}),
-            "annotation 0 is not COCO's: it lacks 'bbox'",
-        ),
-        (lambda: coco_json.detections([{"bbox": [0, 0, 1]}]), "result 0 is not COCO's: not enough values"),
-        (
-            lambda: coco_json.detections([{"segmentation": [[0, 0, 1, 1, 2, 0]]}], masks=True),
-            "a run-length code",
-        ),
-        (
-            lambda: coco_json.verified({"images": [{"id": 1}]}),
-            "not the images of LVIS: it lacks 'neg_category_ids'",
-        ),
-        (lambda: coco_json.frequencies({"categories": [{"id": 1}]}), "it lacks 'frequency'"),
-    ],
-)
-def test_files_of_another_form(read: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        read()
 
 
 def test_a_file_in_literals() -> None:

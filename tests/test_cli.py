@@ -159,7 +159,7 @@ def test_evaluate_a_file_without_naming_anything(shell: Shell, model: Path, data
 
 
 def test_evaluate_prints_a_table(shell: Shell, model: Path, data: Path) -> None:
-    ran = shell("evaluate", model, "--data", data, "--strict")
+    ran = shell("evaluate", model, "--data", data, "--protocol", "strict")
     assert ran.code == 0
     assert "Prec@0.5" in ran.out
     assert "val" in ran.out

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from groundling.cli.datasets import opened
 from groundling.data import (
     Caption,
     DataError,
@@ -19,6 +20,8 @@ from groundling.data import (
     open_captions,
     open_dataset,
 )
+from groundling.data.loader import Plan, TrainingSet
+from groundling.language import Tokenizer
 from groundling.masks import Rle
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -59,9 +62,9 @@ def test_images_and_their_objects(tmp_path) -> None:
     assert (picture.id, picture.image, picture.size) == (7, root / "val2017" / "000000000007.jpg", (60, 40))
     box = (10, 5, 18, 25)
     assert picture.instances == (
-        coco.Instance(1, 18, box, (tuple(TRIANGLE),)),
-        coco.Instance(2, 1, box, Rle(40, 60, (100, 200, 2100)), crowd=True),
-        coco.Instance(3, 18, box),
+        coco.Instance(1, 18, box, (tuple(TRIANGLE),), area=160),
+        coco.Instance(2, 1, box, Rle(40, 60, (100, 200, 2100)), crowd=True, area=160),
+        coco.Instance(3, 18, box, area=160),
     )
 
 
@@ -94,8 +97,16 @@ def test_expressions_and_things(tmp_path) -> None:
     image, box = root / "val2017" / "000000000007.jpg", (10, 5, 18, 25)
     assert dataset.samples == (Sample("7-3", image, "dish", box, "dish_(bowl)"),)
     assert dataset.things == {image: (Thing("dog", box), Thing("dog", box), Thing("dish_(bowl)", box))}
-    with pytest.raises(DataError, match="no image of coco val2017 has exactly one object of a category"):
-        open_dataset(write(tmp_path, [annotation(1), annotation(2)]), "coco", "val2017")
+
+
+def test_objects_need_no_expressions(tmp_path) -> None:
+    """Detectors could not be taught by a split of which no image has exactly one object of a category."""
+    dataset = open_dataset(write(tmp_path, [annotation(1), annotation(2)]), "coco", "val2017")
+    assert (dataset.samples, [len(things) for things in dataset.things.values()]) == ((), [2])
+    with pytest.raises(ValueError, match="0 images in coco val2017, 1 in a batch"):
+        TrainingSet(dataset, Tokenizer.train(["a dog"], 120, 12), 64, Plan(0, 1, 1))
+    with pytest.raises(DataError, match="no phrase of coco val2017 means exactly one box: no expression"):
+        opened(tmp_path, "coco", "val2017")
 
 
 def test_lvis_says_what_is_not_there_and_what_is_not_all(tmp_path) -> None:

@@ -285,6 +285,8 @@ def test_detect_prints_and_draws(shell: Shell, folder: Path, picture: Path, tmp_
 def test_the_wrong_kind_of_model_is_one_line(shell: Shell, folder: Path, picture: Path) -> None:
     said = shell("detect", picture, "--model", "lads_street").complaint()
     assert "holds a lads, which grounds expressions: `ground` runs it; a detr detects" in said
+    said = shell("detect", picture, "cup", "--model", folder).complaint()  # it said that `detect` runs it
+    assert "a detr finds the objects of its own categories: give no names" in said
     said = shell("ground", picture, "the dog", "--model", folder).complaint()
     assert "holds a detr, which detects and reads no words: `detect` runs it" in said
     assert "lads_street" in said

@@ -87,6 +87,13 @@ def test_what_names_no_words(words) -> None:
         word_span(TEXT, words)
 
 
+def test_a_number_of_5000_digits_is_no_place(tmp_path) -> None:
+    """Python reads no int so long, and said so in an error that ended the split and not the row."""
+    write(tmp_path, q1=question(), q2=question(annotations={"question": {"1" * 5000: "11"}}))
+    with pytest.warns(DataWarning, match=r"question q2: words '1{40}'… are not a number or two"):
+        assert len(open_captions(tmp_path, "gqa", "val_balanced")) == 1
+
+
 def test_train_all_lies_in_shards(tmp_path) -> None:
     write(tmp_path)
     (tmp_path / "val_sceneGraphs.json").rename(tmp_path / "train_sceneGraphs.json")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from groundling import checkpoint
-from groundling.importers import read_arguments
+from groundling.importers import read
 from groundling.importers.detr import as_ours, config_of, import_detr
 from groundling.models import DETR, build
 from groundling.models.coco_names import COCO_NAMES
@@ -250,10 +250,18 @@ def test_names_of_classes_are_as_many_as_there_are(tmp_path: Path) -> None:
 
 
 def test_a_files_arguments_are_plain_values(tmp_path: Path) -> None:
-    assert read_arguments(small_file(tmp_path / "a.pth")) == {}
-    assert read_arguments(small_file(tmp_path / "b.pth", args=argparse.Namespace(nheads=4))) == {"nheads": 4}
+    assert read(small_file(tmp_path / "a.pth"))[1] == {}
+    assert read(small_file(tmp_path / "b.pth", args=argparse.Namespace(nheads=4)))[1] == {"nheads": 4}
     save_file({"a": torch.ones(1)}, tmp_path / "c.safetensors")
-    assert read_arguments(tmp_path / "c.safetensors") == {}
+    assert read(tmp_path / "c.safetensors")[1] == {}
+
+
+def test_a_file_is_unpickled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights and its command line were read one after the other, each by loading everything."""
+    source, loads, load = small_file(tmp_path / "detr.pth"), [], torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: (loads.append(a), load(*a, **k))[1])
+    import_detr(source, tmp_path / "out")
+    assert len(loads) == 1
 
 
 # -------------------------------------------------------------------------------- checkpoints of detectors

@@ -118,6 +118,36 @@ def test_the_same_polygons_as_faster_coco_eval(polygon: list[float], size: tuple
     assert np.array_equal(from_polygons([polygon], *size), theirs)
 
 
+far = st.one_of(coordinate, st.floats(-3000, 3000, width=32))
+
+
+@settings(deadline=None)
+@given(st.lists(far, min_size=6, max_size=16).map(lambda flat: flat[: len(flat) // 2 * 2]), sizes)
+def test_polygons_that_leave_the_image_as_faster_coco_eval(
+    polygon: list[float], size: tuple[int, int]
+) -> None:
+    oracle = pytest.importorskip("faster_coco_eval").mask
+    theirs = oracle.decode(oracle.frPyObjects([polygon], *size))[:, :, 0].astype(bool)
+    assert np.array_equal(from_polygons([polygon], *size), theirs)
+
+
+def test_a_corner_far_away_takes_no_memory() -> None:
+    """An edge was traced in steps of a fifth of a pixel wherever it went: 40 GB to a corner at 10⁹."""
+    far = 1e9
+    assert from_polygons([[-far, -far, far, -far, far, far, -far, far]], 5, 4).all()
+    assert not from_polygons([[far, far, far + 1, far, far, far + 9]], 5, 4).any()
+    below = from_polygons([[0, 0, 4, 0, 4, 4, 2, far, 0, 4]], 4, 4)
+    assert below.all()
+    halves = from_polygons([[2, -far, 2, far, far, 0]], 4, 4)
+    assert halves.tolist() == [[False, False, True, True]] * 4
+    diagonal = from_polygons(
+        [[-far, -far, far, far, -far, far]], 4, 4
+    )  # below the line y = x, as COCO draws it
+    assert np.array_equal(diagonal, from_polygons([[-9, -9, 9, 9, -9, 9]], 4, 4))
+    with pytest.raises(ValueError, match=r"a corner at 1e\+300 pixels, far from any image"):
+        from_polygons([[0, 0, 1e300, 0, 0, 1]], 4, 4)
+
+
 @pytest.mark.skipif(not LVIS.is_file(), reason="../shared/data/lvis_val_100 is not here")
 def test_the_polygons_of_lvis_as_faster_coco_eval() -> None:
     oracle = pytest.importorskip("faster_coco_eval").mask
@@ -140,6 +170,7 @@ def test_the_polygons_of_lvis_as_faster_coco_eval() -> None:
         ({"size": [2, 3], "counts": [2, 3]}, "run lengths of 5 pixels do not fit a mask of 2×3"),
         ({"size": [2, 3], "counts": [7, -1]}, "run lengths of 6 pixels do not fit"),
         ({"size": [0, 3], "counts": []}, "at least one pixel, given a size of 0×3"),
+        ({"size": [10**6, 10**6], "counts": [10**12]}, "1000000×1000000 pixels is larger than 268,435,456"),
         ({"size": [2, 3], "counts": "2 1"}, "no character ' '"),
         ({"size": [2, 3], "counts": b"2\xff1"}, "no character"),
         ({"size": [2, 3], "counts": "23Q"}, "ends in the middle of a count"),
@@ -173,6 +204,8 @@ def test_what_is_no_polygon(polygon: list[float]) -> None:
 
 
 def test_no_room_for_a_polygon() -> None:
+    with pytest.raises(ValueError, match="a mask of 100000×100000 pixels is larger than"):
+        from_polygons([], 100_000, 100_000)
     with pytest.raises(ValueError, match="given a size of 4×0"):
         from_polygons([], 4, 0)
 

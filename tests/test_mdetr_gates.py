@@ -175,6 +175,11 @@ def test_expressions_together_run_what_each_of_them_chooses(tmp_path: Path) -> N
     for one, other in zip(alone, together, strict=True):
         assert one.selection == other.selection
         assert one.box == pytest.approx(other.box, abs=1e-2)
+    (plain,) = ground_phrases(mdetr, tokenizer, picture, "a red car", spans=[(0, 9)], threshold=0).phrases
+    folded = grounder.ground_phrases(picture, "a red car", spans=[(0, 9)], threshold=0)
+    assert folded.cost.full > sum(folded.cost.parts.values())
+    for one, other in zip(plain.objects, folded.phrases[0].objects, strict=True):
+        assert one.box == pytest.approx(other.box, abs=1e-2)
     whole = sum(alone[0].cost.parts.values()) / alone[0].cost.full
     less = grounder.ground(picture, words[0], budget=0.95 * whole)
     assert sum(less.cost.parts.values()) / less.cost.full <= 0.95 * whole

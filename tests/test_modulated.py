@@ -215,6 +215,7 @@ def test_a_small_model_learns_which_square_is_which() -> None:
         sum(losses.values()).backward()  # type: ignore[union-attr]
         torch.nn.utils.clip_grad_norm_(mdetr.parameters(), 1.0)
         optimiser.step()
+    mdetr.eval()
     right = counted = 0
     for seed in range(8):
         image, boxes = squares(seed)

@@ -78,6 +78,29 @@ def test_bad_lines_are_left_out(tmp_path, bad, reason) -> None:
     assert [caption.id for caption in captions.captions] == ["0a-Dog", "0b-Dog"]
 
 
+def test_two_files_of_a_split(tmp_path) -> None:
+    """The order in which the system lists a folder decided which of them was read."""
+    root = write(tmp_path, row(), name="oidv6-validation-annotations-bbox.csv")
+    write(root, row())
+    with pytest.raises(
+        ValueError,
+        match=r"two files of validation: oidv6-validation.*bbox\.csv, validation-annotations-bbox\.csv",
+    ):
+        open_captions(root, "open_images", "validation")
+
+
+def test_the_first_of_two_files_of_classes(tmp_path, monkeypatch) -> None:
+    """The order in which the system lists a folder decided which of them was read."""
+    root = write(tmp_path, row())
+    (root / "class-descriptions-boxable.csv").rename(root / "a-class-descriptions.csv")
+    (root / "b-class-descriptions.csv").write_text(f"{DOG},Hound\n")
+    listed = Path.glob
+    for turned in (False, True):
+        monkeypatch.setattr(Path, "glob", lambda *given, t=turned: sorted(listed(*given), reverse=t))
+        (caption,) = open_captions(root, "open_images", "validation").captions
+        assert caption.text == "Dog"
+
+
 def test_an_image_that_comes_back(tmp_path) -> None:
     with pytest.warns(DataWarning, match="image 0a: its rows do not stand together"):
         captions = open_captions(write(tmp_path, row(), row("0b"), row()), "open_images", "validation")

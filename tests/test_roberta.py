@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scrambled import scrambled
+from torch import nn
 from torch.testing import assert_close
 
 from groundling.language import Tokenizer, Tokens, TruncationWarning
+from groundling.layers.fused import Linear, packed
 from groundling.phrases import tokens_of
 from groundling.roberta import ByteTokenizer, RobertaEncoder, RobertaTextConfig, read_tokenizer
 
@@ -80,6 +82,20 @@ def test_what_is_too_long_is_said(tokenizer: ByteTokenizer) -> None:
         tokenizer.offsets("the" + " " * 100_000)
 
 
+def test_a_text_that_was_refused_is_forgotten() -> None:
+    """Each kept 200 characters a token, the last 65,536 texts, and their tokenizers for ever."""
+    import gc
+    import weakref
+
+    tokenizer = ByteTokenizer.train(SAID, 300, 12)
+    with pytest.raises(ValueError, match="too long for a model"):
+        tokenizer.offsets("the dog " * 400)
+    kept = weakref.ref(tokenizer._fast)
+    del tokenizer
+    gc.collect()
+    assert kept() is None
+
+
 @pytest.mark.parametrize("text", ["", "  ", "\n\t"])
 def test_no_words_are_an_error(tokenizer: ByteTokenizer, text: str) -> None:
     with pytest.raises(ValueError, match="has no words"):
@@ -125,6 +141,15 @@ def test_it_is_transformers_roberta() -> None:
     encoder, tokens = scrambled(RobertaEncoder(SMALL)).double(), some_tokens()
     theirs = encoder.roberta(input_ids=tokens.ids, attention_mask=(~tokens.padding).long())
     assert_close(encoder(tokens)[~tokens.padding], theirs.last_hidden_state[~tokens.padding])
+
+
+def test_its_linear_maps_can_be_packed() -> None:
+    """BERT's linear maps were oneDNN's and RoBERTa's stayed torch's."""
+    encoder, tokens = scrambled(RobertaEncoder(SMALL)), some_tokens()
+    maps = [each for each in encoder.modules() if isinstance(each, nn.Linear)]
+    assert maps
+    assert all(isinstance(each, Linear) for each in maps)
+    assert_close(packed(encoder)(tokens), encoder(tokens))
 
 
 def test_padding_changes_no_features() -> None:

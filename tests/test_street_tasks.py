@@ -16,7 +16,7 @@ from groundling.cli import app
 from groundling.data import CaptionSet, available, open_captions, street
 from groundling.data.street_captions import captions
 from groundling.data.street_cuts import cuts
-from groundling.data.street_files import LINES, LIST, OBJECT, GrowingFiles, Row
+from groundling.data.street_files import FRAMES, LINES, LIST, OBJECT, GrowingFiles, Row
 from groundling.data.street_masks import masks, polygons
 from groundling.data.street_question import KINDS
 from groundling.data.street_questions import questions
@@ -225,3 +225,14 @@ def _stopped(folder: Path) -> None:
     with GrowingFiles(folder) as growing:
         growing.add(Row("d.txt", "line", LINES))
         raise KeyError
+
+
+def test_an_error_at_the_end_of_one_file_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends one file could not be written: those before it had names, those after it stayed hidden."""
+    monkeypatch.setitem(FRAMES, "odd", ("", "", "\ud800"))  # no UTF-8
+    growing = GrowingFiles(tmp_path)
+    for name, form in (("a", LINES), ("b", "odd"), ("c", LINES)):
+        growing.add(Row(f"{name}.txt", "line", form))
+    with pytest.raises(UnicodeEncodeError), growing:
+        pass
+    assert not list(tmp_path.iterdir())

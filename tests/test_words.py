@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from groundling import checkpoint
 from groundling.checkpoint import Loaded
 from groundling.dynamic.gates import hard_gates
+from groundling.language import TruncationWarning
 from groundling.runtime.words import Reader
 from groundling.selection import Selection
 
@@ -78,6 +79,15 @@ def test_long_expressions_count(loaded: Loaded) -> None:
     read = reader(loaded)
     read.read(WORDS[0] + " " * 10**6)
     assert not read._known
+
+
+@torch.no_grad()
+def test_expressions_that_are_cut_warn_each_time(loaded: Loaded) -> None:
+    """The second request for one was answered from memory, without a word about what was left out."""
+    read = reader(loaded)
+    for _ in range(2):
+        with pytest.warns(TruncationWarning, match="cut to 12 tokens"):
+            read.read("left " * 50)
 
 
 @torch.no_grad()

@@ -71,6 +71,7 @@ def ground_phrases(
     """
     _check_threshold(threshold)
     _check_text(caption)
+    tokenizer.offsets(caption)  # first: what is too long need not be split
     name = "given"
     if spans is None:
         found = splitter(split)
@@ -83,6 +84,34 @@ def ground_phrases(
     (asked,) = _ask(model, tokenizer, image, [caption], max_pixels)
     phrases = tuple(asked.phrase(span, score, threshold, most) for span in spans)
     return CaptionGrounding(*asked.known(), phrases=phrases, splitter=name)
+
+
+@torch.inference_mode()
+def rank_boxes(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    expressions: Sequence[str],
+    *,
+    threshold: float = 0.0,
+    most: int = 100,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Detections]:
+    """Of each expression as a whole at most `most` boxes, the surest first: what Prec@k looks at.
+
+    The first is the object that `Grounder.ground` answers with. The backbone sees the image once, so that
+    only the first has its cost; `milliseconds` of each are from pixels to its boxes, others' before it too.
+    Raises ValueError for no expressions and for one that is longer than the model reads.
+    """
+    _check_threshold(threshold)
+    if isinstance(expressions, str) or not expressions:
+        raise ValueError(f"expressions are a list of texts with at least one, given {expressions!r}")
+    found: list[Detections] = []
+    for asked in _ask(model, tokenizer, image, expressions, max_pixels):
+        objects = asked.objects(asked.found.scores()[0], threshold, most, asked.text)
+        _, cost, width, height, milliseconds, name = asked.known()
+        found.append(Detections(tuple(objects), cost, width, height, milliseconds, name))
+    return found
 
 
 @torch.inference_mode()
@@ -254,6 +283,8 @@ def _ask(
 
     Where words choose what runs, each text has a subnet, and the image is seen by each of them.
     """
+    if model.net.training or model.text.training:
+        raise ValueError("an MDETR in training mode answers at random: call model.eval() first")
     for text in texts:
         _check_text(text)
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
@@ -261,7 +292,7 @@ def _ask(
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
     device = next(model.parameters()).device
     began, pixels = time.perf_counter(), normalise(canvas[None].to(device))
-    shared = None if model.eval().selector else model.net.see(pixels)
+    shared = None if model.selector else model.net.see(pixels)
     for row, text in enumerate(texts):  # many captions together would take much memory and save little time
         length = len(offsets[row])
         own = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length]).to(device)
@@ -307,7 +338,7 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
     """Captions "person. traffic light. …" that the model can read, and the spans of the names in each."""
     if isinstance(names, str) or not names:
         raise ValueError(f"names are a list of texts with at least one, given {names!r}")
-    if len(set(names)) < len(names) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
         raise ValueError("names are texts that differ and are not empty")
     found: list[tuple[str, list[Span]]] = []
     caption, spans = "", list[Span]()

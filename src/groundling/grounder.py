@@ -29,6 +29,7 @@ from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokenizer, UnknownWordWarning
+from groundling.layers.sharing import share
 from groundling.models import DETECTORS
 from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction, Supernet
@@ -181,12 +182,14 @@ class Grounder:
         self, image: ImageSource, names: Sequence[str] = (), *, threshold: float = THRESHOLD
     ) -> Detections:
         """All objects that one of these names says, of an mdetr; ValueError that names what needs none."""
-        if not isinstance(self.model, Mdetr) or not names:
+        if not isinstance(self.model, Mdetr):
             raise ValueError(
                 f"a {self.model.config.system} grounds expressions: `ground` runs it; "
                 "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`, "
                 "and an mdetr what it is given names of"
             )
+        if not names:
+            raise ValueError("an mdetr detects what it is given names of: give names, such as dog")
         return detect_names(*self._mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
 
     def ground_phrases(
@@ -212,7 +215,8 @@ class Grounder:
 
     def _mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
         if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
-            return self.model, self.tokenizer
+            parts = {"net": self.subnets.whole(), "text": self.reader.text}  # folded and packed
+            return share(self.model, parts), self.tokenizer
         raise ValueError(
             f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases of "
             "captions, questions and masks are an mdetr's, brought in by `groundling import`"

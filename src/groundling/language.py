@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 
-from groundling.layers.fused import Linear
+from groundling.layers.fused import adopt
 
 
 class TruncationWarning(UserWarning):
@@ -145,7 +144,7 @@ class Tokenizer:
         text = " ".join(expression.split())
         readable = text[: self.limit * 200]  # nobody reads what is longer, and tokenizing it would cost time
         try:
-            ids = list(_encode(self._fast, readable))
+            ids = list(self._fast.encode(readable).ids)
         except TypeError as error:
             raise _not_unicode(expression) from error
         if len(ids) <= self.limit:
@@ -217,11 +216,6 @@ def _plain(wordpiece: BertWordPieceTokenizer) -> FastTokenizer:
     return FastTokenizer.from_str(wordpiece.to_str())
 
 
-@lru_cache(maxsize=65_536)
-def _encode(fast: FastTokenizer, expression: str) -> tuple[int, ...]:
-    return tuple(fast.encode(expression).ids)
-
-
 class TextConfig(BaseModel):
     """BERT's sizes; the defaults are bert-base-uncased cut to LADS' six layers."""
 
@@ -250,23 +244,17 @@ class TextEncoder(nn.Module):
         from transformers import BertConfig, BertModel
 
         self.config = config
-        self.bert = BertModel(
-            BertConfig(
-                vocab_size=config.vocabulary,
-                hidden_size=config.dim,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.ffn,
-                hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=config.dropout,
-                attn_implementation="sdpa",
-            ),
-            add_pooling_layer=False,
+        sizes = BertConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.dim,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.ffn,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+            attn_implementation="sdpa",
         )
-        for module in [*self.bert.modules()]:
-            for name, child in module.named_children():
-                if isinstance(child, nn.Linear):
-                    setattr(module, name, Linear.of(child))
+        self.bert = adopt(BertModel(sizes, add_pooling_layer=False))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Polygon = Sequence[float]  # x1, y1, x2, y2, … in pixels
+_Points = NDArray[np.int64]
 
 _FINE = 5  # COCO traces polygons on a grid five times as fine as the pixels
 _FIRST = ord("0")  # the character of five zero bits
 _LONGEST = 60  # bits of a count
+_MOST_PIXELS = 2**28  # of a mask that is read: some bytes of JSON can ask for any number
+_FARTHEST = 2**31  # pixels from the image's corner to one of a polygon
 _MORE, _SIGN, _FIVE_BITS = 0x20, 0x10, 0x1F
 
 
@@ -70,6 +73,7 @@ def read_rle(coco: Mapping[str, object]) -> Rle:
     size, counts = coco.get("size"), coco.get("counts")
     if not isinstance(size, Sequence) or len(size) != 2 or not all(map(_is_whole, size)):
         raise ValueError(f"a run-length code has a size of [height, width], given {size!r}")
+    _check_size(int(size[0]), int(size[1]))
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", "replace")
     if isinstance(counts, str):
@@ -97,12 +101,18 @@ def from_polygons(polygons: Sequence[Polygon], height: int, width: int) -> Mask:
     A polygon is x1, y1, x2, y2, … in pixels, three points or more (ValueError for fewer). A polygon that
     crosses itself is filled by parity. Source: rleFrPoly of the COCO API.
     """
-    if height < 1 or width < 1:
-        raise ValueError(f"a mask has at least one pixel, given a size of {height}×{width}")
+    _check_size(height, width)
     mask = np.zeros((height, width), dtype=np.bool_)
     for polygon in polygons:
         _fill(mask, _points(polygon))
     return mask
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise ValueError(f"a mask has at least one pixel, given a size of {height}×{width}")
+    if height * width > _MOST_PIXELS:
+        raise ValueError(f"a mask of {height}×{width} pixels is larger than {_MOST_PIXELS:,}")
 
 
 def _points(polygon: Polygon) -> NDArray[np.float64]:
@@ -112,6 +122,10 @@ def _points(polygon: Polygon) -> NDArray[np.float64]:
             "a polygon is a flat list x1, y1, x2, y2, … of finite numbers with three points or more, "
             f"given {flat.shape} numbers"
         )
+    if np.abs(flat).max() > _FARTHEST:
+        raise ValueError(
+            f"a polygon has a corner at {flat[np.abs(flat).argmax()]:g} pixels, far from any image"
+        )
     return flat.reshape(-1, 2)
 
 
@@ -120,7 +134,8 @@ def _fill(mask: Mask, points: NDArray[np.float64]) -> None:
     height, width = mask.shape
     fine = np.trunc(points * _FINE + 0.5).astype(np.int64)
     edges = zip(fine, np.roll(fine, -1, axis=0), strict=True)
-    x, y = np.concatenate([_trace(start, end) for start, end in edges]).T
+    most = (_FINE * (width + 1), _FINE * (height + 1))
+    x, y = np.concatenate([_trace(start, end, most) for start, end in edges]).T
     column = (np.minimum(x[:-1], x[1:]) + 0.5) / _FINE - 0.5
     row = np.ceil(np.clip((np.minimum(y[:-1], y[1:]) + 0.5) / _FINE - 0.5, 0, height))
     crosses = (x[:-1] != x[1:]) & (column % 1 == 0) & (column >= 0) & (column <= width - 1)
@@ -134,20 +149,37 @@ def _fill(mask: Mask, points: NDArray[np.float64]) -> None:
     mask[:, first : last + 1] |= inside.reshape(height, -1, order="F")
 
 
-def _trace(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Points (N, 2) of the fine grid from start to end, one for each step along the longer side."""
+def _trace(start: _Points, end: _Points, most: tuple[int, int]) -> _Points:
+    """Points (N, 2) of the fine grid from start to end, one for each step along the longer side.
+
+    Steps farther than a pixel from the image, which ends a pixel before `most`, are left out: an edge that is
+    above or below it enters the same columns there.
+    """
     along = int(abs(end[1] - start[1]) > abs(end[0] - start[0]))  # 0 steps in x, 1 in y
     steps = abs(end[along] - start[along])
     if steps == 0:
         return np.empty((0, 2), dtype=np.int64)
     # Rounding depends on the end that is counted from, so an edge is traced from its lower end both ways.
     low, high = (start, end) if start[along] < end[along] else (end, start)
-    t = np.arange(steps + 1)
+    first, last = np.clip((-_FINE - low[along], most[along] - low[along]), 0, steps)
+    t = np.arange(first, last + 1)
     slope = (high[1 - along] - low[1 - along]) / steps
-    traced = np.empty((steps + 1, 2), dtype=np.int64)
+    traced = np.empty((len(t), 2), dtype=np.int64)
     traced[:, along] = low[along] + t
     traced[:, 1 - along] = np.trunc(low[1 - along] + slope * t + 0.5)
+    if first > 0:
+        traced = np.concatenate((_level(low[0], traced[0, 0], low[1], most[0]), traced))
+    if last < steps:
+        traced = np.concatenate((traced, _level(traced[-1, 0], high[0], high[1], most[0])))
     return traced if low is start else traced[::-1]
+
+
+def _level(start: int, end: int, y: int, most: int) -> _Points:
+    """Points (N, 2) from one x to another, no farther than a pixel from the image, at the same y."""
+    begin, stop = np.clip((start, end), -_FINE, most)
+    step = 1 if begin <= stop else -1
+    x = np.arange(begin, stop + step, step)
+    return np.stack((x, np.full_like(x, y)), axis=1)
 
 
 def _write(counts: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ second "dog" is not the first.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -43,7 +43,10 @@ class Splitter:
 
 def check_spans(text: str, spans: Sequence[Span]) -> None:
     """ValueError for a span that does not lie in the text or holds no character that could be read."""
-    for begin, end in spans:
+    for span in spans:
+        if not isinstance(span, Sequence) or [isinstance(at, SupportsIndex) for at in span] != [True, True]:
+            raise ValueError(f"a span is (begin, end) in whole characters, given {span!r}")
+        begin, end = span
         if not 0 <= begin < end <= len(text):
             raise ValueError(
                 f"span ({begin}, {end}) does not lie in a text of {len(text)} characters: {text[:60]!r}"
@@ -145,15 +148,17 @@ def by_rules(text: str) -> tuple[Phrase, ...]:
     words = _words(text)
     phrases: list[Phrase] = []
     phrase: list[_Word] = []
+    reached = 0  # how far the phrase has come: the highest `_rank` of its words
     for index, word in enumerate(words):
         after = words[index + 1] if index + 1 < len(words) else None
         if _joins(word, phrase, after):
             continue
-        if phrase and _ends(word, phrase, after):
+        if phrase and _ends(word, reached, after):
             _close(text, phrase, phrases)
-            phrase = []
+            phrase, reached = [], 0
         if phrase or _begins(word, index == 0, after):
             phrase.append(word)
+            reached = max(reached, _rank(word))
     _close(text, phrase, phrases)
     return tuple(phrases)
 
@@ -200,11 +205,16 @@ def _joins(word: _Word, phrase: list[_Word], after: _Word | None) -> bool:
     )
 
 
-def _ends(word: _Word, phrase: list[_Word], after: _Word | None) -> bool:
-    """Whether the phrase was over before this word."""
+def _rank(word: _Word) -> int:
+    """0 for a determiner, 1 for an adjective, 2 for what may be a noun."""
+    return 0 if word.text in _DETERMINERS else 1 if word.text in _ADJECTIVES else 2
+
+
+def _ends(word: _Word, reached: int, after: _Word | None) -> bool:
+    """Whether a phrase that has come so far was over before this word."""
     if _closed(word, after) or word.text in _DETERMINERS:
-        return not (word.text in _NUMBERS and all(w.text in _DETERMINERS for w in phrase))
-    if all(w.text in _DETERMINERS | _ADJECTIVES for w in phrase):
+        return not (word.text in _NUMBERS and reached == 0)
+    if reached < 2:
         return False  # its noun is still to come: "a big, red ball", "a sleeping cat"
     return word.sign_before or _is_verb(word, after, True)
 
@@ -235,7 +245,7 @@ def _is_verb(word: _Word, after: _Word | None, ing: bool) -> bool:
 
 def _is_noun(word: _Word | None) -> bool:
     """Whether this goes on from the word before it, and may be its noun."""
-    return word is not None and not word.sign_before and word.text not in _NEVER | _DETERMINERS
+    return word is not None and not word.sign_before and word.text not in _NO_NOUNS
 
 
 def _close(text: str, phrase: list[_Word], phrases: list[Phrase]) -> None:
@@ -270,6 +280,7 @@ _NEVER = _these(
     "very quite just also only too still almost well ready able currently apart close closely seems "
     "appears like"
 )
+_NO_NOUNS = _NEVER | _DETERMINERS
 _ADJECTIVES = _these(
     "black white red green blue yellow orange brown pink purple gray grey silver gold golden tan beige blond "
     "blonde teal maroon navy dark light bright colorful colourful multicolored plaid striped big small large "

@@ -5,16 +5,16 @@ Shapes: E expressions, L tokens, D channels; padding (E, L) is True where there 
 
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from pydantic import Field, model_validator
+from tokenizers import Encoding, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as FastTokenizer
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
 from groundling.language import TextConfig, Tokenizer, Tokens
+from groundling.layers.fused import adopt
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 PAD = 1  # RoBERTa's index of <pad>; its positions begin behind it, at 2
@@ -46,7 +46,7 @@ class ByteTokenizer(Tokenizer):
 
         ValueError for a text of more tokens than the limit: phrases at its end would be nowhere.
         """
-        offsets = self._whole(text)[1]
+        offsets = tuple(self._whole(text).offsets)
         if len(offsets) > self.limit or len(text) > self._readable:
             raise ValueError(
                 f"a text of {len(offsets)} tokens is too long for a model that reads {self.limit}: "
@@ -57,15 +57,15 @@ class ByteTokenizer(Tokenizer):
     def spelled(self, expression: str) -> tuple[str, ...]:
         """Words that have no piece longer than a letter: known only where a training had them."""
         text = expression[: self._readable]
-        ids, offsets = self._whole(text)
+        read = self._whole(text)
         places: dict[int, list[int]] = {}
-        for index, number in enumerate(self._words(text)[: self.limit]):
+        for index, number in enumerate(read.word_ids[: self.limit]):
             if number is not None:
                 places.setdefault(number, []).append(index)
         found = []
         for indices in places.values():
-            pieces = [str(self._fast.id_to_token(ids[index])).removeprefix(_SPACE) for index in indices]
-            word = text[offsets[indices[0]][0] : offsets[indices[-1]][1]].strip()
+            pieces = [read.tokens[index].removeprefix(_SPACE) for index in indices]
+            word = text[read.offsets[indices[0]][0] : read.offsets[indices[-1]][1]].strip()
             if len(word) > 1 and word.isalnum() and all(len(piece) <= 1 for piece in pieces):
                 found.append(word)
         return tuple(found)
@@ -79,20 +79,16 @@ class ByteTokenizer(Tokenizer):
         """At most `limit` ids, and whether they are the whole expression; none where it has no words."""
         if not expression.strip():
             return [], True
-        ids = list(self._whole(expression)[0])
+        ids = list(self._whole(expression).ids)
         if len(ids) <= self.limit:
             return ids, len(expression) <= self._readable
         return [*ids[: self.limit - 1], ids[-1]], False
 
-    def _whole(self, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    def _whole(self, text: str) -> Encoding:
         try:
-            return _read(self._fast, text[: self._readable])
+            return self._fast.encode(text[: self._readable])
         except TypeError as error:  # the library takes a str with half a surrogate pair for none
             raise ValueError(f"text {text[:80]!r} is not valid Unicode") from error
-
-    def _words(self, text: str) -> list[int | None]:
-        """Which word each token is of, None for `<s>` and `</s>`."""
-        return list(self._fast.encode(text).word_ids)
 
     @classmethod
     def load(cls, path: Path, limit: int) -> "ByteTokenizer":
@@ -168,12 +164,6 @@ def _byte_level(bpe: models.BPE) -> FastTokenizer:
     return fast
 
 
-@lru_cache(maxsize=65_536)
-def _read(fast: FastTokenizer, text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-    encoding = fast.encode(text)
-    return tuple(encoding.ids), tuple(encoding.offsets)
-
-
 class RobertaTextConfig(TextConfig):
     """RoBERTa's sizes; the defaults are roberta-base as MDETR reads it, up to 256 tokens."""
 
@@ -199,23 +189,21 @@ class RobertaEncoder(nn.Module):
         from transformers import RobertaConfig, RobertaModel
 
         self.config = config
-        self.roberta = RobertaModel(
-            RobertaConfig(
-                vocab_size=config.vocabulary,
-                hidden_size=config.dim,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                intermediate_size=config.ffn,
-                max_position_embeddings=config.positions,
-                type_vocab_size=1,
-                layer_norm_eps=1e-5,
-                pad_token_id=PAD,
-                hidden_dropout_prob=config.dropout,
-                attention_probs_dropout_prob=config.dropout,
-                attn_implementation="sdpa",
-            ),
-            add_pooling_layer=False,
+        sizes = RobertaConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.dim,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.ffn,
+            max_position_embeddings=config.positions,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+            pad_token_id=PAD,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+            attn_implementation="sdpa",
         )
+        self.roberta = adopt(RobertaModel(sizes, add_pooling_layer=False))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""

@@ -80,9 +80,12 @@ class Selection:
         That is all filters of a layer that is off, and those of a first 1×1 whose 3×3 is all off. (The
         3×3 of a 1×1 that is all off still matters: a constant comes out of it.)
         """
-        return Selection(
-            tuple((name, (False,) * len(bits) if self._idle(name) else bits) for name, bits in self.units)
-        )
+        return self._canonical
+
+    @cached_property
+    def _canonical(self) -> "Selection":
+        units = tuple((name, (False,) * len(bits) if self._idle(name) else bits) for name, bits in self.units)
+        return self if units == self.units else Selection(units)
 
     def _idle(self, name: str) -> bool:
         if not is_filters(name):

@@ -18,7 +18,7 @@ def opened(root: Path, name: str | None, split: str, limit: int | None = None) -
     """A split of a dataset, at most `limit` expressions of it; ValueError names what there is instead."""
     from groundling.data import open_dataset
 
-    return open_dataset(root, name_in(root, name), split).limited(limit)
+    return open_dataset(root, name_in(root, name), split).told().limited(limit)
 
 
 def name_in(root: Path, name: str | None) -> str:

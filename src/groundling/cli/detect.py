@@ -27,14 +27,21 @@ def detect(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Find all objects of a picture that the model has a name for, or that are given names of."""
+    from groundling import checkpoint
     from groundling.detector import load_detector
     from groundling.draw import draw_detections, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
+    from groundling.models import DETECTORS
 
-    if names:
+    system = checkpoint.system(model, download=download)
+    if names and system in DETECTORS:
+        raise ValueError(
+            f"a {system} finds the objects of its own categories: give no names, or the model of an mdetr"
+        )
+    if names or system == "mdetr":
         reader = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
-        found = reader.detect(image, names, threshold=threshold)
+        found = reader.detect(image, names or (), threshold=threshold)
     else:
         loaded = load_detector(model, device=device, download=download, max_pixels=max_pixels)
         found = loaded.detect(image, threshold=threshold)

@@ -1,6 +1,7 @@
-"""`groundling evaluate`: accuracy on a dataset, with its cost beside it."""
+"""`groundling evaluate`: accuracy on a dataset by the protocol of its field, with its cost beside it."""
 
-from functools import partial
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +10,13 @@ import typer
 from groundling.cli import console, datasets
 
 if TYPE_CHECKING:
-    from groundling.data import Dataset
     from groundling.evaluate import Metrics
-    from groundling.grounder import Grounder
+    from groundling.evaluate.score import Score
 
 COLUMNS = (
     "dataset", "split", "expressions", "Prec@0.5", "mean IoU", "MACs", "layers on", "filters on", "ms",
 )  # fmt: skip
+PARTS = ("by_type", "subsets")  # where protocols keep the results of a part of the items
 
 
 def evaluate(
@@ -24,33 +25,46 @@ def evaluate(
     dataset: Annotated[str | None, typer.Option(help=datasets.NAME_HELP)] = None,
     split: Annotated[list[str] | None, typer.Option(help="May be given several times; else val.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per split.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Count IoU > 0.5, not ≥ 0.5.")] = False,
-    limit: Annotated[int | None, typer.Option(help="At most so many expressions of a split.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Expressions: iou (≥ 0.5), strict (> 0.5) or giou; phrases: any or merged."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many items of a split.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
 ) -> None:
     """Measure accuracy on a dataset, and its cost.
 
-    Milliseconds are wall time per expression of a batched evaluation, decoding of images included.
+    What is measured follows from the dataset: expressions, phrases of captions (flickr30k), questions (gqa),
+    masks (phrasecut) or all objects (coco, lvis). Milliseconds are wall time per item, decoding of images
+    included.
     """
-    from groundling.grounder import load_grounder
+    from groundling.evaluate import Metrics
+    from groundling.evaluate.jobs import Source, prepared
+    from groundling.evaluate.score import Score
+    from groundling.grounder import load
 
+    name = datasets.name_in(data, dataset)
     default = data.stem if data.is_file() else "val"
-    opened = [datasets.opened(data, dataset, name, limit) for name in split or [default]]
-    loaded = load_grounder(model, device=device, download=download)
-    found = [_measured(loaded, part, strict) for part in opened]
+    loaded = load(model, device=device, download=download)
+    jobs = [
+        prepared(
+            loaded,
+            Source(data, name, part, limit),
+            model=model,
+            protocol=protocol,
+            watch=console.followed,
+        )
+        for part in split or [default]
+    ]
+    found = [job() for job in jobs]
     if json:
         for metrics in found:
             console.print_json(metrics.as_dict())
-    else:
-        console.print_table(COLUMNS, map(_row, found))
-
-
-def _measured(loaded: "Grounder", dataset: "Dataset", strict: bool) -> "Metrics":
-    from groundling.evaluate import evaluate
-
-    watch = partial(console.followed, total=len(dataset), doing=f"evaluating {dataset.split}")
-    return evaluate(loaded.model, loaded.tokenizer, dataset, strict=strict, watch=watch)
+        return
+    if single := [metrics for metrics in found if isinstance(metrics, Metrics)]:
+        console.print_table(COLUMNS, map(_row, single))
+    _print_scores([score for score in found if isinstance(score, Score)])
 
 
 def _row(metrics: "Metrics") -> tuple[str, ...]:
@@ -65,3 +79,51 @@ def _row(metrics: "Metrics") -> tuple[str, ...]:
         f"{metrics.filters_on:.1f}",
         f"{metrics.milliseconds:.1f}",
     )
+
+
+def _print_scores(scores: Sequence["Score"]) -> None:
+    """A table for all splits of one protocol: a row for all items, and one for each part of them."""
+    for (columns, rules), several in groupby(scores, key=_heads):
+        rows = [row for score in several for row in _rows(score, columns)]
+        console.print_table(("dataset", "split", "part", *columns, "M MACs", "ms"), rows)
+        if rules:
+            print(rules)
+
+
+def _heads(score: "Score") -> tuple[tuple[str, ...], str]:
+    """The columns of a protocol, and what it says in words, which stands below: "rule iou ≥ 0.5"."""
+    whole = _whole(score)
+    said = [f"{name} {value}" for name, value in whole.items() if isinstance(value, str)]
+    return tuple(name for name, value in whole.items() if not isinstance(value, str)), " · ".join(said)
+
+
+def _rows(score: "Score", columns: Sequence[str]) -> list[tuple[str, ...]]:
+    result, cost = score.result.as_dict(), (f"{score.macs / 1e6:,.1f}", f"{score.milliseconds:.1f}")
+    named = {"all": _whole(score)}
+    for part in PARTS:
+        found = result.get(part)
+        named |= found if isinstance(found, Mapping) else {}
+    return [
+        (
+            score.dataset,
+            score.split,
+            part,
+            *(_cell(values.get(column, "")) for column in columns),
+            *(cost if part == "all" else ("", "")),
+        )
+        for part, values in named.items()
+    ]
+
+
+def _whole(score: "Score") -> dict[str, object]:
+    """The values of all items, without those of parts."""
+    result = score.result.as_dict()
+    every = result.pop("all", {})
+    assert isinstance(every, dict)
+    return {key: value for key, value in result.items() if key not in PARTS} | every
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return console.percent(value)
+    return "–" if value is None else f"{value}"

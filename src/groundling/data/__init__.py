@@ -87,10 +87,7 @@ def open_dataset(root: str | Path, dataset: str, split: str, need_images: bool =
         return transvg.read(root, dataset, split, need_images=need_images)
     if dataset in coco.DATASETS:
         return coco.read(root, dataset, split, need_images)
-    samples = open_captions(root, dataset, split, need_images).samples()
-    if not samples.samples:
-        raise DataError(f"{root}: no phrase of {dataset} {split} means exactly one box")
-    return samples
+    return open_captions(root, dataset, split, need_images).samples().told()
 
 
 def open_captions(root: str | Path, dataset: str, split: str, need_images: bool = True) -> CaptionSet:

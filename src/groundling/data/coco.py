@@ -6,13 +6,14 @@ An image without a file_name, as LVIS has them, is named by the end of its coco_
 Sources: cocodataset.org, lvisdataset.org.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from groundling.data.caption import Caption, whole
 from groundling.data.image_folder import ImageFolder
-from groundling.data.json_rows import checked, field, optional, rows, size_of
+from groundling.data.json_rows import checked, field, number, optional, rows, size_of
 from groundling.data.mask import Mask, mask_from
 from groundling.data.sample import Box, DataError, Dataset, Rejects, Thing, box_from_xywh, check_box
 
@@ -29,6 +30,7 @@ class Instance:
     box: Box
     mask: Mask | None = None
     crowd: bool = False
+    area: float | None = None  # pixels of the mask, as the file counts them
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Instances:
-    """An annotation file: the names of its categories by their numbers, and its images."""
+    """An annotation file: the names of its categories by their numbers, and its images.
+
+    LVIS says of a category whether it is rare ("r"), common ("c") or frequent ("f").
+    """
 
     categories: Mapping[int, str]
     pictures: tuple[Picture, ...]
+    frequencies: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 def load(root: Path, dataset: str, split: str, rejects: Rejects, need_images: bool = True) -> Instances:
@@ -69,23 +75,24 @@ def load(root: Path, dataset: str, split: str, rejects: Rejects, need_images: bo
             content.miss(row)
     if not content.images or not content.categories:
         raise DataError(f"{file}: not a COCO instances file: it has no images or no categories")
-    for number in content.instances.keys() - content.images.keys():
-        for instance in content.instances[number]:
-            rejects.add(f"annotation {instance.id}", DataError(f"image {number} has no entry"))
-    images = ((f"image {number}", row) for number, row in content.images.items())
+    for image in content.instances.keys() - content.images.keys():
+        for instance in content.instances[image]:
+            rejects.add(f"annotation {instance.id}", DataError(f"image {image} has no entry"))
+    images = ((f"image {image}", row) for image, row in content.images.items())
     pictures = rejects.usable(images, lambda row: content.picture(row, folder, rejects))
-    return Instances(content.categories, tuple(pictures))
+    return Instances(content.categories, tuple(pictures), content.frequencies)
 
 
 def read(root: Path, dataset: str, split: str, need_images: bool = True) -> Dataset:
-    """The names of categories of which an image has exactly one object, as expressions; and all objects."""
-    rejects, name = Rejects(), f"{dataset} {split}"
+    """The names of categories of which an image has exactly one object, as expressions; and all objects.
+
+    There may be no such image: detectors are taught by the objects alone.
+    """
+    rejects = Rejects()
     content = load(root, dataset, split, rejects, need_images)
     rejects.report(root, kept=len(content.pictures))
     captions = (caption for picture in content.pictures for caption in _captions(picture, content.categories))
     samples = tuple(sample for caption in captions for sample in caption.samples())
-    if not samples:
-        raise DataError(f"{root}: no image of {name} has exactly one object of a category")
     things = {picture.image: _things(picture, content.categories) for picture in content.pictures}
     return Dataset(dataset, split, samples, things, rejects.count)
 
@@ -126,6 +133,7 @@ class _Content:
         self.images: dict[int, object] = {}
         self.instances: dict[int, list[Instance]] = {}
         self.categories: dict[int, str] = {}
+        self.frequencies: dict[int, str] = {}
         self._missed: dict[int, list[int]] = {}  # categories of annotations that were left out, by image
 
     def add(self, key: str, row: object) -> None:
@@ -134,10 +142,12 @@ class _Content:
         elif key == "annotations":
             self.instances.setdefault(field(row, "image_id", int), []).append(_instance(row))
         elif key == "categories":
-            number, name = field(row, "id", int), field(row, "name", str)
+            identity, name = field(row, "id", int), field(row, "name", str)
             if not name.strip():
                 raise DataError("its name is blank")
-            self.categories[number] = name
+            self.categories[identity] = name
+            if frequency := optional(row, "frequency", str):
+                self.frequencies[identity] = frequency
 
     def miss(self, row: object) -> None:
         """Remember of which category in which image an annotation is missing, if it says so."""
@@ -171,7 +181,8 @@ def _instance(row: object) -> Instance:
     segmentation = checked(row).get("segmentation")
     mask: Mask | None = mask_from(segmentation) if segmentation else None
     crowd = checked(row).get("iscrowd") in (1, True)
-    return Instance(field(row, "id", int), field(row, "category_id", int), box, mask, crowd)
+    area = None if checked(row).get("area") is None else number(row, "area")
+    return Instance(field(row, "id", int), field(row, "category_id", int), box, mask, crowd, area)
 
 
 def _image_name(row: object) -> str:
@@ -190,12 +201,12 @@ def _numbers(row: object, key: str) -> tuple[int, ...]:
 
 def _captions(picture: Picture, categories: Mapping[int, str]) -> Iterator[Caption]:
     unsure = {*picture.not_exhaustive, *(each.category for each in picture.instances if each.crowd)}
-    found: dict[int, list[Instance]] = {number: [] for number in picture.negative if number in categories}
+    found: dict[int, list[Instance]] = {absent: [] for absent in picture.negative if absent in categories}
     for instance in picture.instances:
         found.setdefault(instance.category, []).append(instance)
-    for number, instances in found.items():
-        if number not in unsure:
-            yield _caption(picture, number, categories[number], instances)
+    for category, instances in found.items():
+        if category not in unsure:
+            yield _caption(picture, category, categories[category], instances)
 
 
 def _caption(picture: Picture, number: int, category: str, instances: Iterable[Instance]) -> Caption:

@@ -17,6 +17,7 @@ from groundling.data.json_rows import Row, field, number, optional, rows, size_o
 from groundling.data.sample import DataError, Rejects, Thing, box_from_xywh, check_box
 
 _QUESTIONS = "_questions"
+_LONGEST = 40  # characters of two numbers; Python reads none of more than 4,300 digits
 Scene = Mapping[str, Thing]  # the objects of an image by their ids
 
 
@@ -102,8 +103,9 @@ def word_span(text: str, words: str) -> Span:
     Words lie between spaces; the punctuation behind the last one is not part of it.
     """
     first, _, last = words.partition(":")
-    if not first.isdecimal() or not (last or "0").isdecimal():
-        raise DataError(f"words {words!r} are not a number or two, such as '4' or '2:4'")
+    if len(words) > _LONGEST or not first.isdecimal() or not (last or "0").isdecimal():
+        given = repr(words) if len(words) <= _LONGEST else f"{words[:_LONGEST]!r}…"
+        raise DataError(f"words {given} are not a number or two, such as '4' or '2:4'")
     begin, end = int(first), int(last) if last else int(first) + 1
     spans = _word_spans(text)
     if not begin < end <= len(spans):

@@ -90,7 +90,8 @@ def _share(row: Row, side: str) -> float:
 
 def _classes(root: Path) -> dict[str, str]:
     """The names of classes; files of version 7 have a header."""
-    files = sorted(root.glob("*class-descriptions*.csv"), key=lambda file: "boxable" not in file.name)
+    found = root.glob("*class-descriptions*.csv")
+    files = sorted(found, key=lambda file: ("boxable" not in file.name, file.name))
     if not files:
         raise FileNotFoundError(f"{root} has no class-descriptions-boxable.csv")
     rows = [row for _, row in _lines(files[0])]
@@ -128,9 +129,13 @@ def _split(file: Path) -> str:
 def _file(root: Path, split: str) -> Path:
     if not root.is_dir():
         raise FileNotFoundError(f"dataset folder not found: {root}")
-    files = {_split(file): file for file in root.glob(f"*{_SUFFIX}.csv")}
-    if split not in files:
+    files = [file for file in sorted(root.glob(f"*{_SUFFIX}.csv")) if _split(file) == split]
+    if not files:
         raise ValueError(
-            f"{root} has no split {split!r}; it has {', '.join(sorted(files)) or 'no Open Images'}"
+            f"{root} has no split {split!r}; it has {', '.join(splits(root)) or 'no Open Images'}"
         )
-    return files[split]
+    if len(files) > 1:
+        raise ValueError(
+            f"{root} has two files of {split}: {', '.join(file.name for file in files)}; keep one"
+        )
+    return files[0]

@@ -66,6 +66,12 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def told(self) -> "Dataset":
+        """The same; DataError if it has no expression."""
+        if not self.samples:
+            raise DataError(f"no phrase of {self.name} {self.split} means exactly one box: no expression")
+        return self
+
     def limited(self, limit: int | None) -> "Dataset":
         """At most `limit` samples, evenly spread over all: neighbours are often of one image."""
         return replace(self, samples=spread(self.samples, limit, "expressions"))

@@ -19,7 +19,6 @@ import os
 import pickle
 import re
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -109,8 +108,8 @@ def write(
             if progress:
                 progress(len(records), scenes)
     refs, instances = _assemble(records)
-    _save(root / "refcoco" / "refs(unc).p", pickle.dumps(_fresh(refs), protocol=2))
-    _save(root / "refcoco" / "instances.json", json.dumps(instances).encode())
+    files.write(root / "refcoco" / "refs(unc).p", pickle.dumps(_fresh(refs), protocol=2), PART)
+    files.write(root / "refcoco" / "instances.json", json.dumps(instances).encode(), PART)
 
 
 def _counts(scenes: int, splits: Mapping[str, float]) -> dict[str, int]:
@@ -203,7 +202,7 @@ def _draw(job: _Job) -> dict[str, Any]:
     """Write one picture and what is in files of its own; give back the rest, its scene and expressions."""
     street = scene(job.seed, job.index, job.size)
     name = f"street_{job.seed}_{job.index:06d}.jpg"
-    _save(job.root / "images" / name, jpeg(street))
+    files.write(job.root / "images" / name, jpeg(street), PART)
     picture = street_tasks.Picture(street, Path(name).stem, job.index + 1, job.split)
     rows: list[Row] = []
     for row in street_tasks.rows(picture, job.tasks):
@@ -296,12 +295,3 @@ def _annotation(thing: StreetObject, ann_id: int, image_id: int) -> dict[str, An
 def _sentence(number: int, referring: Referring) -> dict[str, Any]:
     text = referring.expression
     return {"sent_id": number, "raw": text, "sent": text, "tokens": text.split()}
-
-
-def _save(path: Path, data: bytes) -> None:
-    """Write the file in one step: it is whole or it is not there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PART)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TextIO
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from groundling.files import writing
 
 PART = ".part-"  # starts the name of a file that is not yet whole
 WHOLE, LINES, LIST, OBJECT = "whole", "lines", "list", "object"
@@ -26,29 +28,28 @@ class GrowingFiles:
     """Rows go into hidden files, which get their names when the `with` block ends well and else are gone."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._growing: dict[str, tuple[Path, TextIO, str]] = {}  # by name: hidden path, handle, what ends it
+        self._folder, self._stack = folder, ExitStack()
+        self._growing: dict[str, tuple[BinaryIO, str]] = {}  # by name: the file, what ends it
 
     def add(self, row: Row) -> None:
         """Append a row to its file."""
-        start, between, end = FRAMES[row.form]
-        if row.file in self._growing:
-            self._growing[row.file][1].write(between + row.text)
-            return
-        number, hidden = tempfile.mkstemp(dir=self._folder, prefix=PART)
-        handle = os.fdopen(number, "w", encoding="utf-8")
-        self._growing[row.file] = Path(hidden), handle, end
-        handle.write(start + row.text)
+        begin, between, end = FRAMES[row.form]
+        if row.file not in self._growing:
+            file = self._stack.enter_context(writing(self._folder / row.file, PART))
+            self._growing[row.file], between = (file, end), begin
+        self._growing[row.file][0].write(f"{between}{row.text}".encode())
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for name, (hidden, handle, end) in self._growing.items():
-            with handle:
-                handle.write(end)
-            if kind is None:
-                hidden.chmod(0o644)
-                hidden.replace(self._folder / name)
-            else:
-                hidden.unlink(missing_ok=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._stack.callback(self._end)  # the last is called first: if it fails, no file gets its name
+        self._stack.__exit__(kind, error, trace)
+
+    def _end(self) -> None:
+        for file, end in self._growing.values():
+            file.write(end.encode())
+            file.flush()

@@ -125,6 +125,61 @@ class CostModel:
 
 
 @dataclass(frozen=True)
+class MdetrCost(CostModel):
+    """A CostModel of an MDETR: with a decoder behind the encoder, and what questions and masks take."""
+
+    decoder: tuple[int, int]  # layers, queries with those for answers
+    answers: int
+    masks: tuple[int, int]  # of an image, of each query
+
+    def _count(self, selection: Selection | None, tokens: Any) -> dict[str, Any]:
+        """MACs per part for finding objects."""
+        parts = super()._count(selection, tokens)
+        parts["decoder"] = sum(
+            macs * sum(_on(selection, f"decoder.{layer}.{kind}") for layer in range(self.decoder[0]))
+            for kind, macs in self._decoder(tokens).items()
+        )
+        return parts
+
+    def sublayer(self, name: str, tokens: Any) -> Any:
+        """MACs of the sublayer of this name, 0 for another name."""
+        if not name.startswith("decoder."):
+            return super().sublayer(name, tokens)
+        return self._decoder(tokens)[name.rpartition(".")[2]]
+
+    def _decoder(self, tokens: Any) -> dict[str, Any]:
+        """MACs of each sublayer of a decoder layer."""
+        (_, dim, ffn), queries = self.fusion, self.decoder[1]
+        return decoder_costs(queries, tokens + self.visual, dim, ffn)
+
+    def asked(
+        self,
+        tokens: int,
+        selection: Selection | None = None,
+        *,
+        answers: bool = False,
+        masks: int = 0,
+        seen: bool = False,
+    ) -> Cost:
+        """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
+
+        `selection`: the subnet that its words chose, of a network whose words choose. `seen`: another
+        caption's request has the image through the backbone already.
+        """
+        parts = self.count(selection or Selection(()), tokens)
+        less = sum(self.count(None, tokens).values()) + parts["selector"] - sum(parts.values())
+        if seen:
+            stages = {block.name.split(".")[0] for block in self.blocks}
+            parts = {name: macs for name, macs in parts.items() if name not in {"stem", *stages}}
+            parts["projection"] -= self.visual * self.channels * self.fusion[1]
+        if answers:
+            parts["answers"] = self.answers
+        if masks:
+            parts["masks"] = self.masks[0] + masks * self.masks[1]
+        return Cost(parts, sum(parts.values()) + less)
+
+
+@dataclass(frozen=True)
 class DetectionCost:
     """A detector's cost for one image: sizes, and MACs of what does not depend on a Selection.
 
@@ -143,14 +198,10 @@ class DetectionCost:
 
     def count(self, selection: Selection | None = None) -> dict[str, int]:
         """MACs per part; None is the whole network."""
-        dim, asked, seen = self.dim, self.queries, self.visual
+        dim, seen = self.dim, self.visual
         sublayers = {
             "encoder": {"attention": 4 * seen * dim**2 + 2 * seen**2 * dim, "ffn": 2 * seen * dim * self.ffn},
-            "decoder": {
-                "attention": 4 * asked * dim**2 + 2 * asked**2 * dim,
-                "cross_attention": 2 * (asked + seen) * dim**2 + 2 * asked * seen * dim,
-                "ffn": 2 * asked * dim * self.ffn,
-            },
+            "decoder": decoder_costs(self.queries, seen, dim, self.ffn),
         }
         parts = {"stem": self.stem, **stage_costs(self.blocks, selection)}
         parts["projection"] = seen * self.channels * dim
@@ -163,6 +214,15 @@ class DetectionCost:
     def cost(self, selection: Selection | None = None) -> Cost:
         """Cost of a Selection beside that of the whole network."""
         return Cost(self.count(selection), sum(self.count().values()))
+
+
+def decoder_costs(queries: int, memory: Any, dim: int, ffn: int) -> dict[str, int]:
+    """MACs of each sublayer of one decoder layer, whose queries ask so many tokens of a memory."""
+    return {
+        "attention": 4 * queries * dim**2 + 2 * queries**2 * dim,
+        "cross_attention": 2 * (queries + memory) * dim**2 + 2 * queries * memory * dim,
+        "ffn": 2 * queries * dim * ffn,
+    }
 
 
 def _on(selection: Selection | None, name: str) -> bool:

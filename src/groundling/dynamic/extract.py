@@ -20,11 +20,8 @@ class Dense(Protocol):
     def extract(self, selection: Selection) -> Self:
         """The part that a Selection keeps."""
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """As `nn.Module.parameters`."""
-
-    def buffers(self) -> Iterator[torch.Tensor]:
-        """As `nn.Module.buffers`."""
+    def modules(self) -> Iterator[nn.Module]:
+        """As `nn.Module.modules`."""
 
 
 # What a kept subnet takes beside its weights: modules, tensors, and the Selection it is known by. Measured:
@@ -168,5 +165,11 @@ class _Shelf(Generic[N]):
 
 def storages(net: Dense) -> dict[int, int]:
     """Address → bytes of all memory that a network's weights lie in."""
-    held = [tensor.untyped_storage() for tensor in (*net.parameters(), *net.buffers())]
+    # As parameters() and buffers() say, without the names that those put together.
+    parts = [
+        tensor
+        for module in net.modules()
+        for tensor in (*module._parameters.values(), *module._buffers.values())
+    ]
+    held = [tensor.untyped_storage() for tensor in parts if tensor is not None]
     return {storage.data_ptr(): storage.nbytes() for storage in held if storage.nbytes()}

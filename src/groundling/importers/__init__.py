@@ -74,7 +74,7 @@ def load_resnet(resnet: ResNet, source: Source, *, download: bool = False) -> No
         raise ValueError(
             f"{file} is a ResNet with the stride in its first 1×1 convolution, ours is in the 3×3"
         )
-    tensors, discard = _as_torchvision(read_state_dict(file), file)
+    tensors, discard = _as_torchvision(read(file)[0], file)
     counters = {k: t for k, t in resnet.state_dict().items() if _is_counter(k)}
     kept = {k: t for k, t in tensors.items() if not _is_counter(k)}
     fit(resnet, {**kept, **counters}, file, discard=discard)
@@ -95,7 +95,7 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
         raise ValueError(
             f"{folder}: {len(tokenizer)} word pieces do not fit a vocabulary of {text.config.vocabulary}"
         )
-    tensors = {_bert_name(name): tensor for name, tensor in read_state_dict(file).items()}
+    tensors = {_bert_name(name): tensor for name, tensor in read(file)[0].items()}
     depths = {int(found[1]) for name in tensors if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
     deeper = [f"encoder.layer.{depth}." for depth in depths if depth >= text.config.layers]
     fit(text.bert, tensors, file, discard=("pooler.", "cls.", "embeddings.position_ids", *deeper))
@@ -105,23 +105,27 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
 def load_detr_encoder(net: TransVGNet, source: Source, *, download: bool = False) -> None:
     """DETR's encoder and the projection before it into a TransVG; its other parts stay out."""
     file = source_file(source, download)
-    tensors = {k.removeprefix("transformer."): t for k, t in read_state_dict(file).items()}
+    tensors = {k.removeprefix("transformer."): t for k, t in read(file)[0].items()}
     if (projection := tensors.get("input_proj.weight")) is not None:
         tensors["input_proj.weight"] = projection.flatten(1)  # a 1×1 convolution
     parts = nn.ModuleDict({"input_proj": net.input_proj, "encoder": net.visual_encoder})
     fit(parts, tensors, file, discard=("backbone.", "decoder.", *_DETR_HEADS))
 
 
-def read_state_dict(file: Path, wrappers: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, or of a .pth, .pt or .bin that holds nothing but data.
+def read(
+    file: Path, wrappers: Sequence[str] = ("model", "state_dict")
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a .safetensors, or of a .pth, .pt or .bin that holds nothing but data; and its `args`.
 
-    What trainings put around it (`model` as DETR, `state_dict`) is taken off: the first that is there.
+    What trainings put around the tensors (`model` as DETR, `state_dict`) is taken off, the first there is.
+    `args` is the command line that DETR's trainings kept in their file; empty where there is none.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}")
     if file.suffix == ".safetensors":
-        return read_tensors(file)
+        return read_tensors(file), {}
     held = _read_pickle(file)
+    arguments = held.get("args") if isinstance(held, Mapping) else None
     for wrapper in wrappers:
         if isinstance(held, Mapping) and isinstance(held.get(wrapper), Mapping):
             held = held[wrapper]
@@ -129,21 +133,13 @@ def read_state_dict(file: Path, wrappers: Sequence[str] = ("model", "state_dict"
         raise ValueError(
             f"{file} is no state dict: names with tensors, bare or under {' or '.join(map(repr, wrappers))}"
         )
-    return {str(name): tensor for name, tensor in held.items()}
-
-
-def read_arguments(file: Path) -> dict[str, Any]:
-    """The command line that a training kept in its file (`args` of DETR); nothing where there is none."""
-    held = _read_pickle(file) if file.suffix in _PICKLES else None
-    arguments = held.get("args") if isinstance(held, Mapping) else None
-    return vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+    said = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
+    return {str(name): tensor for name, tensor in held.items()}, said
 
 
 def _read_pickle(file: Path) -> Any:
     if file.suffix not in _PICKLES:
         raise ValueError(f"{file} is no weight file; .safetensors, {', '.join(_PICKLES)} are")
-    if not file.is_file():
-        raise FileNotFoundError(f"no weight file at {file}")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's `args`: plain values
             return torch.load(file, map_location="cpu", weights_only=True)

@@ -15,14 +15,8 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import (
-    Source,
-    config_beside,
-    read_arguments,
-    read_state_dict,
-    resnet_name,
-    source_file,
-)
+from groundling.importers import Source, config_beside, read, resnet_name, source_file
+from groundling.importers.weights import Weights
 from groundling.models import parse_config
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.detr import Detr, DetrConfig
@@ -70,9 +64,9 @@ def import_detr(
     classes are called, where neither the file says it nor they are COCO's 91.
     """
     file = source_file(source, download)
-    config, arguments = config_beside(file), read_arguments(file)
+    config, (given, arguments) = config_beside(file), read(file)
     check_options(file, config, arguments)
-    layout, tensors = as_ours(read_state_dict(file), file)
+    layout, tensors = as_ours(given, file)
     heads = config.get("encoder_attention_heads", arguments.get("nheads", HEADS))
     model = Detr(config_of(tensors, file, heads, categories or _named(config)))
     checkpoint.fit(model.net, tensors, file)
@@ -125,38 +119,23 @@ def config_of(
     tensors: Mapping[str, Tensor], file: Path, heads: int, categories: Sequence[str] | None
 ) -> DetrConfig:
     """The configuration that weights under our names have; ValueError says what is not there."""
-
-    def rows(name: str) -> int:
-        if name not in tensors or not tensors[name].dim():
-            raise ValueError(
-                f"{file} has no weight that would be our {name}: it is no DETR with a bottleneck ResNet"
-            )
-        return tensors[name].shape[0]
-
-    def count(pattern: str) -> int:
-        found = [int(match[1]) for name in tensors if (match := re.match(pattern, name))]
-        return 1 + max(found, default=-1)
-
-    classes, width = rows("class_embed.weight") - 1, rows("backbone.layer1.0.conv1.weight")
+    weights = Weights(tensors, file, "DETR with a bottleneck ResNet")
+    classes = weights.size("class_embed.weight") - 1
     if categories is None:
         categories = COCO_NAMES if classes == len(COCO_NAMES) else [str(i) for i in range(classes)]
     if len(categories) != classes:
         raise ValueError(f"{file} has {classes} classes, {len(categories)} names for them are given")
-    stages = range(1, count(r"backbone\.layer(\d+)\."))  # counted from 1
     config = parse_config(
         {
             "system": "detr",
             "categories": tuple(categories),
-            "queries": rows("query_embed.weight"),
-            "blocks": tuple(count(rf"backbone\.layer{stage}\.(\d+)\.") for stage in stages),
-            "width": width,
-            "expansion": rows("backbone.layer1.0.conv3.weight") // width,
-            "stem_width": rows("backbone.conv1.weight"),
-            "dim": rows("input_proj.weight"),
+            "queries": weights.size("query_embed.weight"),
+            **weights.resnet("backbone."),
+            "dim": weights.size("input_proj.weight"),
             "heads": heads,
-            "ffn": rows("encoder.layers.0.linear1.weight"),
-            "encoder_layers": count(r"encoder\.layers\.(\d+)\."),
-            "decoder_layers": count(r"decoder\.layers\.(\d+)\."),
+            "ffn": weights.size("encoder.layers.0.linear1.weight"),
+            "encoder_layers": weights.count(r"encoder\.layers\.(\d+)\."),
+            "decoder_layers": weights.count(r"decoder\.layers\.(\d+)\."),
         }
     )
     assert isinstance(config, DetrConfig)

@@ -15,7 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, read_arguments, read_state_dict, source_file
+from groundling.importers import Source, read, source_file
+from groundling.importers.weights import Weights
 from groundling.models import parse_config
 from groundling.models.answers import CLEVR, GQA, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
@@ -65,9 +66,9 @@ def import_mdetr(
     or gqa_answer2id.json for the model with one head; without it the model knows its answers by number only.
     """
     file = source_file(source, download)
-    arguments = read_arguments(file)
+    given, arguments = read(file, WRAPPERS)
     check_options(file, arguments)
-    tensors = as_ours(read_state_dict(file, WRAPPERS), file)
+    tensors = as_ours(given, file)
     config = config_of(tensors, file, int(arguments.get("nheads", HEADS)), words_of(answers))
     tokenizer = _tokenizer(text, config.text.tokens, download)
     model = Mdetr(config)
@@ -121,19 +122,9 @@ def config_of(
     tensors: Mapping[str, Tensor], file: Path, heads: int, words: Mapping[str, tuple[str, ...]]
 ) -> MdetrConfig:
     """The configuration that weights under our names have; ValueError says what is not there."""
-
-    def size(name: str, axis: int = 0) -> int:
-        if name not in tensors or tensors[name].dim() <= axis:
-            raise ValueError(f"{file} has no weight that would be our {name}: it is no whole MDETR")
-        return tensors[name].shape[axis]
-
-    def count(pattern: str) -> int:
-        found = [int(match[1]) for name in tensors if (match := re.match(pattern, name))]
-        return 1 + max(found, default=-1)
-
-    tokens, width = size("net.class_embed.weight"), size("net.backbone.layer1.0.conv1.weight")
+    weights = Weights(tensors, file, "whole MDETR")
+    size, count = weights.size, weights.count
     embeddings = "text.roberta.embeddings"
-    stages = range(1, count(r"net\.backbone\.layer(\d+)\."))  # counted from 1
     config = parse_config(
         {
             "system": "mdetr",
@@ -143,13 +134,10 @@ def config_of(
                 "dim": (dim := size(f"{embeddings}.word_embeddings.weight", 1)),
                 "heads": max(1, dim // HEAD_CHANNELS),
                 "ffn": size("text.roberta.encoder.layer.0.intermediate.dense.weight"),
-                "tokens": tokens,
+                "tokens": size("net.class_embed.weight"),
                 "positions": size(f"{embeddings}.position_embeddings.weight"),
             },
-            "blocks": tuple(count(rf"net\.backbone\.layer{stage}\.(\d+)\.") for stage in stages),
-            "width": width,
-            "expansion": size("net.backbone.layer1.0.conv3.weight") // width,
-            "stem_width": size("net.backbone.conv1.weight"),
+            **weights.resnet("net.backbone."),
             "dim": size("net.input_proj.weight"),
             "heads": heads,
             "ffn": size("net.encoder.layers.0.linear1.weight"),

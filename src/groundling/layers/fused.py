@@ -128,6 +128,15 @@ class Linear(nn.Linear, Packs):
         return ours
 
 
+def adopt(module: M) -> M:
+    """The module, of which every linear layer below it is now ours, over the same parameters."""
+    for parent in [*module.modules()]:
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, Linear.of(child))
+    return module
+
+
 def _fits(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN may compute it: plain float32 on a CPU, for an answer and not for a gradient."""
     return (

@@ -243,13 +243,14 @@ class ResNet(nn.Module):
         dense: dict[str, nn.Module | None] = {"conv1": fold(self.conv1, self.bn1), "bn1": FOLDED}
         if self.stem == "conv3":
             dense |= {"conv2": fold(self.conv2, self.bn2), "bn2": FOLDED}
-        stages: dict[str, list[Bottleneck]] = {}
+        stages: dict[str, dict[str, nn.Module | None]] = {}
         for name, block in self.named_blocks():
-            part = block.extract(
+            stage, index = name.split(".")
+            stages.setdefault(stage, {})[index] = block.extract(
                 selection.on(name), selection.kept(f"{name}.conv2"), selection.kept(f"{name}.conv1")
             )
-            stages.setdefault(name.split(".")[0], []).append(part)
-        return share(self, dense | {stage: nn.ModuleList(blocks) for stage, blocks in stages.items()})
+        dense |= {stage: share(getattr(self, stage), blocks) for stage, blocks in stages.items()}
+        return share(self, dense)
 
 
 def units(resnet: ResNet, gated: Literal["released", "paper", "all"], inner: bool) -> tuple[Unit, ...]:

@@ -144,12 +144,12 @@ class Encoder(nn.Module):
 
     def extract(self, selection: Selection, prefix: str = "encoder") -> "Encoder":
         """The encoder that a Selection keeps."""
-        layers = nn.ModuleList(
-            layer.extract(selection.on(f"{prefix}.{i}.attention"), selection.on(f"{prefix}.{i}.ffn"))
+        layers: dict[str, nn.Module | None] = {
+            str(i): layer.extract(selection.on(f"{prefix}.{i}.attention"), selection.on(f"{prefix}.{i}.ffn"))
             for i, layer in enumerate(self.layers)
             if isinstance(layer, EncoderLayer)
-        )
-        return share(self, {"layers": layers})
+        }
+        return share(self, {"layers": share(self.layers, layers)})
 
     def units(self, prefix: str = "encoder") -> tuple[Unit, ...]:
         """Both sublayers of every layer."""

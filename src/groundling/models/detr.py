@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from groundling.dynamic.cost import DetectionCost
 from groundling.language import exporting
 from groundling.layers.decoder import Decoder
+from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions, sine_positions_within
@@ -78,7 +79,7 @@ class DetrNet(nn.Module):
         self.encoder = Encoder(config.encoder_layers, *sizes)
         self.query_embed = nn.Embedding(config.queries, config.dim)
         self.decoder = Decoder(config.decoder_layers, *sizes)
-        self.class_embed = nn.Linear(config.dim, len(config.categories) + 1)
+        self.class_embed = Linear(config.dim, len(config.categories) + 1)
         self.bbox_embed = MLP(config.dim, config.dim, 4, 3)
         for part in (self.encoder, self.decoder):
             for parameter in part.parameters():
@@ -105,13 +106,12 @@ class DetrNet(nn.Module):
 
     def extract(self, selection: Selection) -> "DetrNet":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
-        part = DetrNet.__new__(DetrNet)
-        nn.Module.__init__(part)
-        part.backbone, part.input_proj = self.backbone.extract(selection), share(self.input_proj)
-        part.encoder, part.decoder = self.encoder.extract(selection), self.decoder.extract(selection)
-        part.query_embed = share(self.query_embed)
-        part.class_embed, part.bbox_embed = share(self.class_embed), share(self.bbox_embed)
-        return part.eval()
+        parts = {
+            "backbone": self.backbone.extract(selection),
+            "encoder": self.encoder.extract(selection),
+            "decoder": self.decoder.extract(selection),
+        }
+        return share(self, parts).eval()
 
 
 def places(features_BCHW: Tensor, shown_BHW: Tensor | None, dim: int) -> tuple[Tensor, Tensor | None]:

@@ -144,7 +144,8 @@ class GroundingNet(Network):
         }
         if self.config.head != "dense":  # then it only helped to train
             parts["dense_head"] = None
-        return share(self, parts).eval()
+        part = share(self, parts)
+        return part.eval() if self.training else part  # setting the mode takes longer than sharing
 
 
 class Detector(nn.Module):

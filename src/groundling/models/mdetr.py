@@ -14,18 +14,19 @@ D channels, C = token slots + 1, the last of which says that there is no object.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import CostModel
+from groundling.dynamic.cost import MdetrCost
 from groundling.dynamic.gates import LanguageGates
 from groundling.images import PADDING, normalise
 from groundling.language import Tokens, exporting
 from groundling.layers.decoder import Decoder
+from groundling.layers.fused import Linear
 from groundling.layers.mask_head import MaskHead
 from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
@@ -34,7 +35,6 @@ from groundling.models.answers import AnswerHeads, AnswersConfig
 from groundling.models.lads import GatingConfig
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.models.transvg import image_cells
-from groundling.results import Cost
 from groundling.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.selection import Selection, Unit
 
@@ -143,16 +143,16 @@ class MdetrNet(Network):
         dim, sizes = config.dim, (config.dim, config.heads, config.ffn, config.dropout)
         self.config = config
         self.backbone = config.backbone()
-        self.input_proj = nn.Linear(self.backbone.channels, dim)  # a 1×1 convolution
+        self.input_proj = Linear(self.backbone.channels, dim)  # a 1×1 convolution
         self.resizer = nn.Sequential(
-            nn.Linear(config.text.dim, dim), nn.LayerNorm(dim, eps=1e-12), nn.Dropout(config.dropout)
+            Linear(config.text.dim, dim), nn.LayerNorm(dim, eps=1e-12), nn.Dropout(config.dropout)
         )
         self.encoder = Encoder(config.layers, *sizes)
         self.decoder = Decoder(config.decoder_layers, *sizes)
         self.query_embed = nn.Embedding(config.queries, dim)
-        self.class_embed = nn.Linear(dim, config.slots + 1)
+        self.class_embed = Linear(dim, config.slots + 1)
         self.bbox_embed = MLP(dim, dim, 4, 3)
-        self.final_embed = nn.Linear(dim, 1) if config.is_final else None
+        self.final_embed = Linear(dim, 1) if config.is_final else None
         self.align_queries = nn.Linear(dim, config.contrastive) if config.contrastive else None
         self.align_words = nn.Linear(dim, config.contrastive) if config.contrastive else None
         self.answers = AnswerHeads(config.answers, dim) if config.answers is not None else None
@@ -278,87 +278,18 @@ class MdetrNet(Network):
 
     def extract(self, selection: Selection) -> "MdetrNet":
         """The dense network that holds only what the Selection keeps, its batch norms folded."""
-        part = MdetrNet.__new__(MdetrNet)
-        nn.Module.__init__(part)
-        part.config = self.config
-        part.backbone = self.backbone.extract(selection)
-        part.encoder, part.decoder = self.encoder.extract(selection), self.decoder.extract(selection)
-        part.input_proj, part.resizer = share(self.input_proj), share(self.resizer)
-        part.query_embed, part.class_embed = share(self.query_embed), share(self.class_embed)
-        part.bbox_embed = share(self.bbox_embed)
-        for name in ("final_embed", "align_queries", "align_words", "answers", "mask_head"):
-            own = getattr(self, name)
-            setattr(part, name, None if own is None else share(own))
-        part.register_buffer("padding_colour", self.padding_colour, persistent=False)
-        return part.eval()
+        parts = {
+            "backbone": self.backbone.extract(selection),
+            "encoder": self.encoder.extract(selection),
+            "decoder": self.decoder.extract(selection),
+        }
+        return share(self, parts).eval()
 
 
 def _lower_channels(config: MdetrConfig) -> list[int]:
     """Channels of the (at most three) stages before the last one, the coarsest first."""
     first = config.width * config.expansion
     return [first * 2**stage for stage in reversed(range(len(config.blocks) - 1))][:3]
-
-
-@dataclass(frozen=True)
-class MdetrCost(CostModel):
-    """A CostModel with a decoder behind the encoder, and what questions and masks take beside it."""
-
-    decoder: tuple[int, int]  # layers, queries with those for answers
-    answers: int
-    masks: tuple[int, int]  # of an image, of each query
-
-    def _count(self, selection: Selection | None, tokens: Any) -> dict[str, Any]:
-        """MACs per part for finding objects."""
-        parts = super()._count(selection, tokens)
-        kinds = self._decoder(tokens)
-        parts["decoder"] = sum(
-            macs
-            for kind, macs in kinds.items()
-            for layer in range(self.decoder[0])
-            if selection is None or selection.on(f"decoder.{layer}.{kind}")
-        )
-        return parts
-
-    def sublayer(self, name: str, tokens: Any) -> Any:
-        """MACs of the sublayer of this name, 0 for another name."""
-        if not name.startswith("decoder."):
-            return super().sublayer(name, tokens)
-        return self._decoder(tokens)[name.rpartition(".")[2]]
-
-    def _decoder(self, tokens: Any) -> dict[str, Any]:
-        """MACs of each sublayer of a decoder layer."""
-        (_, dim, ffn), (_, queries), memory = self.fusion, self.decoder, tokens + self.visual
-        return {
-            "attention": queries * 4 * dim**2 + 2 * queries**2 * dim,
-            "cross_attention": 2 * queries * dim**2 + 2 * memory * dim**2 + 2 * queries * memory * dim,
-            "ffn": 2 * queries * dim * ffn,
-        }
-
-    def asked(
-        self,
-        tokens: int,
-        selection: Selection | None = None,
-        *,
-        answers: bool = False,
-        masks: int = 0,
-        seen: bool = False,
-    ) -> Cost:
-        """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
-
-        `selection`: the subnet that its words chose, of a network whose words choose. `seen`: another
-        caption's request has the image through the backbone already.
-        """
-        parts = self.count(selection or Selection(()), tokens)
-        less = sum(self.count(None, tokens).values()) + parts["selector"] - sum(parts.values())
-        if seen:
-            stages = {block.name.split(".")[0] for block in self.blocks}
-            parts = {name: macs for name, macs in parts.items() if name not in {"stem", *stages}}
-            parts["projection"] -= self.visual * self.channels * self.fusion[1]
-        if answers:
-            parts["answers"] = self.answers
-        if masks:
-            parts["masks"] = self.masks[0] + masks * self.masks[1]
-        return Cost(parts, sum(parts.values()) + less)
 
 
 class Mdetr(Supernet):

@@ -104,7 +104,8 @@ class TransVGNet(Network):
             "visual_encoder": self.visual_encoder.extract(selection),
             "encoder": self.encoder.extract(selection),
         }
-        return share(self, parts).eval()
+        part = share(self, parts)
+        return part.eval() if self.training else part
 
 
 def image_cells(images_I3SS: Tensor, padding_311: Tensor, grid: int) -> Tensor:

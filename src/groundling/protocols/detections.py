@@ -120,15 +120,22 @@ def curves(
     return _evaluate(content, found, of, tuple(ids.categories), frequencies is not None, limits)
 
 
-def _evaluate(
-    content: Row, found: list[Row], of: str, categories: tuple[Id, ...], lvis: bool, limits: tuple[int, ...]
-) -> Curves:
+def require_evaluator() -> None:
+    """ValueError, saying where it comes from, unless faster-coco-eval is installed."""
     try:
-        from faster_coco_eval import COCO, COCOeval_faster
+        import faster_coco_eval  # noqa: F401
     except ImportError as error:
         raise ValueError(
             "COCO's and LVIS' AP need faster-coco-eval; pip install 'groundling[eval]' brings it"
         ) from error
+
+
+def _evaluate(
+    content: Row, found: list[Row], of: str, categories: tuple[Id, ...], lvis: bool, limits: tuple[int, ...]
+) -> Curves:
+    require_evaluator()
+    from faster_coco_eval import COCO, COCOeval_faster
+
     truth = COCO(content)
     ranges = {name: list(span) for name, span in AREAS.items() if name != "all"}
     kind = "bbox" if of == "boxes" else "segm"

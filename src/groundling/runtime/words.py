@@ -70,7 +70,8 @@ class Reader:
         tokens, text, relevance = self.read_all([expression])
         gates = {} if relevance is None else hard_gates(relevance)
         words = Words(tokens, text, relevance, Selection.from_gates(gates), self.strange(expression))
-        self._keep(expression, words)
+        if tokens.ids.shape[1] < self.tokenizer.limit:  # else it may have been cut, which is said each time
+            self._keep(expression, words)
         return words
 
     def read_all(self, expressions: Sequence[str]) -> tuple[Tokens, Tensor, Relevance | None]:

@@ -1,4 +1,4 @@
-"""Accuracy with its cost beside it: Prec@0.5, mean IoU, and the share of the supernet that was run."""
+"""One box an expression: Prec@0.5, mean IoU, and the share of the supernet that was run."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence

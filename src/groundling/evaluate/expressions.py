@@ -1,0 +1,42 @@
+"""Referring expressions, of a model that ranks many boxes: Prec@1, 5 and 10."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from groundling.data.sample import Dataset, Sample
+from groundling.evaluate.score import Score, Watch, collect, unwatched
+from groundling.protocols import refexp
+from groundling.results import Detections
+
+Ask = Callable[[Path, Sequence[str]], Sequence[Detections]]  # an image, its expressions; boxes of each
+
+
+def precision(
+    dataset: Dataset,
+    ask: Ask,
+    *,
+    model: str = "",
+    overlap: str = "iou",
+    strict: bool = False,
+    watch: Watch = unwatched,
+) -> Score:
+    """Prec@k of the boxes that `ask` says of each expression, the surest first.
+
+    Images come one after the other, each once, with all expressions of it. `overlap` and `strict` say when a
+    box is right, as in `protocols.refexp`. ValueError for a dataset without expressions.
+    """
+    if not dataset.samples:
+        raise ValueError(f"{dataset.name} {dataset.split} has no expressions to evaluate")
+    samples = sorted(dataset.samples, key=attrgetter("image"))
+    answers = collect(_asked(samples, ask), len(samples), dataset.split, watch)
+    boxes = [[each.box for each in found] for found in answers.found]
+    truths = [sample.box for sample in samples]
+    result = refexp.precision(boxes, truths, overlap=overlap, strict=strict)
+    return answers.score(dataset.name, dataset.split, model, result)
+
+
+def _asked(samples: Sequence[Sample], ask: Ask) -> Iterator[Detections]:
+    for image, several in groupby(samples, key=attrgetter("image")):
+        yield from ask(image, [sample.expression for sample in several])

@@ -1,0 +1,185 @@
+"""Which model is evaluated on which dataset, and by which protocol; what does not go together is said first.
+
+    job = prepared(groundling.load("models/mdetr"), Source(Path("data"), "flickr30k", "val"))
+    job().as_dict()
+
+A model that detects is measured on all objects of images, one that finds one box on expressions. An MDETR
+does what the dataset asks for: expressions, phrases of captions, questions, masks, or objects by their names.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+from groundling.asking import answer, detect_names, ground_phrases, rank_boxes, segment
+from groundling.data import CaptionSet, coco, open_captions, open_dataset
+from groundling.data.caption import Span
+from groundling.detector import Detector
+from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
+from groundling.evaluate.score import Score, Watch, unwatched
+from groundling.grounder import Grounder
+from groundling.models.mdetr import Mdetr
+from groundling.results import CaptionGrounding
+from groundling.roberta import ByteTokenizer
+
+Found = one_box.Metrics | Score
+Task = Literal["expressions", "phrases", "questions", "masks"]
+
+# The protocols to choose from; the first is what counts if nobody does.
+EXPRESSIONS = ("iou", "strict", "giou")  # IoU ≥ 0.5, IoU > 0.5, GIoU ≥ 0.5
+PHRASES = ("any", "merged")
+MERGED = "(merged)"  # ends the name of a dataset whose phrases have one box around all of theirs
+
+
+class Source(NamedTuple):
+    """A split of a dataset as `open_dataset` knows it, or so many items of it, evenly spread."""
+
+    root: Path
+    dataset: str
+    split: str
+    limit: int | None = None
+
+
+class _Measure(Protocol):
+    def __call__(self, *, model: str = "", watch: Watch = unwatched) -> Score: ...
+
+
+def prepared(
+    loaded: Grounder | Detector,
+    source: Source,
+    *,
+    model: str = "",
+    protocol: str | None = None,
+    watch: Watch = unwatched,
+) -> Callable[[], Found]:
+    """The evaluation of a model on a split, read and ready to run.
+
+    `protocol` is iou, strict or giou for expressions, any or merged for phrases of captions, and None where
+    there is no choice. `model` is its name in the result. Raises ValueError, naming what fits, where model,
+    dataset and protocol do not, and as `open_dataset` does.
+    """
+    if isinstance(loaded, Detector):
+        return partial(_detector(loaded, source, protocol), model=model, watch=watch)
+    if not isinstance(loaded.model, Mdetr):
+        return _one_box(loaded, source, protocol, watch)
+    named = source.dataset in coco.DATASETS
+    measure = _named(loaded, source, protocol) if named else _told(loaded, source, protocol)
+    return partial(measure, model=model, watch=watch)
+
+
+def task_of(captions: CaptionSet) -> Task:
+    """What captions ask for: by the name of their dataset, else by what they have."""
+    name = captions.name.removesuffix(MERGED)
+    if name == "gqa" or any(caption.answer for caption in captions.captions):
+        return "questions"
+    told = [phrase for caption in captions.captions for phrase in caption.phrases]
+    if name == "phrasecut" or (told and all(phrase.masks for phrase in told)):
+        return "masks"
+    single = all(caption.referring for caption in captions.captions)
+    return "expressions" if single and all(len(phrase.boxes) == 1 for phrase in told) else "phrases"
+
+
+def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watch) -> Callable[[], Found]:
+    system, (root, dataset, split, limit) = loaded.model.config.system, source
+    if dataset == "gqa":
+        raise ValueError(
+            f"a {system} answers no questions, which gqa asks; expressions fit it, as refcoco has them, and "
+            "questions fit an mdetr, brought in by `groundling import`"
+        )
+    if protocol not in (None, "iou", "strict"):
+        raise ValueError(f"a {system} finds one box: the protocols iou and strict fit it, not {protocol}")
+    samples = open_dataset(root, dataset, split).limited(limit)
+    return partial(
+        one_box.evaluate,
+        loaded.model,
+        loaded.tokenizer,
+        samples,
+        strict=protocol == "strict",
+        watch=partial(watch, total=len(samples), doing=f"evaluating {split}"),
+    )
+
+
+def _detector(loaded: Detector, source: Source, protocol: str | None) -> _Measure:
+    root, dataset, split, limit = source
+    if dataset not in coco.DATASETS:
+        raise ValueError(
+            f"a {loaded.model.config.system} detects and reads no words; {' and '.join(coco.DATASETS)} fit "
+            f"it, and {dataset} fits a model that grounds"
+        )
+    _chosen(protocol, (), dataset)
+    opened = objects.open_objects(root, dataset, split).limited(limit)
+    labels = objects.shared(opened.content.categories, loaded.model.config.categories)
+    return partial(objects.average_precision, opened, partial(loaded.detect, threshold=0.0), labels)
+
+
+def _named(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
+    """Objects by the names of their categories: of each name all boxes, by the likeliest token of it."""
+    (root, dataset, split, limit), (net, tokenizer) = source, _parts(loaded)
+    _chosen(protocol, (), dataset)
+    opened = objects.open_objects(root, dataset, split).limited(limit)
+    labels = objects.spoken(opened.content.categories)
+    ask = partial(
+        detect_names,
+        net,
+        tokenizer,
+        names=list(labels),
+        score="token",
+        threshold=0.0,
+        max_pixels=loaded.max_pixels,
+    )
+    return partial(objects.average_precision, opened, ask, labels)
+
+
+def _told(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
+    """What an MDETR says of texts."""
+    (root, dataset, split, limit), (net, tokenizer) = source, _parts(loaded)
+    captions = open_captions(root, dataset, split).limited(limit)
+    task, pixels = task_of(captions), loaded.max_pixels
+    if dataset == "jsonl":  # a file of one's own has the name of its split, as `open_dataset` says
+        captions = replace(captions, name=split)
+    if task == "expressions":
+        rule = _chosen(protocol, EXPRESSIONS, "expressions")
+        return partial(
+            expressions.precision,
+            captions.samples(),
+            partial(rank_boxes, net, tokenizer, max_pixels=pixels),
+            overlap="giou" if rule == "giou" else "iou",
+            strict=rule == "strict",
+        )
+    if task == "phrases":
+        fits = PHRASES[1:] if dataset.endswith(MERGED) else PHRASES
+        rule = _chosen(protocol, fits, f"phrases of {dataset}")
+        return partial(phrases.recall, captions, _phrases(net, tokenizer, pixels), protocol=rule)
+    _chosen(protocol, (), f"{task} of {dataset}")
+    if task == "questions":
+        return partial(questions.accuracy, captions, partial(answer, net, tokenizer, max_pixels=pixels))
+    return partial(phrase_masks.overlap, captions, partial(segment, net, tokenizer, max_pixels=pixels))
+
+
+def _phrases(net: Mdetr, tokenizer: ByteTokenizer, pixels: int) -> phrases.Ask:
+    """Every box of each span, by the likeliest token of it, as MDETR's Recall@k ranks them."""
+
+    def ask(image: Path, caption: str, spans: Sequence[Span]) -> CaptionGrounding:
+        return ground_phrases(
+            net, tokenizer, image, caption, spans=spans, score="token", threshold=0.0, max_pixels=pixels
+        )
+
+    return ask
+
+
+def _parts(loaded: Grounder) -> tuple[Mdetr, ByteTokenizer]:
+    assert isinstance(loaded.model, Mdetr)
+    assert isinstance(loaded.tokenizer, ByteTokenizer)
+    return loaded.model, loaded.tokenizer
+
+
+def _chosen(protocol: str | None, fits: Sequence[str], what: str) -> str:
+    """The protocol that was chosen, or the first that fits; "" where there is no choice."""
+    if protocol is None:
+        return fits[0] if fits else ""
+    if protocol not in fits:
+        known = f"{' and '.join(fits)} fit" if fits else "there is only one"
+        raise ValueError(f"no protocol {protocol} for {what}: {known}")
+    return protocol

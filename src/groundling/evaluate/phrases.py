@@ -1,0 +1,51 @@
+"""Phrases of captions: Recall@1, 5 and 10 as Flickr30k Entities counts it."""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from groundling.data.caption import CaptionSet, Phrase, Span
+from groundling.data.sample import Box
+from groundling.evaluate.score import Score, Watch, collect, unwatched
+from groundling.protocols import flickr
+from groundling.results import CaptionGrounding, PhraseObjects
+
+Ask = Callable[[Path, str, Sequence[Span]], CaptionGrounding]  # an image, a caption, spans of it
+
+
+def recall(
+    captions: CaptionSet, ask: Ask, *, model: str = "", protocol: str = "any", watch: Watch = unwatched
+) -> Score:
+    """Recall@k of the boxes that `ask` says of each span of a caption, the surest first.
+
+    Captions without phrases are not asked about; what is counted as an item is a caption. `protocol` is
+    "any" or "merged", as in `protocols.flickr`. ValueError for captions without phrases that have a box.
+    """
+    told = [caption for caption in captions.captions if any(phrase.boxes for phrase in caption.phrases)]
+    if not told:
+        raise ValueError(f"{captions.name} {captions.split} has no phrases with boxes to evaluate")
+    asked = (ask(each.image, each.text, [s for p in each.phrases for s in p.spans]) for each in told)
+    answers = collect(asked, len(told), captions.split, watch)
+    boxes: list[list[Box]] = []
+    for caption, found in zip(told, answers.found, strict=True):
+        spans = iter(found)
+        boxes += [_boxes(list(islice(spans, len(phrase.spans)))) for phrase in caption.phrases]
+    phrases = [phrase for caption in told for phrase in caption.phrases]
+    truths, types = [phrase.boxes for phrase in phrases], [_types(phrase) for phrase in phrases]
+    result = flickr.recall(boxes, truths, types, protocol=protocol)
+    return answers.score(captions.name, captions.split, model, result)
+
+
+def _boxes(spans: Sequence[PhraseObjects]) -> list[Box]:
+    """The boxes of a phrase, best first; one that several of its spans mean has the best of its scores."""
+    if len(spans) == 1:
+        return [each.box for each in spans[0].objects]
+    best: dict[Box, float] = {}
+    for each in (each for span in spans for each in span.objects):
+        best[each.box] = max(each.score, best.get(each.box, 0.0))
+    return sorted(best, key=lambda box: -best[box])
+
+
+def _types(phrase: Phrase) -> tuple[str, ...]:
+    """Flickr30k Entities writes several as "people/clothing"."""
+    return tuple(filter(None, (phrase.category or "").split("/")))

@@ -1,0 +1,93 @@
+"""What an evaluation says: the result of a protocol, of which model on which split, and what it cost."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from groundling.results import Cost
+
+T = TypeVar("T")
+
+
+class Result(Protocol):
+    """What a protocol returns."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        ...
+
+
+class Answered(Protocol):
+    """An answer of a model, of any kind."""
+
+    @property
+    def cost(self) -> Cost:
+        """MACs of what ran."""
+        ...
+
+
+A = TypeVar("A", bound=Answered)
+
+
+class Watch(Protocol):
+    """What sees the answers as they come, for a progress bar."""
+
+    def __call__(self, items: Iterable[T], total: int, doing: str) -> Iterable[T]:
+        """The same items; there are `total`."""
+        ...
+
+
+def unwatched(items: Iterable[T], total: int, doing: str) -> Iterable[T]:
+    """Nobody looks."""
+    return items
+
+
+@dataclass(frozen=True)
+class Score:
+    """A protocol's result, and what an item (an expression, a caption, an image, …) cost in the mean.
+
+    `macs` are those of the parts that ran for it; `milliseconds` is wall time, images decoded.
+    """
+
+    dataset: str
+    split: str
+    model: str
+    items: int
+    result: Result
+    macs: float
+    milliseconds: float
+
+    def as_dict(self) -> dict[str, object]:
+        """What `groundling evaluate --json` prints."""
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "model": self.model,
+            "items": self.items,
+            **self.result.as_dict(),
+            "macs": round(self.macs),
+            "milliseconds": round(self.milliseconds, 4),
+        }
+
+
+class Answers(NamedTuple, Generic[A]):
+    """All answers of a model, and what one cost in the mean."""
+
+    found: list[A]
+    macs: float
+    milliseconds: float
+
+    def score(self, dataset: str, split: str, model: str, result: Result) -> Score:
+        """These answers' result with its names and its cost."""
+        return Score(dataset, split, model, len(self.found), result, self.macs, self.milliseconds)
+
+
+def collect(answers: Iterable[A], total: int, split: str, watch: Watch) -> Answers[A]:
+    """So many answers of a split, computed as they are taken; there is at least one."""
+    assert total > 0, "whoever asks says first that there is nothing to ask"
+    began = time.perf_counter()
+    found = list(watch(answers, total, f"evaluating {split}"))
+    assert len(found) == total
+    milliseconds = 1000 * (time.perf_counter() - began) / total
+    return Answers(found, sum(each.cost.macs for each in found) / total, milliseconds)

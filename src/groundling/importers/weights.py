@@ -1,0 +1,39 @@
+"""Weights under our names, and the sizes of a network that they say."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a file under our names; `whole` is what it is not, where it lacks one."""
+
+    tensors: Mapping[str, Tensor]
+    file: Path
+    whole: str
+
+    def size(self, name: str, axis: int = 0) -> int:
+        """The length of a weight; ValueError where there is none."""
+        if name not in self.tensors or self.tensors[name].dim() <= axis:
+            raise ValueError(f"{self.file} has no weight that would be our {name}: it is no {self.whole}")
+        return self.tensors[name].shape[axis]
+
+    def count(self, pattern: str) -> int:
+        """One more than the highest number that the pattern's group finds in a name."""
+        found = [int(match[1]) for name in self.tensors if (match := re.match(pattern, name))]
+        return 1 + max(found, default=-1)
+
+    def resnet(self, prefix: str) -> dict[str, object]:
+        """The fields of a configuration that are the backbone's, whose names begin with `prefix`."""
+        place, width = re.escape(prefix), self.size(f"{prefix}layer1.0.conv1.weight")
+        stages = range(1, self.count(rf"{place}layer(\d+)\."))  # counted from 1
+        return {
+            "blocks": tuple(self.count(rf"{place}layer{stage}\.(\d+)\.") for stage in stages),
+            "width": width,
+            "expansion": self.size(f"{prefix}layer1.0.conv3.weight") // width,
+            "stem_width": self.size(f"{prefix}conv1.weight"),
+        }
