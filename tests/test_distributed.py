@@ -88,6 +88,16 @@ def test_two_processes_divide_by_the_boxes_of_both(tmp_path: Path) -> None:
     check_alike(one, tmp_path / "two/final", set())
 
 
+def test_two_processes_learn_the_same_of_captions(tmp_path: Path) -> None:
+    process = launched(tmp_path / "two", "--still", "log_every=1", "objective=words", "accumulate=1")
+    config = tiny.config(model=tiny.MDETR, freeze_norm=True, log_every=1)
+    run, dataset = Run("tiny", config, "mdetr"), tiny.drawn(tmp_path / "own")
+    one = train(run, tmp_path / "one", dataset=dataset, objective=tiny.words)
+    told, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, told
+    check_alike(one, tmp_path / "two/final", set())
+
+
 def test_two_processes_stop_at_the_same_step(tmp_path: Path) -> None:
     out = tmp_path / "two"
     process = launched(out, "steps=500", "slow=0.05")

@@ -15,6 +15,7 @@ from groundling.data import loader
 from groundling.data.loader import Example, Plan, ThingNames, TrainingSet, ahead, draw, order, share
 from groundling.data.sample import Dataset
 from groundling.data.transforms import lads_train
+from groundling.images import Placement
 from groundling.language import Tokenizer
 
 SIZE = 32
@@ -68,19 +69,17 @@ def test_a_batch_that_cannot_be_shared_says_so() -> None:
 
 @given(have=st.integers(1, 6), want=st.integers(1, 20), seed=st.integers(0, 99))
 def test_no_expression_is_drawn_again_before_each_had_its_turn(have: int, want: int, seed: int) -> None:
-    drawn = draw([f"{i}" for i in range(have)], want, random.Random(seed))  # type: ignore[list-item]
-    counts = [drawn.count(f"{i}") for i in range(have)]  # type: ignore[arg-type]
+    drawn = draw(range(have), want, random.Random(seed))
+    counts = [drawn.count(i) for i in range(have)]
     assert len(drawn) == want
     assert max(counts) - min(counts) <= 1
 
 
-def test_boxes_by_literal(dataset: Dataset) -> None:
+def test_boxes_by_literal() -> None:
     """A 60x40 image on a canvas of 32: scale 32/60, 21.33 → 21 rows, 5 rows of padding above."""
-    data = training_set(dataset)
-    placement = data.canvases.get(data.images[0])[1]
-    literal = type(placement)(0.5, 0.5, 0, 6, 64, 40, SIZE)
-    plain = data._boxes([(8.0, 4.0, 24.0, 20.0)], literal, mirror=False)
-    mirrored = data._boxes([(8.0, 4.0, 24.0, 20.0)], literal, mirror=True)
+    literal = Placement(0.5, 0.5, 0, 6, 64, 40, SIZE)
+    plain = loader.on_canvas([(8.0, 4.0, 24.0, 20.0)], literal, mirror=False)
+    mirrored = loader.on_canvas([(8.0, 4.0, 24.0, 20.0)], literal, mirror=True)
     assert plain.tolist() == [[0.25, 0.375, 0.25, 0.25]]
     assert mirrored.tolist() == [[0.75, 0.375, 0.25, 0.25]]
 

@@ -1,10 +1,11 @@
 """MDETR's objective is its parts, each layer matched for itself, and a small model learns by it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from test_mdetr import CONFIG, model, some_images, some_tokens
+from test_mdetr import CONFIG, SMALL_ANSWERS, model, some_images, some_tokens
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -13,6 +14,7 @@ from groundling.boxes import iou
 from groundling.images import normalise, to_tensor
 from groundling.language import Tokens
 from groundling.losses.alignment import alignment_loss
+from groundling.losses.answers import answer_losses
 from groundling.losses.box import box_losses
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import match
@@ -93,6 +95,37 @@ def test_what_a_batch_does_not_teach_has_no_loss() -> None:
         modulated_losses(bare.net, read(bare), some_targets(), ModulatedLoss())
     found = modulated_losses(bare.net, read(bare), some_targets(**nothing), ModulatedLoss())
     assert not {name for name in found if "alignment" in name}
+
+
+def test_targets_without_a_mask_and_captions_without_a_question_teach_the_rest() -> None:
+    """One mask of three, and one question: as if the others were not in the batch, over the same boxes."""
+    mdetr, targets = model(), some_targets(final=None)
+    masked = torch.tensor([[False, True], [False, False], [False, False]])
+    none = {"answers": torch.tensor([-1, 0, -1]), "types": torch.tensor([-1, 0, -1])}
+    found = modulated_losses(mdetr.net, read(mdetr), replace(targets, masked=masked, **none), ModulatedLoss())
+    everything = modulated_losses(mdetr.net, read(mdetr), targets, ModulatedLoss())
+    same = [name for name in found if not name.startswith(("mask", "dice", "answer", "metric"))]
+    assert len(same) == 12
+    assert_close({name: found[name] for name in same}, {name: everything[name] for name in same})
+    memory = read(mdetr)
+    hidden = mdetr.net.decode(memory)
+    objects = mdetr.net.objects(hidden[-1])
+    cost = soft_token_cost(objects.logits, targets.positive)
+    pairs = match(cost, objects.boxes_cxcywh01, targets.boxes_cxcywh01, targets.counts)
+    ((query,),) = [pairs.prediction[(pairs.image == 0) & (pairs.target == 1)].tolist()]
+    logits = mdetr.net.masks(hidden[-1][:, : CONFIG.queries], memory)[:1, query]
+    assert targets.masks is not None
+    focal, dice = mask_losses(logits, targets.masks[:1, 1], torch.tensor(3.0))
+    assert_close((found["mask"], found["dice"]), (focal, dice))
+    said = {name: logits[1:2] for name, logits in mdetr.net.answer(hidden).items()}
+    alone = answer_losses(said, torch.tensor([0]), torch.tensor([0]), SMALL_ANSWERS.types)
+    assert_close({name: found[name] for name in alone}, alone)
+    nobody = replace(
+        targets, masked=masked & False, answers=none["answers"] * 0 - 1, types=none["types"] * 0 - 1
+    )
+    found = modulated_losses(mdetr.net, read(mdetr), nobody, ModulatedLoss())
+    assert not any(bool(found[name]) for name in ("mask", "dice", "answer_type", "answer_obj"))
+    assert float(found["metric/answer_accuracy"]) == 1
 
 
 def test_training_reaches_every_parameter() -> None:

@@ -22,9 +22,13 @@ from groundling.dynamic.gates import Draw
 from groundling.language import TextConfig
 from groundling.losses.detr import detr_losses
 from groundling.losses.grounding import GroundingLoss, detection, grounding_losses
+from groundling.losses.mdetr import mdetr_losses
+from groundling.losses.modulated import ModulatedLoss
 from groundling.losses.sets import SetLoss
 from groundling.models.detr import DetrConfig
 from groundling.models.lads import GatingConfig, LadsConfig
+from groundling.models.mdetr import MdetrConfig
+from groundling.roberta import RobertaTextConfig
 from groundling.train import DataConfig, Run, TrainConfig, train
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 60, 210)}
@@ -67,6 +71,28 @@ DETR = DetrConfig(
     dropout=0.0,
     short_side=32,
     long_side=64,
+)
+
+
+MDETR = MdetrConfig(
+    image_size=32,
+    text=RobertaTextConfig(
+        vocabulary=300, layers=1, dim=16, heads=2, ffn=32, tokens=24, positions=26, dropout=0.0
+    ),
+    blocks=(1, 1),
+    width=8,
+    expansion=2,
+    stem="conv3",
+    stem_width=8,
+    norm="batch",
+    dim=16,
+    heads=2,
+    ffn=32,
+    layers=1,
+    decoder_layers=2,
+    queries=4,
+    dropout=0.0,
+    contrastive=0,
 )
 
 
@@ -139,7 +165,18 @@ def boxes(model: Any, batch: Any, draw: Draw) -> dict[str, Tensor]:
     return {name: loss for name, loss in losses.items() if name.startswith("box_")}
 
 
-OBJECTIVES = {"plain": objective, "informed": informed, "detection": detection, "boxes": boxes}
+def words(model: Any, batch: Any, draw: Draw) -> dict[str, Tensor]:
+    """MDETR's losses, without alignment: its negatives are also the padding of a process's longest words."""
+    return mdetr_losses(model, batch, draw, ModulatedLoss())
+
+
+OBJECTIVES = {
+    "words": words,
+    "plain": objective,
+    "informed": informed,
+    "detection": detection,
+    "boxes": boxes,
+}
 
 
 def main(arguments: list[str]) -> None:
@@ -160,6 +197,8 @@ def main(arguments: list[str]) -> None:
         changes |= {"model": STILL, "freeze_norm": True}
     if name == "boxes":
         changes |= {"model": DETR, "expressions_per_image": 1}
+    if name == "words":
+        changes |= {"model": MDETR}
     sides = SAME if name == "boxes" else None
     run, dataset = Run("tiny", config(**changes), "grounding"), drawn(out.parent / "images", sides=sides)
     dataset = thinned(dataset) if name in ("detection", "boxes") else dataset

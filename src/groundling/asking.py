@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from groundling.boxes import clip, cxcywh_to_xyxy
+from groundling.dynamic.extract import extract
+from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokens
 from groundling.masks import encode
@@ -36,6 +38,7 @@ from groundling.results import (
     Segmentation,
 )
 from groundling.roberta import ByteTokenizer
+from groundling.selection import Selection
 
 # How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
 # says that, of the queries whose likeliest token is the phrase's. "token": the likeliest of the phrase's
@@ -206,7 +209,7 @@ def segment(
     if len(kept):
         for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
             union |= _at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
-    cost = model.cost_model.asked(asked.length, masks=len(kept))
+    cost = model.cost_model.asked(asked.length, asked.selection, masks=len(kept))
     return Segmentation(
         phrase,
         cost,
@@ -232,6 +235,7 @@ class _Asked:
     found: Objects
     cost: Cost
     length: int
+    selection: Selection | None  # what the words chose to run, of a network whose words choose
     began: float
 
     def known(self) -> tuple[str, Cost, int, int, float, str]:
@@ -276,7 +280,10 @@ def _ask(
     max_pixels: int,
     answers: bool = False,
 ) -> Iterator[_Asked]:
-    """What the network says of each text, one after the other; the backbone sees the image once."""
+    """What the network says of each text, one after the other; the backbone sees the image once.
+
+    Where words choose what runs, each text has a subnet, and the image is seen by each of them.
+    """
     if model.net.training or model.text.training:
         raise ValueError("an MDETR in training mode answers at random: call model.eval() first")
     for text in texts:
@@ -285,16 +292,27 @@ def _ask(
     tokens = tokenizer.encode(texts)
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
     device = next(model.parameters()).device
-    began, net = time.perf_counter(), model.net
-    seen = net.see(normalise(canvas[None].to(device)))
+    began, pixels = time.perf_counter(), normalise(canvas[None].to(device))
+    shared = None if model.selector else model.net.see(pixels)
     for row, text in enumerate(texts):  # many captions together would take much memory and save little time
         length = len(offsets[row])
         own = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length]).to(device)
-        memory = net.join(seen, model.text(own), own)
+        words = model.text(own)
+        selection = chosen(model, words, own)
+        net = model.net if selection is None else extract(model, selection)
+        memory = net.join(shared or net.see(pixels), words, own)
         hidden = net.decode(memory)
-        cost = model.cost_model.asked(length, answers=answers, seen=row > 0)
-        found = net.objects(hidden[-1])
-        yield _Asked(text, _name(image), offsets[row], placement, memory, hidden, found, cost, length, began)
+        again = shared is not None and row > 0
+        cost = model.cost_model.asked(length, selection, answers=answers, seen=again)
+        place, found = (_name(image), offsets[row], placement), net.objects(hidden[-1])
+        yield _Asked(text, *place, memory, hidden, found, cost, length, selection, began)
+
+
+def chosen(model: Mdetr, words_1LD: Tensor, tokens: Tokens) -> Selection | None:
+    """What the words of one text choose to run; None where nothing chooses."""
+    if model.selector is None:
+        return None
+    return Selection.from_gates(hard_gates(model.selector(words_1LD, tokens)))
 
 
 def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from groundling.data.loader import ahead, share
 from groundling.dynamic.gates import Draw
 from groundling.losses import Objective
+from groundling.training.batches import Part
 from groundling.training.config import DataConfig, Run, TrainConfig
 from groundling.training.distributed import joined
 from groundling.training.optimisation import freeze_norms, lr_factor, mixed, not_finite, set_lr
@@ -31,9 +32,10 @@ from groundling.training.state import (
     save,
     starting_point,
 )
-from groundling.training.trainer import Part, Trainer, prepare
+from groundling.training.trainer import Trainer, prepare
 
 if TYPE_CHECKING:
+    from groundling.data.caption import CaptionSet
     from groundling.data.sample import Dataset
     from groundling.language import Tokenizer
 
@@ -67,7 +69,7 @@ def train_all(
     resume: bool = False,
     init: Path | None = None,
     evaluate: Callable[[Run], Evaluate | None] | None = None,
-    dataset: "Dataset | None" = None,
+    dataset: "Dataset | CaptionSet | None" = None,
 ) -> Path:
     """The runs of a recipe one after another in out/<name>, each from the weights of the one before.
 
@@ -89,7 +91,7 @@ def train(
     resume: bool = False,
     init: Path | None = None,
     evaluate: Evaluate | None = None,
-    dataset: "Dataset | None" = None,
+    dataset: "Dataset | CaptionSet | None" = None,
     objective: Objective | None = None,
 ) -> Path:
     """Train and return the folder of the finished checkpoint, out/final.

@@ -17,11 +17,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from groundling.cli.recipes import Recipe
 from groundling.losses import OBJECTIVES
 from groundling.losses.grounding import GroundingLoss
+from groundling.losses.modulated import ModulatedLoss
 from groundling.losses.sets import SetLoss
 from groundling.models import parse_config
 from groundling.train import Run, TrainConfig
 
-LOSSES: dict[str, type[BaseModel]] = {"grounding": GroundingLoss, "detr": SetLoss}
+LOSSES: dict[str, type[BaseModel]] = {"grounding": GroundingLoss, "detr": SetLoss, "mdetr": ModulatedLoss}
 OPEN = ("lr_groups",)  # keys below these are free: prefixes of module names, with dots
 DATA = ("data", "path")
 LENGTHS = {"steps": "epochs", "epochs": "steps"}  # a run has one: setting it unsets the other

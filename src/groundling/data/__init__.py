@@ -35,6 +35,7 @@ __all__ = [
     "available",
     "open_captions",
     "open_dataset",
+    "open_mixture",
     "stream_captions",
 ]
 
@@ -98,6 +99,26 @@ def open_captions(root: str | Path, dataset: str, split: str, need_images: bool 
     rejects = Rejects()
     captions = tuple(stream_captions(root, dataset, split, rejects, need_images))
     return CaptionSet(dataset, split, captions, rejects.count)
+
+
+def open_mixture(root: str | Path, datasets: str, splits: str, need_images: bool = True) -> CaptionSet:
+    """Captions of several datasets of one folder, as in "flickr30k,gqa" and "train,train_balanced".
+
+    One split goes with all datasets. Raises as `open_dataset` does, and ValueError for another number of
+    splits than of datasets.
+    """
+    names, parts = datasets.split(","), splits.split(",")
+    parts = parts * len(names) if len(parts) == 1 else parts
+    if len(parts) != len(names):
+        raise ValueError(
+            f"{len(parts)} splits ({splits}) for {len(names)} datasets ({datasets}); give one or one for each"
+        )
+    found = [
+        open_captions(root, name.strip(), part.strip(), need_images)
+        for name, part in zip(names, parts, strict=True)
+    ]
+    captions = tuple(caption for each in found for caption in each.captions)
+    return CaptionSet(datasets, splits, captions, sum(each.left_out for each in found))
 
 
 def stream_captions(

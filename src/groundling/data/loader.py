@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,16 @@ from groundling.images import Placement, letterbox, open_image
 if TYPE_CHECKING:
     from groundling.language import Tokenizer
 
+
+class OfImage(Protocol):
+    """What says something about an image: a sample, a caption."""
+
+    @property
+    def image(self) -> Path:
+        """Its file."""
+
+
+S = TypeVar("S", bound=OfImage)
 T = TypeVar("T")
 MIRRORED = {"facing:left": "facing:right", "facing:right": "facing:left"}
 
@@ -112,11 +122,11 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Example:
-    """One image of a step, with the expressions drawn for it."""
+class Example(Generic[S]):
+    """One image of a step, with the expressions or captions drawn for it."""
 
     image: Path
-    samples: tuple[Sample, ...]
+    samples: tuple[S, ...]
     mirror: bool
     seed: str  # of what else is random about it
 
@@ -132,11 +142,43 @@ class Plan:
     repeat: bool = False  # images that are fewer than a batch holds come several times
 
 
-class TrainingSet:
-    """A dataset ready to be asked for the batch of any step.
+class Ordered(Generic[S]):
+    """Groups of samples, each of one image, ready to be asked for the examples of any step.
 
     Where the plan says `repeat` and a batch holds more than there is, an epoch shows everything several
-    times, each time with other expressions or mirrored: steps keep the size their learning rate was set for.
+    times, each time with other samples or mirrored: steps keep the size their learning rate was set for.
+    `name` and `noun` say, in an error, what has too few of what.
+    """
+
+    def __init__(self, groups: tuple[tuple[S, ...], ...], plan: Plan, name: str, noun: str) -> None:
+        if len(groups) < plan.images_per_batch:
+            if not groups or not plan.repeat:
+                raise ValueError(
+                    f"{len(groups)} {noun} in {name}, {plan.images_per_batch} in a "
+                    "batch; set images_per_batch to what there is or less, or data.repeat to true"
+                )
+            groups *= -(-plan.images_per_batch // len(groups))
+        self.groups, self.plan = groups, plan
+        self.images = tuple(group[0].image for group in groups)
+        self.steps_per_epoch = len(groups) // plan.images_per_batch
+
+    def examples(self, step: int) -> list[Example[S]]:
+        """The global batch of a step: its images in order, their samples, and which are mirrored."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        first = position * self.plan.images_per_batch
+        chosen = order(self.plan.seed, epoch, len(self.groups))[first : first + self.plan.images_per_batch]
+        return [self._example(epoch, index) for index in chosen]
+
+    def _example(self, epoch: int, index: int) -> Example[S]:
+        seed = f"{self.plan.seed}/{epoch}/{index}"
+        rng = random.Random(seed)
+        samples = draw(self.groups[index], self.plan.expressions_per_image, rng)
+        return Example(self.images[index], samples, self.plan.mirror and rng.random() < 0.5, seed)
+
+
+class TrainingSet(Ordered[Sample]):
+    """A dataset ready to be asked for the batch of any step.
+
     size: side of the square canvas. view: draws a random view for each expression; every sample is an
     example of its own then, otherwise every image is one.
     names: set to get things beside the expressions. cache_gib: memory for decoded images; what does not fit
@@ -154,42 +196,17 @@ class TrainingSet:
         names: ThingNames | None = None,
         cache_gib: float = 4.0,
     ) -> None:
-        groups = by_image(dataset) if view is None else tuple((sample,) for sample in dataset.samples)
-        if len(groups) < plan.images_per_batch:
-            if not groups or not plan.repeat:
-                what = "images" if view is None else "expressions"
-                raise ValueError(
-                    f"{len(groups)} {what} in {dataset.name} {dataset.split}, {plan.images_per_batch} in a "
-                    "batch; set images_per_batch to what there is or less, or data.repeat to true"
-                )
-            groups *= -(-plan.images_per_batch // len(groups))
-        self.groups = groups
+        groups = tuple((sample,) for sample in dataset.samples) if view else by_image(dataset.samples)
+        what = "images" if view is None else "expressions"
+        super().__init__(groups, plan, f"{dataset.name} {dataset.split}", what)
         if names is not None:
             names.check(dataset)
-        self.dataset, self.tokenizer, self.size, self.plan = dataset, tokenizer, size, plan
-        self.view, self.names = view, names
-        self.images = tuple(group[0].image for group in self.groups)
-        self.steps_per_epoch = len(self.groups) // plan.images_per_batch
+        self.dataset, self.tokenizer, self.view, self.names = dataset, tokenizer, view, names
         limit = int(cache_gib * 2**30)
-        self.canvases = Cache(
-            lambda path: letterbox(open_image(path), size), lambda placed: placed[0].nbytes, limit
-        )
+        self.canvases = canvases(size, limit)
         self.originals = Cache(lambda path: np.asarray(open_image(path)), lambda pixels: pixels.nbytes, limit)
 
-    def examples(self, step: int) -> list[Example]:
-        """The global batch of a step: its images in order, their expressions, and which are mirrored."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        first = position * self.plan.images_per_batch
-        chosen = order(self.plan.seed, epoch, len(self.groups))[first : first + self.plan.images_per_batch]
-        return [self._example(epoch, index) for index in chosen]
-
-    def _example(self, epoch: int, index: int) -> Example:
-        seed = f"{self.plan.seed}/{epoch}/{index}"
-        rng = random.Random(seed)
-        samples = draw(self.groups[index], self.plan.expressions_per_image, rng)
-        return Example(self.images[index], samples, self.plan.mirror and rng.random() < 0.5, seed)
-
-    def collate(self, examples: Sequence[Example]) -> Batch:
+    def collate(self, examples: Sequence[Example[Sample]]) -> Batch:
         """Examples as tensors."""
         shown = [self._whole(example) if self.view is None else self._view(example) for example in examples]
         canvases, words, boxes = zip(*shown, strict=True)
@@ -204,31 +221,23 @@ class TrainingSet:
             things=None if self.names is None else self._things(examples, self.names),
         )
 
-    def _whole(self, example: Example) -> tuple[Tensor, list[str], Tensor]:
+    def _whole(self, example: Example[Sample]) -> tuple[Tensor, list[str], Tensor]:
         """The whole image on its canvas, the words and boxes of all its expressions; mirrored or not."""
         canvas, placement = self.canvases.get(example.image)
         words = [flip_words(s.expression) if example.mirror else s.expression for s in example.samples]
-        boxes = self._boxes([s.box for s in example.samples], placement, example.mirror)
+        boxes = on_canvas([s.box for s in example.samples], placement, example.mirror)
         return canvas.flip(-1) if example.mirror else canvas, words, boxes
 
-    def _view(self, example: Example) -> tuple[Tensor, list[str], Tensor]:
+    def _view(self, example: Example[Sample]) -> tuple[Tensor, list[str], Tensor]:
         """A random view of the image that keeps the object of its only expression."""
         assert self.view is not None
         (sample,) = example.samples
         image = Image.fromarray(self.originals.get(example.image))
         rng = random.Random(f"{example.seed}/view")
         canvas, placement, view = self.view(View(image, sample.box, sample.expression), rng)
-        return canvas, [view.expression], self._boxes([view.box], placement, mirror=False)
+        return canvas, [view.expression], on_canvas([view.box], placement, mirror=False)
 
-    def _boxes(self, boxes: Sequence[Sequence[float]], placement: Placement, mirror: bool) -> Tensor:
-        """Original pixels to shares of the canvas; a mirrored box has its centre on the other side."""
-        xyxy = placement.apply(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
-        boxes_cxcywh01 = xyxy_to_cxcywh(xyxy) / self.size
-        if mirror:
-            boxes_cxcywh01[:, 0] = 1 - boxes_cxcywh01[:, 0]
-        return boxes_cxcywh01
-
-    def _things(self, examples: Sequence[Example], names: ThingNames) -> ThingTargets:
+    def _things(self, examples: Sequence[Example[Sample]], names: ThingNames) -> ThingTargets:
         things = [tuple(self.dataset.things.get(example.image, ())) for example in examples]
         most = max(1, *(len(t) for t in things))
         targets = ThingTargets(
@@ -239,9 +248,7 @@ class TrainingSet:
         )
         for i, (example, own) in enumerate(zip(examples, things, strict=True)):
             placement = self.canvases.get(example.image)[1]
-            targets.boxes_cxcywh01[i, : len(own)] = self._boxes(
-                [t.box for t in own], placement, example.mirror
-            )
+            targets.boxes_cxcywh01[i, : len(own)] = on_canvas([t.box for t in own], placement, example.mirror)
             for n, thing in enumerate(own):
                 targets.categories[i, n] = names.categories.index(thing.category)
                 for name in thing.attributes:
@@ -271,10 +278,24 @@ class Cache(Generic[T]):
         return made
 
 
-def by_image(dataset: Dataset) -> tuple[tuple[Sample, ...], ...]:
+def canvases(size: int, limit: int) -> Cache[tuple[Tensor, Placement]]:
+    """Images letterboxed to a square of `size`, uint8, at most `limit` bytes of which are kept."""
+    return Cache(lambda path: letterbox(open_image(path), size), lambda placed: placed[0].nbytes, limit)
+
+
+def on_canvas(boxes: Sequence[Sequence[float]], placement: Placement, mirror: bool) -> Tensor:
+    """Original pixels to shares of the canvas (N, 4); a mirrored box has its centre on the other side."""
+    xyxy = placement.apply(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+    boxes_cxcywh01 = xyxy_to_cxcywh(xyxy) / placement.size
+    if mirror:
+        boxes_cxcywh01[:, 0] = 1 - boxes_cxcywh01[:, 0]
+    return boxes_cxcywh01
+
+
+def by_image(samples: Sequence[S]) -> tuple[tuple[S, ...], ...]:
     """The samples of each image, in the order in which the images come first."""
-    groups: dict[Path, list[Sample]] = {}
-    for sample in dataset.samples:
+    groups: dict[Path, list[S]] = {}
+    for sample in samples:
         groups.setdefault(sample.image, []).append(sample)
     return tuple(tuple(group) for group in groups.values())
 
@@ -287,9 +308,9 @@ def order(seed: int, epoch: int, examples: int) -> tuple[int, ...]:
     return tuple(permutation)
 
 
-def draw(samples: Sequence[Sample], count: int, rng: random.Random) -> tuple[Sample, ...]:
+def draw(samples: Sequence[T], count: int, rng: random.Random) -> tuple[T, ...]:
     """`count` of an image's expressions, no repetition before each had its turn: batches keep one shape."""
-    drawn: list[Sample] = []
+    drawn: list[T] = []
     while len(drawn) < count:
         drawn += rng.sample(list(samples), min(count - len(drawn), len(samples)))
     return tuple(drawn)

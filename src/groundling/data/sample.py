@@ -112,7 +112,7 @@ class Rejects:
             else:
                 yield made
 
-    def report(self, file: Path, kept: int) -> None:
+    def report(self, file: Path | str, kept: int) -> None:
         """Warn about what was left out; DataError if nothing is left."""
         named = "; ".join(self._named) + ("; …" if self.count > NAMED else "")
         if not kept and not self.count:

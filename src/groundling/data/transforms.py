@@ -8,7 +8,7 @@ whole target. Both differ from TransVG's code, which turns "bright" into "bleft"
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -221,12 +221,38 @@ def flip_words(expression: str) -> str:
     "bright left dog" becomes "bright right dog"; so do "leftmost", "bottomright" and "3 o'clock".
     The adverb ("right next to") is taken for the side too, as in 40 of 47,000 human expressions.
     """
-    return _CLOCK.sub(_mirror_hour, _SIDE.sub(_swap_side, expression))
+    return flip_spans(expression, ())[0]
+
+
+def flip_spans(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """As `flip_words`, and where the characters [begin, end) of the text have gone to.
+
+    A span that begins or ends inside of a word that changes begins or ends as far into the new one, or with
+    it where that is shorter.
+    """
+    for pattern, other in ((_SIDE, _swap_side), (_CLOCK, _mirror_hour)):
+        edits = [(found.start(), found.end(), other(found)) for found in pattern.finditer(text)]
+        spans = [(_moved(begin, edits), _moved(end, edits)) for begin, end in spans]
+        for begin, end, word in reversed(edits):
+            text = text[:begin] + word + text[end:]
+    return text, tuple(spans)
 
 
 def says_position(expression: str) -> bool:
     """Whether the words say a position in the image: left, top, middle, corner, 3 o'clock …"""
     return any(pattern.search(expression) for pattern in (_SIDE, _PLACE, _CLOCK))
+
+
+def _moved(place: int, edits: Sequence[tuple[int, int, str]]) -> int:
+    """Where the place between two characters is when each [begin, end) has become its word."""
+    longer = 0
+    for begin, end, word in edits:
+        if place <= begin:
+            break
+        if place < end:
+            return begin + longer + min(place - begin, len(word))
+        longer += len(word) - (end - begin)
+    return place + longer
 
 
 def _swap_side(match: re.Match[str]) -> str:

@@ -100,12 +100,17 @@ class CostModel:
                 filters, any_filter = _expected(on, f"{block.name}.conv2", block.width)
                 macs = block.first * inner * any_filter + block.middle * inner * filters
                 total = total + on[block.name][:, 0] * (macs + block.last * filters * any_inner)
-        attention, ffn = self._sublayers(tokens)
         for name, p in on.items():
-            if name.startswith("encoder."):
-                total = total + p[:, 0] * (attention if name.endswith("attention") else ffn)
+            total = total + p[:, 0] * self.sublayer(name, tokens)
         share: Tensor = total / full
         return share
+
+    def sublayer(self, name: str, tokens: Any) -> Any:
+        """MACs of the sublayer of this name, 0 for another name."""
+        if not name.startswith("encoder."):
+            return 0
+        attention, ffn = self._sublayers(tokens)
+        return attention if name.endswith("attention") else ffn
 
     def _text(self, tokens: Any) -> Any:
         layers, dim, ffn = self.text
@@ -127,19 +132,42 @@ class MdetrCost(CostModel):
     answers: int
     masks: tuple[int, int]  # of an image, of each query
 
-    def count(self, selection: Selection | None, tokens: int) -> dict[str, int]:
+    def _count(self, selection: Selection | None, tokens: Any) -> dict[str, Any]:
         """MACs per part for finding objects."""
-        parts = super().count(selection, tokens)
-        (_, dim, ffn), (layers, queries) = self.fusion, self.decoder
-        parts["decoder"] = layers * sum(decoder_costs(queries, tokens + self.visual, dim, ffn).values())
+        parts = super()._count(selection, tokens)
+        parts["decoder"] = sum(
+            macs * sum(_on(selection, f"decoder.{layer}.{kind}") for layer in range(self.decoder[0]))
+            for kind, macs in self._decoder(tokens).items()
+        )
         return parts
 
-    def asked(self, tokens: int, *, answers: bool = False, masks: int = 0, seen: bool = False) -> Cost:
+    def sublayer(self, name: str, tokens: Any) -> Any:
+        """MACs of the sublayer of this name, 0 for another name."""
+        if not name.startswith("decoder."):
+            return super().sublayer(name, tokens)
+        return self._decoder(tokens)[name.rpartition(".")[2]]
+
+    def _decoder(self, tokens: Any) -> dict[str, Any]:
+        """MACs of each sublayer of a decoder layer."""
+        (_, dim, ffn), queries = self.fusion, self.decoder[1]
+        return decoder_costs(queries, tokens + self.visual, dim, ffn)
+
+    def asked(
+        self,
+        tokens: int,
+        selection: Selection | None = None,
+        *,
+        answers: bool = False,
+        masks: int = 0,
+        seen: bool = False,
+    ) -> Cost:
         """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
 
-        `seen`: another caption's request has the image through the backbone already.
+        `selection`: the subnet that its words chose, of a network whose words choose. `seen`: another
+        caption's request has the image through the backbone already.
         """
-        parts = self.count(Selection(()), tokens)
+        parts = self.count(selection or Selection(()), tokens)
+        less = sum(self.count(None, tokens).values()) + parts["selector"] - sum(parts.values())
         if seen:
             stages = {block.name.split(".")[0] for block in self.blocks}
             parts = {name: macs for name, macs in parts.items() if name not in {"stem", *stages}}
@@ -148,7 +176,7 @@ class MdetrCost(CostModel):
             parts["answers"] = self.answers
         if masks:
             parts["masks"] = self.masks[0] + masks * self.masks[1]
-        return Cost(parts, sum(parts.values()))
+        return Cost(parts, sum(parts.values()) + less)
 
 
 @dataclass(frozen=True)
@@ -188,7 +216,7 @@ class DetectionCost:
         return Cost(self.count(selection), sum(self.count().values()))
 
 
-def decoder_costs(queries: int, memory: int, dim: int, ffn: int) -> dict[str, int]:
+def decoder_costs(queries: int, memory: Any, dim: int, ffn: int) -> dict[str, int]:
     """MACs of each sublayer of one decoder layer, whose queries ask so many tokens of a memory."""
     return {
         "attention": 4 * queries * dim**2 + 2 * queries**2 * dim,

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from groundling.losses.detr import detr_losses
 from groundling.losses.grounding import GroundingLoss, Objective, detection, grounding_losses
+from groundling.losses.mdetr import mdetr_losses
+from groundling.losses.modulated import ModulatedLoss
 from groundling.losses.sets import SetLoss
 
 __all__ = ["OBJECTIVES", "Objective"]
@@ -32,6 +34,10 @@ def _detr(settings: Mapping[str, Any]) -> Objective:
     return partial(detr_losses, weights=_weights(SetLoss, settings))
 
 
+def _mdetr(settings: Mapping[str, Any]) -> Objective:
+    return partial(mdetr_losses, weights=_weights(ModulatedLoss, settings))
+
+
 def _detection(settings: Mapping[str, Any]) -> Objective:
     if settings:
         raise ValueError(f"the detection objective has no options, given {', '.join(settings)}")
@@ -42,4 +48,5 @@ OBJECTIVES: dict[str, Callable[[Mapping[str, Any]], Objective]] = {
     "grounding": _grounding,
     "detection": _detection,
     "detr": _detr,
+    "mdetr": _mdetr,
 }

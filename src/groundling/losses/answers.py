@@ -20,23 +20,25 @@ def answer_losses(
     `found` are the model's logits (E, outputs) by kind; `types_E` indexes `types`, the names in the order of
     the type head; `answers_E` is the answer among those of its question's type. Each kind's loss is the mean
     over its own questions, 0 where the batch has none. Without types, the one kind's answers are all there
-    is: `types_E` is None and `types` empty. A kind of one output answers no (0) or yes (1).
+    is: `types_E` is None and `types` empty. A kind of one output answers no (0) or yes (1). A row whose
+    answer is −1 is no question and teaches nothing; with none at all accuracies of typed answers are 1.
     """
+    asked_E = answers_E >= 0
     if types_E is None:
         ((kind, logits),) = found.items()
-        return _of(
-            kind, logits, answers_E, torch.ones_like(answers_E, dtype=torch.bool), _right(logits, answers_E)
-        )
+        return _of(kind, logits, answers_E, asked_E, _right(logits, answers_E))
     typed = found["type"].argmax(-1) == types_E
-    losses = {"answer_type": F.cross_entropy(found["type"].float(), types_E)}
+    each = F.cross_entropy(found["type"].float(), types_E.clamp(min=0), reduction="none")
+    losses = {"answer_type": each.masked_fill(~asked_E, 0).sum() / asked_E.sum().clamp(min=1)}
     right_E = torch.zeros_like(typed)
     for index, kind in enumerate(types):
         own = types_E == index
         answered = _right(found[kind], answers_E)
         right_E |= own & answered & typed
         losses |= _of(kind, found[kind], answers_E, own, answered)
-    losses["metric/type_accuracy"] = typed.float().mean()
-    losses["metric/answer_accuracy"] = right_E.float().mean()
+    for name, good_E in (("type", typed), ("answer", right_E)):
+        right = good_E[asked_E].float()
+        losses[f"metric/{name}_accuracy"] = right.mean() if len(right) else right.new_ones(())
     return losses
 
 

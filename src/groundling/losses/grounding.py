@@ -15,23 +15,20 @@ from groundling.losses.box import box_losses
 from groundling.losses.dense import dense_losses, detection_losses
 from groundling.losses.information import batch_mean, mutual_information
 from groundling.models.lads import Lads
+from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction
 
 # (model, batch, draw) → losses; a data.loader.Batch, which is made in a room that this one does not see
 Objective = Callable[[Any, Any, Draw], dict[str, Tensor]]
 
 
-class GroundingLoss(BaseModel):
-    """Weights of Eq. 9 and of what may be added to it."""
+class GateLoss(BaseModel):
+    """How gates are drawn where words choose, and what is weighed of the choice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    l1: float = 1.0
-    giou: float = 1.0
     mi: float = 0.1
     mi_conditional: float = 1.0
-    dense: float = 0.0  # cross-entropy over visual tokens, and their boxes, on every encoder layer
-    detection: float = 0.0  # all objects of the image from the visual tokens before fusion
     budget: float = 0.0  # (expected MACs share − budget_share)², as DGE's budget loss
     budget_share: float = 0.5
     # tossed: Eq. 5, the selector learns. chosen: as in evaluation, the network learns to be these subnets.
@@ -39,21 +36,20 @@ class GroundingLoss(BaseModel):
     gates: Literal["tossed", "chosen", "open"] = "tossed"
 
 
+class GroundingLoss(GateLoss):
+    """Weights of Eq. 9 and of what may be added to it."""
+
+    l1: float = 1.0
+    giou: float = 1.0
+    dense: float = 0.0  # cross-entropy over visual tokens, and their boxes, on every encoder layer
+    detection: float = 0.0  # all objects of the image from the visual tokens before fusion
+
+
 def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss) -> dict[str, Tensor]:
     """LADS Eq. 9: L1 + GIoU − λ·MI, with the optional dense and budget losses."""
     tokens = Tokens(batch.ids, batch.padding)
     text = model.text(tokens)
-    losses: dict[str, Tensor] = {}
-    gates = None
-    if model.selector is not None and weights.gates != "open":
-        lengths = (~tokens.padding).sum(1)
-        if weights.gates == "chosen":
-            gates = hard_gates(model.selector(text, tokens))
-            losses["metric/share"] = batch_mean(model.cost_model.expected_share(gates, lengths))
-        else:
-            soft = soft_gates(model.selector(text, tokens), draw)
-            gates = tossed_gates(soft, draw, model.config.gating.coin)  # type: ignore[union-attr]
-            losses |= gate_losses(model, soft, lengths, weights)
+    gates, losses = drawn_gates(model, text, tokens, draw, weights)
     prediction = model.net(normalise(batch.images), text, tokens, gates, batch.image_index)
     losses |= prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
     if weights.detection:
@@ -62,8 +58,23 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
     return losses
 
 
+def drawn_gates(
+    model: Lads | Mdetr, text_ELD: Tensor, tokens: Tokens, draw: Draw, weights: GateLoss
+) -> tuple[dict[str, Tensor] | None, dict[str, Tensor]]:
+    """The gates (E, size) of a training step, None where all is on, and what they cost and say."""
+    if model.selector is None or model.config.gating is None or weights.gates == "open":
+        return None, {}
+    lengths = (~tokens.padding).sum(1)
+    if weights.gates == "chosen":
+        gates = hard_gates(model.selector(text_ELD, tokens))
+        return gates, {"metric/share": batch_mean(model.cost_model.expected_share(gates, lengths))}
+    soft = soft_gates(model.selector(text_ELD, tokens), draw)
+    gates = tossed_gates(soft, draw, model.config.gating.coin)
+    return gates, gate_losses(model, soft, lengths, weights)
+
+
 def gate_losses(
-    model: Lads, soft: dict[str, Tensor], tokens_E: int | Tensor, weights: GroundingLoss
+    model: Lads | Mdetr, soft: dict[str, Tensor], tokens_E: int | Tensor, weights: GateLoss
 ) -> dict[str, Tensor]:
     """−λ·I(G; F), averaged over units of a kind and summed over kinds, and the budget loss."""
     information = mutual_information(soft, weights.mi_conditional)

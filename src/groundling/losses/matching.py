@@ -28,6 +28,10 @@ class Matching:
     prediction: Tensor
     target: Tensor
 
+    def where(self, kept_M: Tensor) -> "Matching":
+        """The pairs that are kept, True in (M,)."""
+        return Matching(self.image[kept_M], self.prediction[kept_M], self.target[kept_M])
+
     def of_predictions(self, values_BQ: Tensor) -> Tensor:
         """What each matched prediction has: (M, …) of (B, Q, …)."""
         return values_BQ[self.image, self.prediction]

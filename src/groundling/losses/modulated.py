@@ -4,14 +4,16 @@ Kamath et al. 2021, §2.2 and the released code's weights. Shapes: B images with
 targets (padded: image i has counts[i] of them), C = token slots + 1, L tokens, H × W pixels of masks.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses, final_loss
+from groundling.losses.grounding import GateLoss
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import MatchCost, Matching, match
 from groundling.losses.sets import matched_box_losses, number_of_boxes
@@ -19,13 +21,11 @@ from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
 from groundling.models.mdetr import MdetrNet, Memory
 
 
-class ModulatedLoss(BaseModel):
+class ModulatedLoss(GateLoss):
     """What the parts of the loss and of the matching's cost weigh; the defaults are the released code's.
 
-    Fine-tuned on GQA the answers weigh 25 there.
+    Fine-tuned on GQA the answers weigh 25 there. Those of gates matter where words choose what runs.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     soft_tokens: float = Field(1.0, ge=0)
     l1: float = Field(5.0, ge=0)
@@ -55,6 +55,8 @@ class Targets:
     `positive` (B, N, C) are rows of `phrases.positive_map`, `tokens` (B, N, L) is True at the same tokens.
     What a batch does not teach is None: `final` (B, N) whether an object is what is asked for, `masks`
     (B, N, H, W) of the canvas, `answers` and `types` (B,) of questions (types None: a model with one head).
+    `masked` (B, N) says which targets have a mask (None: all); a caption that is no question has −1 for both
+    its answer and its type.
     """
 
     boxes_cxcywh01: Tensor
@@ -63,8 +65,14 @@ class Targets:
     tokens: Tensor
     final: Tensor | None = None
     masks: Tensor | None = None
+    masked: Tensor | None = None
     answers: Tensor | None = None
     types: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Targets":
+        """The same targets with each tensor changed: moved, pinned."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(t) for name, t in given.items() if t is not None})
 
 
 def modulated_losses(
@@ -90,7 +98,7 @@ def modulated_losses(
         found, matching = layer_losses(net, memory, hidden[index], targets, boxes, weights)
         losses |= {name if index == last else f"{name}.{index}": loss for name, loss in found.items()}
     if targets.masks is not None:
-        focal, dice = _mask_losses(net, memory, hidden[last], targets.masks, matching, boxes)
+        focal, dice = _mask_losses(net, memory, hidden[last], targets, matching, boxes)
         losses |= {"mask": weights.mask * focal, "dice": weights.dice * dice}
     if targets.answers is not None and config.answers is not None:
         said = answer_losses(net.answer(hidden), targets.answers, targets.types, config.answers.types)
@@ -135,11 +143,19 @@ def layer_losses(
 
 
 def _mask_losses(
-    net: MdetrNet, memory: Memory, hidden_BQD: Tensor, masks_BNHW: Tensor, matching: Matching, boxes: Tensor
+    net: MdetrNet, memory: Memory, hidden_BQD: Tensor, targets: Targets, matching: Matching, boxes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Focal and dice of the matched queries, the only ones whose masks are made: (B, N) of them, padded."""
-    place = torch.zeros(masks_BNHW.shape[:2], dtype=torch.long, device=hidden_BQD.device)
-    place[matching.image, matching.target] = matching.prediction
-    rows = torch.arange(len(place), device=place.device)[:, None]
-    logits_BNhw = net.masks(hidden_BQD[rows, place], memory)
-    return mask_losses(matching.of_targets(logits_BNhw), matching.of_targets(masks_BNHW), boxes)
+    """Focal and dice of the queries that match a target with a mask, the only ones whose masks are made.
+
+    They are made for the captions that have any, (R, N) of them, padded; without one both are 0.
+    """
+    assert targets.masks is not None
+    if targets.masked is not None:
+        matching = matching.where(matching.of_targets(targets.masked))
+    if not len(matching.image):
+        return hidden_BQD.new_zeros(()), hidden_BQD.new_zeros(())
+    rows, row = torch.unique(matching.image, return_inverse=True)
+    place = torch.zeros(len(rows), int(matching.target.max()) + 1, dtype=torch.long, device=rows.device)
+    place[row, matching.target] = matching.prediction
+    logits_RNhw = net.masks(hidden_BQD[rows[:, None], place], memory.of(rows))
+    return mask_losses(logits_RNhw[row, matching.target], matching.of_targets(targets.masks), boxes)

@@ -6,7 +6,7 @@ from typing import Any, overload
 from pydantic import ValidationError
 
 from groundling.language import TextConfig
-from groundling.models.answers import CLEVR, GQA, GQA_SINGLE
+from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, STREET
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
@@ -84,6 +84,7 @@ _STREET_MDETR = MdetrConfig(
     queries=20,
     dropout=0.0,
     contrastive=64,
+    answers=STREET,
     masks=True,
 )
 MDETR: dict[str, MdetrConfig] = {
@@ -93,6 +94,7 @@ MDETR: dict[str, MdetrConfig] = {
     "mdetr_r101_phrasecut": MdetrConfig(masks=True, contrastive=0),
     "mdetr_r101_clevr": MdetrConfig(image_size=480, queries=25, answers=CLEVR, is_final=True),
     "mdetr_street": _STREET_MDETR,
+    "mdetr_adaptive": _STREET_MDETR.model_copy(update={"gating": _STREET.gating}),
 }
 
 PRESETS: dict[str, LadsConfig | TransVGConfig | MdetrConfig] = {

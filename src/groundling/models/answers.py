@@ -78,6 +78,26 @@ CLEVR = AnswersConfig(
     types=("binary", "attr", "reg"),
     layer="first",
 )
+_COLOURS = (
+    "red", "green", "blue", "yellow", "orange", "purple", "black", "white", "brown", "pink", "gray",
+)  # fmt: skip
+_THINGS = (
+    "man", "woman", "boy", "girl", "dog", "cat", "bird", "car", "bus", "truck", "bicycle", "tree", "house",
+    "bench", "lamp", "hydrant", "ball", "sign", "mailbox", "balloon",
+)  # fmt: skip
+_YES_NO = ("yes", "no")
+_LOOKS = (*_YES_NO, *_COLOURS, "sitting", "standing", "flying", "waving", "left", "right")
+_SETTINGS = (*_YES_NO, "cloudy", "grass", "hazy", "pavement", "sand", "sunny")
+STREET = AnswersConfig(  # every answer to a question about a drawn street scene
+    kinds=(
+        AnswerKind(name="obj", outputs=len(_YES_NO), words=_YES_NO),
+        AnswerKind(name="rel", outputs=len(_YES_NO), words=_YES_NO),
+        AnswerKind(name="attr", outputs=len(_LOOKS), words=_LOOKS),
+        AnswerKind(name="cat", outputs=len(_THINGS), words=_THINGS),
+        AnswerKind(name="global", outputs=len(_SETTINGS), words=_SETTINGS),
+    ),
+    types=("obj", "attr", "rel", "global", "cat"),
+)
 
 
 class AnswerHeads(nn.Module):

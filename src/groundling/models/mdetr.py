@@ -22,15 +22,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import MdetrCost
+from groundling.dynamic.gates import LanguageGates
 from groundling.images import PADDING, normalise
 from groundling.language import Tokens, exporting
 from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
 from groundling.layers.mask_head import MaskHead
-from groundling.layers.resnet import Gates
+from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
 from groundling.models.answers import AnswerHeads, AnswersConfig
+from groundling.models.lads import GatingConfig
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.models.transvg import image_cells
 from groundling.roberta import RobertaEncoder, RobertaTextConfig
@@ -56,6 +58,7 @@ class MdetrConfig(SupernetConfig):
     queries: int = Field(100, gt=0, le=10_000)
     contrastive: int = Field(64, ge=0, le=8192)  # channels of the alignment; 0, none
     answers: AnswersConfig | None = None
+    gating: GatingConfig | None = None  # words choose what of backbone, encoder and decoder runs
     is_final: bool = False  # whether an object is what is asked for, or only mentioned on the way
     masks: bool = False
 
@@ -83,7 +86,7 @@ class Memory:
     """What was read: encoded [image, words] (E, V+L, D), where they are, and what may be attended to.
 
     For masks: the visual tokens before the encoder (E, V, D), and the backbone's earlier stages as in Seen,
-    of the images that `image_index` (E,) names (None: its own row).
+    of the images that `image_index` (E,) names (None: its own row). The words' gates go on into the decoder.
     """
 
     encoded: Tensor
@@ -92,11 +95,24 @@ class Memory:
     visual: Tensor
     lower: tuple[Tensor, ...]
     image_index: Tensor | None
+    gates: Gates | None = None
 
     @property
     def words(self) -> Tensor:
         """The encoded words (E, L, D)."""
         return self.encoded[:, self.visual.shape[1] :]
+
+    def of(self, rows: Tensor) -> "Memory":
+        """What was read with these captions (R,) alone."""
+        return Memory(
+            self.encoded[rows],
+            self.positions[rows],
+            None if self.keep is None else self.keep[rows],
+            self.visual[rows],
+            self.lower,
+            rows if self.image_index is None else self.image_index[rows],
+            self.gates and {name: gate[rows] for name, gate in self.gates.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -149,27 +165,42 @@ class MdetrNet(Network):
                     nn.init.xavier_uniform_(parameter)
 
     def read(
-        self, images: Tensor, text_ELD: Tensor, tokens: Tokens, image_index: Tensor | None = None
+        self,
+        images: Tensor,
+        text_ELD: Tensor,
+        tokens: Tokens,
+        image_index: Tensor | None = None,
+        gates: Gates | None = None,
     ) -> Memory:
         """Normalised images (I, 3, S, S) and the words' features, through the encoder.
 
-        `image_index` (E,) says which image each caption is about (None: its own row).
+        `image_index` (E,) says which image each caption is about (None: its own row). With gates (E, size)
+        the backbone sees the image of each caption for itself.
         """
-        return self.join(self.see(images), text_ELD, tokens, image_index)
+        if gates and image_index is not None:
+            images, image_index = images[image_index], None
+        return self.join(self.see(images, gates), text_ELD, tokens, image_index, gates)
 
-    def see(self, images: Tensor) -> Seen:
-        """Normalised images (I, 3, S, S) through the backbone: no words change this."""
+    def see(self, images: Tensor, gates: Gates | None = None) -> Seen:
+        """Normalised images (I, 3, S, S) through the backbone; words change it by gates (I, size) alone."""
         lower: tuple[Tensor, ...] = ()
         if self.mask_head is None:
-            last = self.backbone(images)
+            last = self.backbone(images, gates)
         else:
-            *earlier, last = self.backbone.each_stage(images)
+            *earlier, last = self.backbone.each_stage(images, gates)
             lower = tuple(earlier[::-1][:3])
         cells = image_cells(images, self.padding_colour, self.config.grid)
         positions = sine_positions_within(cells, self.config.dim)
         return Seen(self.input_proj(last.flatten(2).transpose(1, 2)), positions, cells.flatten(1), lower)
 
-    def join(self, seen: Seen, text_ELD: Tensor, tokens: Tokens, image_index: Tensor | None = None) -> Memory:
+    def join(
+        self,
+        seen: Seen,
+        text_ELD: Tensor,
+        tokens: Tokens,
+        image_index: Tensor | None = None,
+        gates: Gates | None = None,
+    ) -> Memory:
         """Image and words through the encoder; arguments as those of `read`."""
         visual, places, shown = seen.visual, seen.positions, seen.shown
         if image_index is not None:
@@ -179,8 +210,8 @@ class MdetrNet(Network):
         positions = torch.cat((places.to(x.dtype), torch.zeros_like(words)), dim=1)
         keep = torch.cat((shown, ~tokens.padding), dim=1)
         attended = keep if exporting() or not bool(keep.all()) else None
-        encoded = self.encoder(x, positions, attended)[-1]
-        return Memory(encoded, positions, attended, visual, seen.lower, image_index)
+        encoded = self.encoder(x, positions, attended, gates)[-1]
+        return Memory(encoded, positions, attended, visual, seen.lower, image_index, gates)
 
     def decode(self, memory: Memory) -> list[Tensor]:
         """Each decoder layer's output (E, Q + A, D): what queries that begin with nothing came to hold."""
@@ -189,7 +220,8 @@ class MdetrNet(Network):
             queries = torch.cat((queries, self.answers.embed.weight))
         places = queries.expand(len(memory.encoded), -1, -1)
         nothing = torch.zeros_like(places)
-        hidden: list[Tensor] = self.decoder(nothing, places, memory.encoded, memory.positions, memory.keep)
+        read = (memory.encoded, memory.positions, memory.keep, memory.gates)
+        hidden: list[Tensor] = self.decoder(nothing, places, *read)
         return hidden
 
     def objects(self, hidden_EQD: Tensor) -> Objects:
@@ -239,15 +271,13 @@ class MdetrNet(Network):
         image_index: Tensor | None = None,
     ) -> Prediction:
         """The object that each expression as a whole is about: the query with the best score."""
-        if gates:
-            raise ValueError(f"MDETR is static: it has no units to gate, given {len(gates)} gates")
-        found = self.objects(self.decode(self.read(images, text_ELD, tokens, image_index))[-1])
+        found = self.objects(self.decode(self.read(images, text_ELD, tokens, image_index, gates))[-1])
         scores, best = found.scores().max(dim=1)
         rows = torch.arange(len(best), device=best.device)
         return Prediction(found.boxes_cxcywh01[rows, best], scores)
 
     def extract(self, selection: Selection) -> "MdetrNet":
-        """The same network with its batch norms folded; there is nothing to leave out."""
+        """The dense network that holds only what the Selection keeps, its batch norms folded."""
         parts = {
             "backbone": self.backbone.extract(selection),
             "encoder": self.encoder.extract(selection),
@@ -263,7 +293,7 @@ def _lower_channels(config: MdetrConfig) -> list[int]:
 
 
 class Mdetr(Supernet):
-    """RoBERTa and the network that sees; no units, no selector."""
+    """RoBERTa, the network that sees and, with gating, what chooses by the words how much of it runs."""
 
     config: MdetrConfig
     text: RobertaEncoder
@@ -275,10 +305,18 @@ class Mdetr(Supernet):
         self.text = RobertaEncoder(config.text)
         self.net = MdetrNet(config)
         self.selector = None
+        if (gating := config.gating) is not None:
+            self.selector = LanguageGates(
+                self.units(), config.text.dim, gating.hidden, gating.trunk, gating.bias
+            )
 
     def units(self) -> tuple[Unit, ...]:
-        """Nothing can be left out."""
-        return ()
+        """Everything that can be left out, in network order; empty for a static network."""
+        gating, net = self.config.gating, self.net
+        if gating is None:
+            return ()
+        found = units(net.backbone, gating.blocks, gating.inner_filters)
+        return (*found, *net.encoder.units(), *net.decoder.units())
 
     @cached_property
     def cost_model(self) -> MdetrCost:
@@ -298,7 +336,7 @@ class Mdetr(Supernet):
             channels=net.backbone.channels,
             fusion=(config.layers, dim, config.ffn),
             head=config.queries * each,
-            selector=(0, 0),
+            selector=(0, 0) if self.selector is None else self.selector.macs(),
             decoder=(config.decoder_layers, config.queries + asked),
             answers=0 if net.answers is None else net.answers.macs(),
             masks=masks,

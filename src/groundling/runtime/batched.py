@@ -80,7 +80,9 @@ class Batcher:
     def run(self, rows: Rows) -> Prediction:
         """Answers of all rows, as `run` gives them."""
         whole = self.cache.whole()
-        if not isinstance(whole, GroundingNet):  # a static network has one way
+        if not isinstance(whole, GroundingNet):  # a static network has one way, and an MDETR that chooses
+            if any(selection.units for selection in rows.selections):
+                return self._one_by_one(rows)
             answer: Prediction = whole(rows.pixels, rows.text, rows.tokens, image_index=rows.image_index)
             return answer
         times = self.times.setdefault((len(rows) - 1).bit_length(), {way: [] for way in self.WAYS})

@@ -13,7 +13,10 @@ class _Frozen(BaseModel):
 
 
 class DataConfig(_Frozen):
-    """Which expressions to learn from. `path` may differ between machines, the rest may not."""
+    """Which expressions to learn from. `path` may differ between machines, the rest may not.
+
+    An mdetr learns from captions: of several datasets, separated by commas as their splits are.
+    """
 
     path: Path
     dataset: str
