@@ -2,8 +2,8 @@
 
     groundling train finetune --set data=DIR [--set dataset=jsonl] --out runs/mine
 
-Twenty minutes of one busy CPU core: 96 COCO photos with 554 expressions (examples/refer_from_coco.py) are learned by
-heart, Prec@0.5 of 90.8 on what it trained on (docs/results.md).
+Twenty minutes of one busy CPU core: 96 COCO photos with 554 expressions (examples/refer_from_coco.py) are
+learned by heart, Prec@0.5 of 90.8 on what it trained on (docs/results.md).
 The packaged weights know colours, sides and sizes already, new words are spelled by their letters. `--init`
 starts from another checkpoint.
 A handful of pictures will do: where they are fewer than a batch, it holds each of them several times.
