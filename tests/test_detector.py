@@ -193,6 +193,7 @@ def test_load_gives_what_the_folder_holds(folder: Path, tmp_path: Path) -> None:
         detector.detect(photo(), threshold=0).objects == Detector(detr()).detect(photo(), threshold=0).objects
     )
     assert isinstance(groundling.load(model_folder(tmp_path / "lads")), groundling.Grounder)
+    assert isinstance(groundling.load(folder, runtime="auto"), Detector)  # what is best here is the eager one
     with pytest.raises(ValueError, match="runs eager, given runtime='openvino'"):
         groundling.load(folder, runtime="openvino")
 

@@ -393,14 +393,15 @@ def load(
     """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
 
     A Grounder of what grounds expressions, a Detector of what detects objects (eager only).
-    device: cpu, cuda or cuda:N. cache_mib, compiled_mib: memory for weights of subnets and of compiled ones.
+    device: cpu, cuda or cuda:N. cache_mib: memory for weights of subnets; an eighth as much may hold words.
+    compiled_mib: memory for weights of compiled subnets.
     runtime: "eager" is PyTorch; the others are for words that come again: from its second request on a subnet
     is compiled in the background, by "openvino", "onnx" (onnxruntime) or "compiled" (torch and a C++
     compiler). "auto" takes OpenVINO where it is installed, else onnxruntime, else PyTorch alone.
     """
     checked(device)  # before anything is read
     if checkpoint.system(model, download=download) in DETECTORS:
-        if runtime != "eager":
+        if runtime not in ("eager", "auto"):
             raise ValueError(f"a model that detects runs eager, given runtime={runtime!r}")
         return load_detector(
             model, device=device, download=download, cache_mib=cache_mib, max_pixels=max_pixels
