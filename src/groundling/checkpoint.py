@@ -231,6 +231,11 @@ def load_weights(
     fit(model, read_tensors(file), file, fresh=fresh, discard=discard)
 
 
+def _like(tensor: Tensor, own: Tensor | None) -> Tensor:
+    flat = own is not None and own.dim() == 2 and tensor.dim() == 4 and tensor.shape[2:] == (1, 1)
+    return tensor.flatten(1) if flat else tensor
+
+
 def fit(
     model: nn.Module,
     tensors: Mapping[str, Tensor],
@@ -239,8 +244,12 @@ def fit(
     fresh: Iterable[str] = (),
     discard: Iterable[str] = (),
 ) -> None:
-    """Copy tensors that come from `file` into a model, or change nothing and say what does not fit."""
+    """Copy tensors that come from `file` into a model, or change nothing and say what does not fit.
+
+    A 1×1 convolution fits a linear map: DETR projects by the one, what reads words with it by the other.
+    """
     own = model.state_dict()
+    tensors = {name: _like(tensor, own.get(name)) for name, tensor in tensors.items()}
     missing = [name for name in own if name not in tensors and not name.startswith(tuple(fresh))]
     extra = [name for name in tensors if name not in own and not name.startswith(tuple(discard))]
     if missing or extra:
