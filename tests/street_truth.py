@@ -1,6 +1,6 @@
 """What captions and questions about a scene say, read from their words alone, and whether it is true.
 
-As the plain reader of expressions (`street_reader`), which reads the noun phrases here, it shares no code
+As the plain reader of expressions (`street.reader`), which reads the noun phrases here, it shares no code
 with what makes captions and questions: it goes by the text, the scene's description and, for the weather and
 the ground, by the colours of the drawn background.
 """
@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from groundling.data import street
-from groundling.data.street_reader import RELATION_TESTS, RELATIONS, matching
-from groundling.data.street_scene import Scene, StreetObject
+from groundling.data.street.reader import RELATION_TESTS, RELATIONS, matching
+from groundling.data.street.scenes import Scene, StreetObject
 
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 SINGULAR = {

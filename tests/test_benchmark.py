@@ -11,7 +11,7 @@ from small import Shell, data_folder, model_folder
 
 import groundling
 from groundling import Grounder, Selection
-from groundling.benchmark import PARTS, _row, benchmark, curve, drawn_like_the_paper, in_turns, p95
+from groundling.benchmark import PARTS, Way, _row, benchmark, curve, drawn_like_the_paper, in_turns, p95
 from groundling.models import PRESETS, build
 from groundling.models.supernet import Supernet
 
@@ -55,17 +55,29 @@ def test_all_rows(folder: Path, requests: list[tuple[Image.Image, str]]) -> None
     assert again.box == groundling.load(folder).ground(*requests[0]).box
 
 
-def test_realised_by_hand() -> None:
+def test_realised_by_hand(folder: Path) -> None:
     """Half of the MACs in 0.6 of the time: 0.5 / 0.6."""
-    times = {
-        "static": [10.0, 10.0, 40.0],
-        "batched_8": [6.0],
-        "static_8": [8.0],
-        "adaptive_cold": [6.0, 5.0, 7.0],
-    }
-    shares = {"adaptive_cold": [0.4, 0.6], "batched_8": [0.6]}
-    assert _row("adaptive_cold", times, shares, None).realised == pytest.approx(0.5 * 10 / 6, abs=1e-3)
-    assert _row("batched_8", times, shares, None).realised == pytest.approx(0.6 * 8 / 6, abs=1e-3)
+    who = groundling.load(folder)
+    static, static_8 = Way("static", who), Way("static_8", who, batch=8)
+    cold, batched = Way("adaptive_cold", who, static), Way("batched_8", who, static_8, batch=8)
+    times = {static: [10.0, 10.0, 40.0], batched: [6.0], static_8: [8.0], cold: [6.0, 5.0, 7.0]}
+    shares = {static: [1.0], cold: [0.4, 0.6], batched: [0.6]}
+    assert _row(static, times, shares, None).realised == 1
+    assert _row(cold, times, shares, None).realised == pytest.approx(0.5 * 10 / 6, abs=1e-3)
+    assert _row(batched, times, shares, None).realised == pytest.approx(0.6 * 8 / 6, abs=1e-3)
+
+
+def test_each_way_has_its_requests(folder: Path, requests: list[tuple[Image.Image, str]]) -> None:
+    """Six requests: in turn, always the first, or four at a time, of which the second turn begins anew."""
+    who = groundling.load(folder)
+
+    def asked(way: Way, turn: int) -> list[str]:
+        named = [(shown, f"{words} {place}") for place, (shown, words) in enumerate(requests)]
+        return [found.expression.split()[-1] for found in way.answer(named, turn)]
+
+    assert [asked(Way("cold", who), turn) for turn in (0, 5, 6)] == [["0"], ["5"], ["0"]]
+    assert [asked(Way("warm", who, again=True), turn) for turn in (0, 5)] == [["0"], ["0"]]
+    assert asked(Way("batched", who, batch=4), 1) == ["4", "5", "0", "1"]
 
 
 def test_ways_take_turns() -> None:

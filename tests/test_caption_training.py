@@ -32,7 +32,7 @@ from groundling.data.modulated import (
     mirrored,
 )
 from groundling.data.sample import DataError
-from groundling.data.street_question import ANSWERS
+from groundling.data.street.question import ANSWERS
 from groundling.data.transforms import flip_spans, flip_words
 from groundling.dynamic.gates import Draw
 from groundling.images import Placement

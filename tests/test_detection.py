@@ -22,9 +22,9 @@ from groundling.cli.settings import applied
 from groundling.data.detection import DetectionSet, ObjectView, Views, cut, fingerprint, mirrored, within
 from groundling.data.loader import ThingNames
 from groundling.data.sample import Dataset, Thing
-from groundling.data.street_draw import render
-from groundling.data.street_scene import scene
-from groundling.data.street_words import CATEGORIES
+from groundling.data.street.draw import render
+from groundling.data.street.scenes import scene
+from groundling.data.street.words import CATEGORIES
 from groundling.detector import Detector, detect_all
 from groundling.losses import OBJECTIVES
 from groundling.models import DETR, build

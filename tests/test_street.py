@@ -18,9 +18,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from groundling.data import refer, street
-from groundling.data.street_describe import KINDS, say
-from groundling.data.street_draw import SCALE, paint
-from groundling.data.street_meaning import (
+from groundling.data.street.draw import SCALE, paint
+from groundling.data.street.expressions import KINDS, say
+from groundling.data.street.meaning import (
     Coloured,
     Extreme,
     Having,
@@ -31,9 +31,9 @@ from groundling.data.street_meaning import (
     Side,
     answer,
 )
-from groundling.data.street_reader import matching
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_words import CATEGORIES, COLOURS, NOUNS, PEOPLE, WORDS
+from groundling.data.street.reader import matching
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.words import CATEGORIES, COLOURS, NOUNS, PEOPLE, WORDS
 
 SCENES = 2000
 

@@ -9,9 +9,9 @@ import pytest
 import street_truth
 
 from groundling.data import street
-from groundling.data.street_captions import StreetCaption, captions
-from groundling.data.street_cuts import cuts
-from groundling.data.street_meaning import (
+from groundling.data.street.captions import StreetCaption, captions
+from groundling.data.street.cuts import cuts
+from groundling.data.street.meaning import (
     Coloured,
     Extreme,
     Having,
@@ -22,8 +22,8 @@ from groundling.data.street_meaning import (
     Side,
     Wearing,
 )
-from groundling.data.street_phrases import a_or_an, about, one, plural, several, spoken
-from groundling.data.street_scene import Scene
+from groundling.data.street.phrases import a_or_an, about, one, plural, several, spoken
+from groundling.data.street.scenes import Scene
 
 SCENES = 2000
 CAR, MAN = Named("car"), Named("man")

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
 
 from groundling.data import street
-from groundling.data.street_masks import Mask, Polygon, masks, polygons
+from groundling.data.street.masks import Mask, Polygon, masks, polygons
 
 
 def filled(outlines: list[Polygon], mask: Mask) -> Mask:

@@ -11,12 +11,12 @@ import pytest
 import street_truth
 
 from groundling.data import street
-from groundling.data.street_draw import GROUNDS, SKIES
-from groundling.data.street_question import ANSWERS, BINARY, KINDS, Meaning, Question, asked
-from groundling.data.street_questions import questions
-from groundling.data.street_reader import matching
-from groundling.data.street_scene import Scene
-from groundling.data.street_setting import COVERS, WEATHERS, setting
+from groundling.data.street.draw import GROUNDS, SKIES
+from groundling.data.street.question import ANSWERS, BINARY, KINDS, Meaning, Question, asked
+from groundling.data.street.questions import questions
+from groundling.data.street.reader import matching
+from groundling.data.street.scenes import Scene
+from groundling.data.street.setting import COVERS, WEATHERS, setting
 
 SCENES = 2000
 

@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 
 from groundling.cli import app
 from groundling.data import CaptionSet, available, open_captions, street
-from groundling.data.street_captions import captions
-from groundling.data.street_cuts import cuts
-from groundling.data.street_files import FRAMES, LINES, LIST, OBJECT, GrowingFiles, Row
-from groundling.data.street_masks import masks, polygons
-from groundling.data.street_question import KINDS
-from groundling.data.street_questions import questions
-from groundling.data.street_reader import matching
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_tasks import TASKS
+from groundling.data.street.captions import captions
+from groundling.data.street.cuts import cuts
+from groundling.data.street.files import FRAMES, LINES, LIST, OBJECT, GrowingFiles, Row
+from groundling.data.street.masks import masks, polygons
+from groundling.data.street.question import KINDS
+from groundling.data.street.questions import questions
+from groundling.data.street.reader import matching
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.tasks import TASKS
 
 SEED, SIZE, COUNT = 3, 96, 24
 SPLITS = {"train": 24 - 4, "val": 2, "test": 2}

@@ -11,9 +11,11 @@ import random
 import statistics
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,16 +33,30 @@ from groundling.runtime.words import Words
 from groundling.selection import Selection, Unit
 
 BATCHES = (1, 8, 32)
-REFERENCE = {
-    "compiled": "compiled_static",
-    "compiled_static": "compiled_static",
-    "adaptive_warm": "static_same",
-}
-# Words come again, and nobody reads them.
-WORDS_KEPT = ("static_same", "compiled_static", "adaptive_warm", "compiled")
 PARTS = ("text", "gates", "extraction", "vision", "fusion", "head")
 Request = tuple[ImageSource, str]
+Choose = Callable[[], Selection]
+Progress = Callable[[int, int], None]
+K = TypeVar("K")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of answering: by whom, and the static network's way on the same executor."""
+
+    name: str
+    who: Grounder
+    reference: "Way | None" = None  # None: it is the static network itself
+    again: bool = False  # always the first request: its words come again, and nobody reads them
+    batch: int | None = None  # None: one by one
+
+    def answer(self, requests: Sequence[Request], turn: int) -> list[Grounding]:
+        """The answers to those of the requests whose turn it is."""
+        if self.batch is None:
+            return [self.who.ground(*requests[0 if self.again else turn % len(requests)])]
+        places = range(turn * self.batch, (turn + 1) * self.batch)
+        return self.who.ground_batch([requests[place % len(requests)] for place in places])
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,7 @@ class Benchmark:
 class Choosing(Grounder):
     """A Grounder that runs other Selections than its selector's; the selector runs all the same."""
 
-    choose: Callable[[], Selection] | None = None
+    choose: Choose | None = None
 
     def _chosen(self, words: Words, budget: float | None) -> Selection:
         return words.selection if self.choose is None else self.choose()
@@ -116,7 +132,7 @@ def benchmark(
     runtime: Runtime = "auto",
     drawn: bool = False,
     batches: Sequence[int] = BATCHES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Benchmark:
     """Time all ways of answering these requests, `rounds` times each, in turns.
 
@@ -129,8 +145,12 @@ def benchmark(
         raise ValueError(f"nothing to measure: {len(requests)} requests, {rounds} rounds")
     whole, rng = Selection.all_on(model.model.units()), random.Random(0)
     draw = (lambda: drawn_like_the_paper(model.model.units(), rng)) if drawn else None
+    kept = draw() if draw else None
+    same = (lambda: kept) if kept else None
 
-    def grounder(choose: Callable[[], Selection] | None, new: bool = False, **options: Any) -> Choosing:
+    def grounder(
+        choose: Choose | None, new: bool = False, cache_mib: int = 256, runtime: Runtime = "eager"
+    ) -> Choosing:
         """Reads each request's words anew where they are to be `new`; a static network has no selector."""
         limit = 0 if new else model.reader.limit_bytes
         made = Choosing(
@@ -139,7 +159,8 @@ def benchmark(
             device=str(model.device),
             taught=model.taught,
             reader=model.reader.like(limit, choosing=choose is not all_on),
-            **options,
+            cache_mib=cache_mib,
+            runtime=runtime,
         )
         made.choose = choose
         return made
@@ -147,83 +168,60 @@ def benchmark(
     def all_on() -> Selection:
         return whole
 
-    static, static_same = grounder(all_on, new=True), grounder(all_on)
-    cold = grounder(draw, new=True, cache_mib=0)
-    ways: dict[str, Callable[[int], list[Grounding]]] = {}
-
-    def single(who: Grounder, same: bool = False) -> Callable[[int], list[Grounding]]:
-        return lambda turn: [who.ground(*requests[0 if same else turn % len(requests)])]
-
-    ways["static"], ways["static_same"] = single(static), single(static_same, same=True)
-    ways["adaptive_cold"] = single(cold)
-    again = draw() if draw else None
-    ways["adaptive_warm"] = single(grounder((lambda: again) if again else None), same=True)
-    compiled = grounder((lambda: again) if again else None, runtime=runtime)
-    compiled_static = grounder(all_on, runtime=runtime)
-    if isinstance(compiled.runner, CompiledSubnets):
-        ways["compiled_static"] = single(compiled_static, same=True)
-        ways["compiled"] = single(compiled, same=True)
-    for size in batches:
-        ways[f"static_{size}"], ways[f"batched_{size}"] = (
-            _batch(static, requests, size),
-            _batch(cold, requests, size),
-        )
-    _warm(ways, [compiled, compiled_static])
-    runners = [who.runner for who in (compiled, compiled_static)]
-    if not all(isinstance(runner, CompiledSubnets) and runner.stats.subnets for runner in runners):
-        ways.pop("compiled", None)  # what could not be compiled has no row of that name
-        ways.pop("compiled_static", None)
-    seconds, shares = _timed(ways, rounds, progress)
-    peaks = {way: _peak(run, model.device) for way, run in ways.items()}
-    order = ("static", "compiled_static", "adaptive_cold", "adaptive_warm", "compiled")
-    names = [way for way in order if way in ways] + [f"batched_{size}" for size in batches]
+    static, cold = grounder(all_on, new=True), grounder(draw, new=True, cache_mib=0)
+    compiled_static, compiled = grounder(all_on, runtime=runtime), grounder(same, runtime=runtime)
+    full, full_compiled = Way("static", static), Way("compiled_static", compiled_static, again=True)
+    ways = [
+        full,
+        full_compiled,
+        Way("adaptive_cold", cold, full),
+        Way("adaptive_warm", grounder(same), Way("static_same", grounder(all_on), again=True), again=True),
+        Way("compiled", compiled, full_compiled, again=True),
+        *(Way(f"batched_{n}", cold, Way(f"static_{n}", static, batch=n), batch=n) for n in batches),
+    ]
+    _warm(ways, requests)
+    runners = (compiled_static.runner, compiled.runner)
+    fast = all(isinstance(runner, CompiledSubnets) and runner.stats.subnets for runner in runners)
+    if not fast:  # what could not be compiled has no row of that name
+        ways = [way for way in ways if way.who not in (compiled_static, compiled)]
+    times, shares = _timed(ways, requests, rounds, progress)
     return Benchmark(
         model=name,
         device=str(model.device),
         threads=torch.get_num_threads(),
-        runtime=resolved(runtime, model.device) if "compiled" in ways else None,
+        runtime=resolved(runtime, model.device) if fast else None,
         drawn=drawn,
-        rows=tuple(_row(way, seconds, shares, peaks[way]) for way in names),
+        rows=tuple(_row(way, times, shares, _peak(way, requests)) for way in ways),
         parts=parts_of(cold, requests, rounds),
     )
 
 
-def _batch(who: Grounder, requests: Sequence[Request], size: int) -> Callable[[int], list[Grounding]]:
-    def run(turn: int) -> list[Grounding]:
-        return who.ground_batch([requests[(turn * size + i) % len(requests)] for i in range(size)])
-
-    return run
+def _runs(ways: Sequence[Way], requests: Sequence[Request]) -> dict[Way, Callable[[int], list[Grounding]]]:
+    """What each way does in a turn, and each that is a reference, once."""
+    return {each: partial(each.answer, requests) for way in ways for each in (way.reference or way, way)}
 
 
-def _warm(ways: Mapping[str, Callable[[int], list[Grounding]]], compiled: Sequence[Grounder]) -> None:
+def _warm(ways: Sequence[Way], requests: Sequence[Request]) -> None:
     """Until every cache that a row is about is filled and every way of running a batch was tried."""
-    for turn in range(1 + TRIALS * len(Batcher.WAYS)):
-        for run in ways.values():
-            run(turn)
-        for who in compiled:
-            if isinstance(who.runner, CompiledSubnets):
-                who.runner.wait()
+    for way, _ in in_turns(_runs(ways, requests), 1 + TRIALS * len(Batcher.WAYS)):
+        if isinstance(way.who.runner, CompiledSubnets):
+            way.who.runner.wait()
 
 
 def _timed(
-    ways: Mapping[str, Callable[[int], list[Grounding]]],
-    rounds: int,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    ways: Sequence[Way], requests: Sequence[Request], rounds: int, progress: Progress | None
+) -> tuple[dict[Way, list[float]], dict[Way, list[float]]]:
     """Milliseconds and MACs shares of a request, by way."""
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    shares: dict[str, list[float]] = {way: [] for way in ways}
-    for way, found in in_turns(ways, rounds, progress):
+    times, shares = defaultdict[Way, list[float]](list), defaultdict[Way, list[float]](list)
+    for way, found in in_turns(_runs(ways, requests), rounds, progress):
         times[way].append(statistics.mean(grounding.milliseconds for grounding in found))
-        shares[way] += [_share(grounding.cost, way in WORDS_KEPT) for grounding in found]
+        shares[way] += [_share(grounding.cost, way.again) for grounding in found]
     return times, shares
 
 
 def in_turns(
-    ways: Mapping[str, Callable[[int], T]],
-    rounds: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[str, T]]:
+    ways: Mapping[K, Callable[[int], T]], rounds: int, progress: Progress | None = None
+) -> Iterator[tuple[K, T]]:
     """What each way gives in each round, one way after another."""
     for turn in range(rounds):
         for way, run in ways.items():
@@ -246,18 +244,17 @@ def _share(cost: Cost, kept: bool) -> float:
 
 
 def _row(
-    way: str, times: Mapping[str, list[float]], shares: Mapping[str, list[float]], peak: float | None
+    way: Way, times: Mapping[Way, list[float]], shares: Mapping[Way, list[float]], peak: float | None
 ) -> Row:
-    reference = REFERENCE.get(way, way.replace("batched", "static") if "batched" in way else "static")
     median, share = statistics.median(times[way]), statistics.mean(shares[way])
     # A share counts the selector into the full network; the static one has none.
     return Row(
-        name=way,
+        name=way.name,
         ms_median=round(median, 3),
         ms_p95=round(p95(times[way]), 3),
         images_per_s=round(1000 / median, 2),
         share=round(share, 4),
-        realised=round(statistics.median(times[reference]) / median * share, 3),
+        realised=round(statistics.median(times[way.reference or way]) / median * share, 3),
         peak_mb=None if peak is None else round(peak, 1),
     )
 
@@ -311,12 +308,13 @@ def _watched(who: Grounder, marks: dict[str, float]) -> Iterator[None]:
         del who.subnets.get, who.reader.text.forward, selector.forward
 
 
-def _peak(run: Callable[[int], Any], device: torch.device) -> float | None:
+def _peak(way: Way, requests: Sequence[Request]) -> float | None:
     """MB that a request takes at its height, above what was held before it."""
+    device = way.who.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        run(0)
+        way.answer(requests, 0)
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     if not Path("/proc/self/statm").exists():
         return None
@@ -332,7 +330,7 @@ def _peak(run: Callable[[int], Any], device: torch.device) -> float | None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        run(0)
+        way.answer(requests, 0)
     finally:
         done.set()
         watcher.join()

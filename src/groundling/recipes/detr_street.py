@@ -11,7 +11,7 @@ of another seed: AP 62.4, AP50 91.4 (docs/results.md).
 
 from pathlib import Path
 
-from groundling.data.street_words import CATEGORIES
+from groundling.data.street.words import CATEGORIES
 from groundling.models import DETR
 from groundling.train import DataConfig, Run, TrainConfig
 

@@ -20,7 +20,7 @@ with at most 50 %, and half a point within the twin.
 
 from pathlib import Path
 
-from groundling.data.street_words import CATEGORIES, COLOURS
+from groundling.data.street.words import CATEGORIES, COLOURS
 from groundling.models import LADS
 from groundling.models.lads import LadsConfig
 from groundling.train import DataConfig, Run, TrainConfig

@@ -6,11 +6,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-from groundling.data.street_describe import hidden, named, tinted
-from groundling.data.street_meaning import Coloured, Having, Named, Program, Related, Wearing, answer
-from groundling.data.street_phrases import RELATION_WORDS, meant, one
-from groundling.data.street_scene import Scene
-from groundling.data.street_words import ALL, CATEGORIES, NOUNS, SYNONYMS
+from groundling.data.street.expressions import hidden, named, tinted
+from groundling.data.street.meaning import Coloured, Having, Named, Program, Related, Wearing, answer
+from groundling.data.street.phrases import RELATION_WORDS, meant, one
+from groundling.data.street.scenes import Scene
+from groundling.data.street.words import ALL, CATEGORIES, NOUNS, SYNONYMS
 
 OPPOSITE = {"left": "right", "right": "left", "front": "behind", "behind": "front"}
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from groundling.data.street_words import COLOURS
+from groundling.data.street.words import COLOURS
 
 Colour = tuple[int, int, int]
 Build = tuple[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from groundling.data.street_meaning import (
+from groundling.data.street.meaning import (
     Coloured,
     Extreme,
     Having,
@@ -17,9 +17,9 @@ from groundling.data.street_meaning import (
     Side,
     Wearing,
 )
-from groundling.data.street_phrases import RELATION_WORDS, meant, one, several, spoken
-from groundling.data.street_scene import Scene
-from groundling.data.street_statements import related
+from groundling.data.street.phrases import RELATION_WORDS, meant, one, several, spoken
+from groundling.data.street.scenes import Scene
+from groundling.data.street.statements import related
 
 TRIES = 6  # for each phrase
 

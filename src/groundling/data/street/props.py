@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from groundling.data.street_figures import (
+from groundling.data.street.figures import (
     DARK,
     FIGURES,
     GLASS,

@@ -1,10 +1,10 @@
-"""Street scenes: our own seeded drawings with referring expressions, written in the official REFER layout.
+"""A folder of street scenes: pictures and their referring expressions in the official REFER layout.
 
     DIR/refcoco/refs(unc).p         the referring expressions, with their split
     DIR/refcoco/instances.json      images, annotated objects (with "attributes", our extension), categories
     DIR/images/street_S_NNNNNN.jpg
 
-With `tasks`, also captions, questions and masks, in the layouts of other datasets (`street_tasks`) beside it.
+With `tasks`, also captions, questions and masks, in the layouts of other datasets (`tasks.py`) beside it.
 Scene `index` of `seed` at `size` always gives the same picture, whatever the number of scenes or workers.
 Splits go by scene: train first, then val, testA (people are meant) and testB (other things are meant).
 """
@@ -27,25 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from groundling import files
-from groundling.data import street_tasks
-from groundling.data.street_describe import Referring, describe
-from groundling.data.street_draw import render
-from groundling.data.street_files import PART, WHOLE, GrowingFiles, Row
-from groundling.data.street_scene import Scene, StreetObject, scene
-from groundling.data.street_words import CATEGORIES, CATEGORY_IDS, PEOPLE, WORDS
-
-__all__ = [
-    "SPLITS",
-    "WORDS",
-    "Referring",
-    "Scene",
-    "StreetObject",
-    "describe",
-    "jpeg",
-    "render",
-    "scene",
-    "write",
-]
+from groundling.data.street.draw import render
+from groundling.data.street.expressions import Referring, describe
+from groundling.data.street.files import PART, WHOLE, GrowingFiles, Row
+from groundling.data.street.scenes import Scene, StreetObject, scene
+from groundling.data.street.tasks import FOLDERS, Picture, checked, is_ours, rows
+from groundling.data.street.words import CATEGORIES, CATEGORY_IDS, PEOPLE
 
 SPLITS: Mapping[str, float] = {"val": 0.10, "testA": 0.05, "testB": 0.05}
 EXPRESSIONS = 6  # a scene
@@ -91,7 +78,7 @@ def write(
     A folder that holds something else raises ValueError, and so do finished scenes of ours without `replace`.
     """
     root = Path(folder)
-    counts, tasks = _counts(scenes, splits), street_tasks.checked(tasks)
+    counts, tasks = _counts(scenes, splits), checked(tasks)
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
     scene(seed, 0, size)  # refuses a bad seed or size before anything is written
@@ -148,7 +135,7 @@ def _claim(root: Path, replace: bool) -> None:
         raise ValueError(
             f"{root} holds street scenes; give replace=True to draw others there, or a new folder"
         )
-    for part in ("images", "refcoco", *street_tasks.FOLDERS):
+    for part in ("images", "refcoco", *FOLDERS):
         if (root / part).is_symlink():
             raise ValueError(f"{root / part} is a link to another folder; give a new or empty folder")
     for part in ("images", "refcoco"):
@@ -162,9 +149,9 @@ def _claim(root: Path, replace: bool) -> None:
 
 def _clear_tasks(root: Path) -> None:
     """Remove the files of an earlier run's tasks, and their folders where nothing else is in them."""
-    folders = [root / name for name in street_tasks.FOLDERS if (root / name).is_dir()]
+    folders = [root / name for name in FOLDERS if (root / name).is_dir()]
     for old in [path for folder in (root, *folders) for path in folder.iterdir() if path.is_file()]:
-        if old.name.startswith(PART) or street_tasks.is_ours(old.relative_to(root).as_posix()):
+        if old.name.startswith(PART) or is_ours(old.relative_to(root).as_posix()):
             old.unlink()
     for folder in folders:
         if not any(folder.iterdir()):
@@ -203,19 +190,19 @@ def _draw(job: _Job) -> dict[str, Any]:
     street = scene(job.seed, job.index, job.size)
     name = f"street_{job.seed}_{job.index:06d}.jpg"
     files.write(job.root / "images" / name, jpeg(street), PART)
-    picture = street_tasks.Picture(street, Path(name).stem, job.index + 1, job.split)
-    rows: list[Row] = []
-    for row in street_tasks.rows(picture, job.tasks):
+    picture = Picture(street, Path(name).stem, job.index + 1, job.split)
+    shared: list[Row] = []
+    for row in rows(picture, job.tasks):
         if row.form == WHOLE:
             files.write(job.root / row.file, row.text.encode(), PART)
         else:
-            rows.append(row)
+            shared.append(row)
     return {
         "scene": street,
         "split": job.split,
         "file_name": name,
         "said": _said(street, TARGETS.get(job.split)),
-        "rows": rows,
+        "rows": shared,
     }
 
 

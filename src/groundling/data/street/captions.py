@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from groundling.data.street_meaning import Named, Program, Related, answer
-from groundling.data.street_phrases import (
+from groundling.data.street.meaning import Named, Program, Related, answer
+from groundling.data.street.phrases import (
     NUMBERS,
     RELATION_WORDS,
     a_or_an,
@@ -18,8 +18,8 @@ from groundling.data.street_phrases import (
     several,
     spoken,
 )
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_words import PEOPLE
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.words import PEOPLE
 
 LISTS = ("There {is} {list}.", "A picture of {list}.", "{list} can be seen.", "A scene with {list}.")
 TRIES = 8  # for each caption

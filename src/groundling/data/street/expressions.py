@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from groundling.data.street_meaning import (
+from groundling.data.street.meaning import (
     Coloured,
     Extreme,
     Having,
@@ -21,8 +21,8 @@ from groundling.data.street_meaning import (
     answer,
     part_colour,
 )
-from groundling.data.street_scene import Scene, StreetObject, cover
-from groundling.data.street_words import (
+from groundling.data.street.scenes import Scene, StreetObject, cover
+from groundling.data.street.words import (
     CARRIED,
     COLOUR_FORMS,
     COLOUR_WORDS,

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from groundling.data.street_figures import extent
-from groundling.data.street_props import figure
-from groundling.data.street_scene import Box, Scene, StreetObject
+from groundling.data.street.figures import extent
+from groundling.data.street.props import figure
+from groundling.data.street.scenes import Box, Scene, StreetObject
 
 SCALE = 2  # pictures are drawn this many times larger, then averaged
 SKIES = ((186, 214, 240), (206, 226, 244), (240, 214, 190), (200, 204, 214), (170, 196, 226))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from groundling.data.street_draw import GROUNDS, SKIES
-from groundling.data.street_scene import Scene
+from groundling.data.street.draw import GROUNDS, SKIES
+from groundling.data.street.scenes import Scene
 
 # One word for each colour of SKIES and of GROUNDS, in their order.
 WEATHERS = ("sunny", "sunny", "hazy", "cloudy", "sunny")

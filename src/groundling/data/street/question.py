@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from groundling.data.street_setting import COVERS, WEATHERS
-from groundling.data.street_words import ALL, CATEGORIES
+from groundling.data.street.setting import COVERS, WEATHERS
+from groundling.data.street.words import ALL, CATEGORIES
 
 KINDS: Mapping[str, tuple[str, str]] = {  # semantic and structural type
     "queryGlobal": ("global", "query"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from groundling.data.street_describe import hidden
-from groundling.data.street_meaning import LARGE_PARTS, part_colour
-from groundling.data.street_phrases import a_or_an
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_words import ALL, CARRIED, PEOPLE, PLURAL
+from groundling.data.street.expressions import hidden
+from groundling.data.street.meaning import LARGE_PARTS, part_colour
+from groundling.data.street.phrases import a_or_an
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.words import ALL, CARRIED, PEOPLE, PLURAL
 
 # What has the colour of the whole, where another large part has a colour of its own; of a ball nothing has.
 BODIES = {"car": "body", "bus": "body", "truck": "cab", "house": "walls", "bird": "body", "hydrant": "body"}
@@ -30,7 +30,7 @@ HELD = ("bag", "umbrella")
 class Trait:
     """A property of a thing, its value, and what it surely is not."""
 
-    name: str  # colour, pose, facing or a part's name: a word of `street_phrases.about`
+    name: str  # colour, pose, facing or a part's name: a word of `phrases.about`
     value: str
     others: tuple[str, ...]
     body: str | None = ""  # the word whose colour can be asked for; "" the whole's, None: nobody could say

@@ -2,7 +2,7 @@
 
 Of each type that asks for yes or no, half of the answers are yes. A question whose answer is no is a true
 statement in which one word was changed, so that the words alone tell little. Nothing is asked that people
-might see in two ways: what `street_meaning` is not sure of is left out.
+might see in two ways: what `meaning` is not sure of is left out.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator
 
-from groundling.data import street_attribute_questions, street_object_questions
-from groundling.data.street_question import KINDS, Question
-from groundling.data.street_scene import Scene
+from groundling.data.street import attribute_questions, object_questions
+from groundling.data.street.question import KINDS, Question
+from groundling.data.street.scenes import Scene
 
-MAKERS = {**street_attribute_questions.MAKERS, **street_object_questions.MAKERS}
+MAKERS = {**attribute_questions.MAKERS, **object_questions.MAKERS}
 TRIES = 6  # for each question, with other objects; its answer yes or no stays
 
 

@@ -1,6 +1,6 @@
 """Noun phrases of a scene for whole sentences: programs that mean one thing or several, in grammatical words.
 
-Referring expressions (`street_describe`) are what people type: "second car from left". Captions and questions
+Referring expressions (`expressions`) are what people type: "second car from left". Captions and questions
 take the same programs, but say them as part of a sentence: "the second car from the left", "two men in red".
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator
 
-from groundling.data.street_describe import hidden, named, tinted
-from groundling.data.street_meaning import (
+from groundling.data.street.expressions import hidden, named, tinted
+from groundling.data.street.meaning import (
     Coloured,
     Extreme,
     Having,
@@ -23,8 +23,8 @@ from groundling.data.street_meaning import (
     Wearing,
     answer,
 )
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_words import (
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.words import (
     CARRIED,
     CLOTHES,
     COLOUR_WORDS,

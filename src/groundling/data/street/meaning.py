@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_words import CLOTHES, NOUNS, PEOPLE
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.words import CLOTHES, NOUNS, PEOPLE
 
 LARGE_PARTS = (
     "roof",

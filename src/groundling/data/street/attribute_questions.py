@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
-from groundling.data.street_phrases import one, spoken
-from groundling.data.street_question import Meaning, Question, Steps, asked
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_setting import COVERS, WEATHERS, setting
-from groundling.data.street_traits import Trait, predicate, traits, what, whether
+from groundling.data.street.phrases import one, spoken
+from groundling.data.street.question import Meaning, Question, Steps, asked
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.setting import COVERS, WEATHERS, setting
+from groundling.data.street.traits import Trait, predicate, traits, what, whether
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from groundling.data.street_figures import Look, extent
-from groundling.data.street_props import figure
-from groundling.data.street_words import ALL, CATEGORIES, PEOPLE
+from groundling.data.street.figures import Look, extent
+from groundling.data.street.props import figure
+from groundling.data.street.words import ALL, CATEGORIES, PEOPLE
 
 Box = tuple[float, float, float, float]
 MAX_COVER = 0.40  # largest share of an object's box that nearer boxes may cover

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from groundling.data.street_captions import StreetCaption, captions
-from groundling.data.street_cuts import Cut, cuts
-from groundling.data.street_files import LINES, LIST, OBJECT, WHOLE, Row
-from groundling.data.street_masks import masks, polygons
-from groundling.data.street_meaning import RELATIONS
-from groundling.data.street_phrases import RELATION_WORDS
-from groundling.data.street_question import Question
-from groundling.data.street_questions import questions
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_setting import setting
-from groundling.data.street_words import CATEGORIES
+from groundling.data.street.captions import StreetCaption, captions
+from groundling.data.street.cuts import Cut, cuts
+from groundling.data.street.files import LINES, LIST, OBJECT, WHOLE, Row
+from groundling.data.street.masks import masks, polygons
+from groundling.data.street.meaning import RELATIONS
+from groundling.data.street.phrases import RELATION_WORDS
+from groundling.data.street.question import Question
+from groundling.data.street.questions import questions
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.setting import setting
+from groundling.data.street.words import CATEGORIES
 
 TASKS = ("captions", "questions", "masks")
 TYPES = {"person": "people", "animal": "animals", "vehicle": "vehicles"}  # of Flickr30k Entities; else other

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from groundling.data.street_draw import SCALE, paint
-from groundling.data.street_scene import Box, Scene
+from groundling.data.street.draw import SCALE, paint
+from groundling.data.street.scenes import Box, Scene
 
 Mask = npt.NDArray[np.bool_]  # (height, width)
 Loop = list[tuple[int, int]]  # corners x, y on the pixel grid; what is inside lies on the right hand

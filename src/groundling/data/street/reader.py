@@ -1,15 +1,15 @@
 """A plain reader of street expressions: parses the words by its own grammar and tries every object.
 
-It shares no code with the making of expressions (`street_meaning`, `street_describe`), so that a wrong
-wording or a wrong meaning shows as a disagreement. It knows no margins: "left" is left by a hair. That an
-expression leaves no room for doubt shows when it still holds after the boxes have been shaken a little.
+It shares no code with the making of expressions (`meaning`, `expressions`), so that a wrong wording or a
+wrong meaning shows as a disagreement. It knows no margins: "left" is left by a hair. That an expression
+leaves no room for doubt shows when it still holds after the boxes have been shaken a little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from groundling.data.street_scene import Scene, StreetObject
+from groundling.data.street.scenes import Scene, StreetObject
 
 Things = tuple[StreetObject, ...]
 

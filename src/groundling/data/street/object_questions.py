@@ -6,14 +6,14 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from groundling.data.street_attribute_questions import Maker
-from groundling.data.street_meaning import RELATIONS, Having, Named, Posed, Program, Related, Side
-from groundling.data.street_phrases import RELATION_WORDS, a_or_an, meant, one, spoken
-from groundling.data.street_question import Meaning, Question, Steps, asked
-from groundling.data.street_scene import Scene, StreetObject
-from groundling.data.street_statements import falsified, mixed_relations, related, there_is
-from groundling.data.street_traits import HELD, WORN, predicate, traits
-from groundling.data.street_words import CATEGORIES, PEOPLE
+from groundling.data.street.attribute_questions import Maker
+from groundling.data.street.meaning import RELATIONS, Having, Named, Posed, Program, Related, Side
+from groundling.data.street.phrases import RELATION_WORDS, a_or_an, meant, one, spoken
+from groundling.data.street.question import Meaning, Question, Steps, asked
+from groundling.data.street.scenes import Scene, StreetObject
+from groundling.data.street.statements import falsified, mixed_relations, related, there_is
+from groundling.data.street.traits import HELD, WORN, predicate, traits
+from groundling.data.street.words import CATEGORIES, PEOPLE
 
 KINDS_OF: Mapping[str, tuple[str, ...]] = {
     "animal": ("dog", "cat", "bird"),
