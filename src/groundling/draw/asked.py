@@ -38,15 +38,15 @@ def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
 def draw_answer(image: Image.Image, found: Answer) -> Image.Image:
     """The image with what the answer rests on, over the question and the answer with its confidence."""
     picture, scale = _ready(image, "evidence", found.width, found.height)
-    names = list(dict.fromkeys(each.label for each in found.evidence))
+    colours = colours_of(found)
     draw_boxes(
         picture,
         [scaled(each.box, scale) for each in found.evidence],
         [f"{each.label} {each.score:.2f}" for each in found.evidence],
-        colours=[ink.PHRASES[names.index(each.label) % len(ink.PHRASES)] for each in found.evidence],
+        colours=[colours[each.label] for each in found.evidence],
     )
     kind = "" if found.kind is None else f" · question of the type {found.kind}"
-    return _over(picture, found.text, [], found.answer, f"{found.confidence:.0%} sure{kind}")
+    return _over(picture, found.text, marks_in(found), found.answer, f"{found.confidence:.0%} sure{kind}")
 
 
 def draw_mask(image: Image.Image, found: Segmentation) -> Image.Image:
@@ -60,7 +60,7 @@ def draw_mask(image: Image.Image, found: Segmentation) -> Image.Image:
 
 
 def marks_of(found: CaptionGrounding) -> list[Mark]:
-    """A mark for each phrase: colours in turn for those with objects, numbers too where colours come again."""
+    """A mark for each phrase: colours in turn for those with objects; numbers too, if there are too few."""
     marks, colours = [], ink.PHRASES
     numbered = sum(bool(phrase.objects) for phrase in found) > len(colours)
     place = 0
@@ -69,6 +69,18 @@ def marks_of(found: CaptionGrounding) -> list[Mark]:
         place += bool(phrase.objects)
         marks.append(Mark(phrase.span, colour, place if numbered and colour else None))
     return marks
+
+
+def colours_of(found: Answer) -> dict[str, str]:
+    """A colour for each name of the evidence, in turn."""
+    names = dict.fromkeys(each.label for each in found.evidence)
+    return {name: ink.PHRASES[place % len(ink.PHRASES)] for place, name in enumerate(names)}
+
+
+def marks_in(found: Answer) -> list[Mark]:
+    """The names of the evidence as marks of the question, those that stand in it once: no other is sure."""
+    places = {name: found.text.find(name) for name in colours_of(found) if found.text.count(name) == 1}
+    return [Mark((at, at + len(name)), colours_of(found)[name]) for name, at in places.items()]
 
 
 def apart(boxes: Sequence[Box], step: float) -> list[Box]:

@@ -13,7 +13,7 @@ Span = tuple[int, int]  # characters of a text, from the first to before the sec
 
 @dataclass(frozen=True)
 class Mark:
-    """Characters that lie on a field of a colour, after a number if there is one; None: only framed, in grey."""
+    """Characters on a field of a colour (None: only framed, in grey), after a number if there is one."""
 
     span: Span
     colour: str | None

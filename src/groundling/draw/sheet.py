@@ -58,7 +58,7 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], title: str = TITLE) -> Image.I
     if not cells:
         raise ValueError("a contact sheet needs at least one cell")
     columns = max(2, max(len(row) for row in rows))  # two, or the legend would not fit
-    heights = [max((_fit(cell.image)[1] for cell in row), default=0) for row in rows]
+    heights = [max((fit(cell.image)[1] for cell in row), default=0) for row in rows]
     lines = [max((len(_words(cell)) for cell in row), default=0) for row in rows]
     width = 2 * MARGIN + columns * (CELL + GAP) - GAP
     height = HEADER + sum(heights) + LINE * sum(lines) + (BELOW + GAP) * len(rows) - GAP + MARGIN
@@ -91,7 +91,7 @@ def _filters(selection: Selection, layer: str) -> float:
     return sum(bits) / len(bits) if bits else 1.0
 
 
-def _fit(image: Image.Image) -> tuple[int, int]:
+def fit(image: Image.Image) -> tuple[int, int]:
     """Size of a picture in its cell: as wide as the cell, at most as high, small ones enlarged."""
     scale = CELL / max(image.size)
     return max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -159,7 +159,7 @@ def _words(cell: Cell) -> list[str]:
 
 def _picture(cell: Cell) -> Image.Image:
     original = open_image(cell.image, max_pixels=cell.image.width * cell.image.height)
-    picture = original.resize(_fit(original), Image.Resampling.LANCZOS)
+    picture = original.resize(fit(original), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     scale = (picture.width / original.width, picture.height / original.height) * 2
 
