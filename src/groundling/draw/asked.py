@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from groundling.data.sample import Box
 from groundling.draw import caption, ink
 from groundling.draw.caption import Mark
-from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size, line_width, scaled
+from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size, line_width
 from groundling.masks import Mask as Pixels
 from groundling.masks import decode
 from groundling.results import Answer, CaptionGrounding, Segmentation
@@ -27,7 +27,8 @@ def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
     objects = [(each, mark) for phrase, mark in zip(found, marks, strict=True) for each in phrase.objects]
     draw_boxes(
         picture,
-        apart([scaled(each.box, scale) for each, _ in objects], 1.5 * line_width(picture.size)),
+        scale,
+        apart([each.box for each, _ in objects], 1.5 * line_width(picture.size) / scale),
         [f"{mark.number or ''} {each.score:.2f}".strip() for each, mark in objects],
         colours=[mark.colour or ink.OFF for _, mark in objects],
     )
@@ -41,7 +42,8 @@ def draw_answer(image: Image.Image, found: Answer) -> Image.Image:
     colours = colours_of(found)
     draw_boxes(
         picture,
-        [scaled(each.box, scale) for each in found.evidence],
+        scale,
+        [each.box for each in found.evidence],
         [f"{each.label} {each.score:.2f}" for each in found.evidence],
         colours=[colours[each.label] for each in found.evidence],
     )
@@ -94,14 +96,15 @@ def apart(boxes: Sequence[Box], step: float) -> list[Box]:
 
 
 def tinted(picture: Image.Image, mask: Pixels, colour: str) -> Image.Image:
-    """The picture with a mask of the same image, of whatever size, in a colour; all of it inside the mask."""
+    """The picture with a mask of its image, of any size, in a colour with an outline; nothing beside it."""
     on = at_size(mask, picture.size)
     wide = max(1, round(letter_size(picture.size) / 9))
-    edge = on & ~eroded(on, max(1, wide // 2))
-    line = eroded(on, max(1, wide // 2)) & ~eroded(on, wide + 1)
+    edge = max(1, wide // 2)
+    line = on & ~eroded(on, edge + wide)
+    dark = on & ~eroded(on, edge) & grown(eroded(on, edge + 1), edge + 1)  # not of what is as thin as the line
     pixels, tint = np.asarray(picture).astype(np.float32), np.array(ink.rgb(colour), np.float32)
     pixels[on] = SEEN * pixels[on] + (1 - SEEN) * tint
-    pixels[line], pixels[edge] = tint, 0
+    pixels[line], pixels[dark] = tint, 0
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
@@ -116,6 +119,14 @@ def eroded(mask: Pixels, steps: int) -> Pixels:
     for _ in range(steps):
         wide = np.pad(mask, 1)
         mask = mask & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    return mask
+
+
+def grown(mask: Pixels, steps: int) -> Pixels:
+    """What is in a mask or no more than so many pixels beside it."""
+    for _ in range(steps):
+        wide = np.pad(mask, 1)
+        mask = mask | wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
     return mask
 
 

@@ -129,15 +129,16 @@ def asked_sheet(
 def asked_summary(
     captions: Sequence[CaptionCell], questions: Sequence[QuestionCell], masks: Sequence[MaskCell]
 ) -> str:
-    """How many phrases were found and questions answered, and how well masks fit, in one line."""
-    parts = []
+    """What was found and answered, how well masks fit, and the mean time of an answer, in one line."""
+    parts = list[str]()
     if phrases := [right for cell in captions for right in cell.right]:
-        parts.append(f"phrases found {sum(phrases)} of {len(phrases)}")
+        parts.append(f"{sum(phrases)} of {len(phrases)} phrases found")
     if questions:
-        parts.append(f"answers right {sum(cell.right for cell in questions)} of {len(questions)}")
+        parts.append(f"{sum(cell.right for cell in questions)} of {len(questions)} answers right")
     if masks:
         parts.append(f"mean mask IoU {sum(cell.iou for cell in masks) / len(masks):.2f}")
-    return " · ".join(parts)
+    times = [cell.found.milliseconds for cell in (*captions, *questions, *masks)]
+    return " · ".join([*parts, f"{sum(times) / len(times):.1f} ms on average"])
 
 
 def _on_one(found: Sequence[Detection], truth: Sequence[Box]) -> bool:
@@ -256,7 +257,7 @@ def _tint(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
 
 
 def _nothing(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
-    draw.rounded_rectangle(rect, 4, None, ink.OFF, 1)
+    draw.rounded_rectangle(rect, 4, None, ink.QUIET, 1)
 
 
 _LEGEND: tuple[tuple[str, Callable[[ImageDraw.ImageDraw, Rect], None]], ...] = (
@@ -275,7 +276,7 @@ def _high(panels: Sequence[_Panel]) -> int:
 
 
 def _draw(sheet: Image.Image, panel: _Panel, x: int, y: int, row: Sequence[_Panel]) -> None:
-    """A panel in its place, its lines level with those of its row."""
+    """A panel in its place, its foot level with those of its row."""
     draw = ImageDraw.Draw(sheet)
     high = max(other.picture.height for other in row)
     draw.rectangle((x, y, x + CELL - 1, y + high - 1), fill=ink.BESIDE)
@@ -283,11 +284,11 @@ def _draw(sheet: Image.Image, panel: _Panel, x: int, y: int, row: Sequence[_Pane
     sheet.paste(panel.picture, place)
     top = y + high + 12
     caption.write(draw, (x, top), panel.text, TEXT)
-    top += caption.leading(TEXT) * len(panel.text)
     if panel.answer:
+        top += caption.leading(TEXT) * len(panel.text)
         (answer,) = ink.wrapped(panel.answer, ANSWER, CELL - 100, 1)
         end = ink.write(draw, (x, top), answer, ANSWER, ink.INK, bold=True)
         ink.write(draw, (end + 10, top + 9), panel.sure, 14, ink.QUIET)
-        top += caption.leading(ANSWER)
-    ink.write(draw, (x, top + 6), panel.foot, 14, ink.QUIET)
-    ink.pill(draw, x + CELL, top + 3, panel.verdict, ink.GOOD if panel.good else ink.BAD)
+    foot = y + _high(row) - FOOT
+    ink.write(draw, (x, foot + 6), panel.foot, 14, ink.QUIET)
+    ink.pill(draw, x + CELL, foot + 3, panel.verdict, ink.GOOD if panel.good else ink.BAD)

@@ -59,7 +59,7 @@ def write(draw: ImageDraw.ImageDraw, place: tuple[float, float], rows: Sequence[
             if run.mark is not None:
                 pad = _pad(size, run.mark)
                 field = (place[0] + run.left - pad, top, place[0] + run.right + pad, top + _field(size))
-                frame = None if run.mark.colour else ink.OFF
+                frame = None if run.mark.colour else ink.QUIET
                 draw.rounded_rectangle(field, size // 4, run.mark.colour, frame, max(1, size // 14))
                 colour = ink.on(run.mark.colour) if run.mark.colour else ink.QUIET
             ink.write(draw, (place[0] + run.left, top + 0.13 * size), run.words, size, colour, bold=True)

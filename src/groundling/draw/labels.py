@@ -28,32 +28,24 @@ def draw_grounding(
 ) -> Image.Image:
     """A copy of the image with a solid box and a label for each grounding, and dashed true boxes.
 
-    `truth` are boxes xyxy in pixels of the image. Lines and letters grow with the picture. ValueError if a
-    grounding is of an image of another size, or a true box is not four numbers.
+    `truth` are boxes xyxy in pixels of the image. Lines and letters grow with the picture; one of less than
+    400 pixels is drawn a whole number of times as large, so that labels have room. ValueError if a grounding
+    is of an image of another size, or a true box is not four numbers.
     """
     sizes = [(grounding.width, grounding.height) for grounding in groundings]
-    picture = fitting(image, "a grounding", sizes)
-    draw_boxes(
-        picture, [g.box for g in groundings], [_words(g.expression, g.score) for g in groundings], truth
-    )
+    picture, scale = enlarged(fitting(image, "a grounding", sizes))
+    boxes, texts = [g.box for g in groundings], [_words(g.expression, g.score) for g in groundings]
+    draw_boxes(picture, scale, boxes, texts, truth)
     return picture
 
 
 def draw_detections(image: Image.Image, found: Detections, truth: Sequence[Box] | None = None) -> Image.Image:
-    """As `draw_grounding`, for the objects of one image; those of a category have one colour.
-
-    A picture of less than 400 pixels is drawn a whole number of times as large, so that labels have room.
-    """
+    """As `draw_grounding`, for the objects of one image; those of a category have one colour."""
     picture, scale = enlarged(fitting(image, "detections", [(found.width, found.height)]))
     order = list(dict.fromkeys(each.label for each in found))
     colours = [ink.BOXES[order.index(each.label) % len(ink.BOXES)] for each in found]
-    draw_boxes(
-        picture,
-        [scaled(each.box, scale) for each in found],
-        [_words(each.label, each.score) for each in found],
-        [scaled(_checked(box), scale) for box in truth or ()],
-        colours,
-    )
+    texts = [_words(each.label, each.score) for each in found]
+    draw_boxes(picture, scale, [each.box for each in found], texts, truth, colours)
     return picture
 
 
@@ -75,19 +67,21 @@ def scaled(box: Box, times: float) -> Box:
 
 def draw_boxes(
     picture: Image.Image,
+    scale: float,
     boxes: Sequence[Box],
     texts: Sequence[str],
     truth: Sequence[Box] | None = None,
     colours: Sequence[str] | None = None,
 ) -> None:
-    """Draw on the picture itself: each box with its label, and dashed true boxes."""
+    """Draw on a picture that was made so many times as large: each box with its label, dashed true boxes."""
     draw, size = ImageDraw.Draw(picture), letter_size(picture.size)
     width = line_width(picture.size)
+    boxes = [scaled(box, scale) for box in boxes]
     colours = colours or [ink.BOXES[i % len(ink.BOXES)] for i in range(len(boxes))]
     for box, colour in zip(boxes, colours, strict=True):
         ink.frame(draw, box, colour, width)
     for box in truth or ():
-        ink.dashes(draw, _checked(box), ink.TRUTH, max(1, width // 2))
+        ink.dashes(draw, scaled(_checked(box), scale), ink.TRUTH, max(1, width // 2))
     labels = place_labels(picture.size, boxes, texts, size)
     for label, colour in zip(labels, colours, strict=True):
         _draw_label(draw, label, colour, size)
