@@ -39,6 +39,8 @@ def demo(
 
     loaded = load_grounder(model)
     family = load_grounder(mdetr) if mdetr != FAMILY or FAMILY in checkpoint.packaged() else None
+    if family is not None:
+        family.mdetr()  # says so before anything is measured if it is none
     cells = ask(loaded, questions(seed))
     file = save(show(cells), out / SHEET)
     console.print_table(COLUMNS, map(_row, cells))

@@ -101,7 +101,9 @@ def tinted(picture: Image.Image, mask: Pixels, colour: str) -> Image.Image:
     wide = max(1, round(letter_size(picture.size) / 9))
     edge = max(1, wide // 2)
     line = on & ~eroded(on, edge + wide)
-    dark = on & ~eroded(on, edge) & grown(eroded(on, edge + 1), edge + 1)  # not of what is as thin as the line
+    dark = (
+        on & ~eroded(on, edge) & grown(eroded(on, edge + 1), edge + 1)
+    )  # not of what is as thin as the line
     pixels, tint = np.asarray(picture).astype(np.float32), np.array(ink.rgb(colour), np.float32)
     pixels[on] = SEEN * pixels[on] + (1 - SEEN) * tint
     pixels[line], pixels[dark] = tint, 0

@@ -137,7 +137,9 @@ def asked_summary(
         parts.append(f"{sum(cell.right for cell in questions)} of {len(questions)} answers right")
     if masks:
         parts.append(f"mean mask IoU {sum(cell.iou for cell in masks) / len(masks):.2f}")
-    times = [cell.found.milliseconds for cell in (*captions, *questions, *masks)]
+    found: list[Asked] = [cell.found for cell in captions]
+    found += [*(cell.found for cell in questions), *(cell.found for cell in masks)]
+    times = [each.milliseconds for each in found]
     return " · ".join([*parts, f"{sum(times) / len(times):.1f} ms on average"])
 
 
