@@ -108,7 +108,7 @@ def test_labels_of_one_and_the_same_box_do_not_cover_each_other() -> None:
             assert a[0] >= b[2] or a[2] <= b[0] or a[1] >= b[3] or a[3] <= b[1]
 
 
-@pytest.mark.parametrize("colour", [*ink.BOXES, *ink.CATEGORIES, ink.OFF])
+@pytest.mark.parametrize("colour", [*ink.BOXES, *ink.PHRASES, *ink.CATEGORIES, ink.OFF])
 def test_letters_on_a_colour_can_be_read(colour: str) -> None:
     def luminance(value: str) -> float:
         parts = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb(value)]

@@ -1,7 +1,7 @@
 """Phrases, answers and masks as pictures: colours tie words to boxes, and all of the words can be read."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -94,6 +94,41 @@ def test_more_phrases_than_colours_are_numbered() -> None:
     assert marks[few].colour == marks[0].colour
     (line,) = caption.lines(text, marks, 12, 1000)
     assert [run.words for run in line] == [f"{n} {letter}" for n, letter in enumerate(text.split(), 1)]
+
+
+SEEN_BY = {  # linear RGB as people without one kind of cone see it (Machado et al. 2009)
+    "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopes": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopes": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritanopes": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colour: str, eyes: Sequence[Sequence[float]]) -> np.ndarray:
+    """CIE L*a*b* of a colour under D65; a distance of 2 can just be seen."""
+    value = np.array(rgb(colour)) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(TO_XYZ @ np.clip(np.array(eyes) @ linear, 0.001, 1) / (0.9505, 1, 1.089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("who", SEEN_BY)
+def test_people_who_see_fewer_colours_tell_the_phrases_apart(who: str) -> None:
+    seen = [lab(colour, SEEN_BY[who]) for colour in ink.PHRASES]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 15
 
 
 def test_two_phrases_of_one_object_are_both_seen() -> None:
