@@ -140,7 +140,7 @@ def _over(
     picture: Image.Image, text: str, marks: Sequence[Mark], answer: str = "", note: str = ""
 ) -> Image.Image:
     """The picture over its words: the text with its marks, an answer in larger letters, and a grey note."""
-    size = letter_size(picture.size)
+    size = max(16, letter_size(picture.size))  # words below a picture have more room than labels on it
     large, small, pad = round(1.4 * size), round(0.85 * size), size
     width = max(picture.width, 24 * size)
     room = width - 2 * pad

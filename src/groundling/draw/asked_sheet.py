@@ -165,7 +165,7 @@ def _phrases(cell: CaptionCell) -> _Panel:
         _lines(cell.found.text, marks),
         "",
         "",
-        f"{sum(right)} of {len(right)} phrases",
+        f"{sum(right)} of {len(right)} found",
         all(right),
         _spent(cell.found),
     )
