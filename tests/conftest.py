@@ -32,6 +32,7 @@ SHAPES = {
         norm="batch", dense_auxiliary=True, gating=GatingConfig(blocks="paper", inner_filters=True)
     ),
     "without norms": _shape(norm="none", gating=GatingConfig(inner_filters=True, trunk="released")),
+    "basic": _shape(norm="batch", block="basic", expansion=1, gating=GatingConfig(blocks="all")),
     "odd size": _shape(image_size=37, stem="conv3", head="dense", gating=GatingConfig(inner_filters=True)),
 }
 

@@ -86,6 +86,16 @@ def test_a_block_by_hand() -> None:
     assert on | {"layer2": 0} == off | {"layer2": 0}
 
 
+def test_a_basic_block_by_hand() -> None:
+    """Basic 8 → 16 → 16, stride 2, 8×8 in: 9·8·16·16 + 9·16·16·16, shortcut 8·16·16."""
+    model = build(SHAPES["basic"].model_copy(update={"blocks": (1, 1)}))
+    units = {unit.name: (False,) * unit.size for unit in model.units()}
+    off = model.cost_model.count(Selection(tuple(units.items())), 4)
+    on = model.cost_model.count(Selection(tuple({**units, "layer2.0": (True,)}.items())), 4)
+    assert off["layer2"] == 8 * 16 * 16
+    assert on["layer2"] - off["layer2"] == 9 * 8 * 16 * 16 + 9 * 16 * 16 * 16
+
+
 def test_more_units_never_cost_less() -> None:
     model, generator = lads("inner"), torch.Generator().manual_seed(2)
     for _ in range(50):

@@ -47,6 +47,28 @@ def resnet_shapes(blocks: tuple[int, ...] = BLOCKS, width: int = 64, stem: int =
     return found
 
 
+def basic_shapes(blocks: tuple[int, ...] = (2, 2, 2, 2), width: int = 64) -> Shapes:
+    """Of a ResNet-18: two 3×3 a block, and a shortcut where a stage begins but the first."""
+    convolutions: Shapes = {"conv1": (width, 3, 7, 7)}
+    norms, inputs = {"bn1": width}, width
+    for stage, depth in enumerate(blocks, 1):
+        wide = width * 2 ** (stage - 1)
+        for i in range(depth):
+            place = f"layer{stage}.{i}."
+            convolutions |= {f"{place}conv1": (wide, inputs, 3, 3), f"{place}conv2": (wide, wide, 3, 3)}
+            norms |= {f"{place}bn1": wide, f"{place}bn2": wide}
+            if inputs != wide:
+                convolutions[f"{place}downsample.0"], norms[f"{place}downsample.1"] = (
+                    (wide, inputs, 1, 1),
+                    wide,
+                )
+            inputs = wide
+    found = {f"{name}.weight": shape for name, shape in convolutions.items()}
+    for name, size in norms.items():
+        found |= {f"{name}.{part}": (size,) for part in ("weight", "bias", "running_mean", "running_var")}
+    return found
+
+
 def linear(name: str, outputs: int, inputs: int) -> Shapes:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
@@ -211,10 +233,10 @@ def changed(path: Path, change: Any) -> Path:
         (lambda w: w.update({"mask_head.lay1.bias": torch.ones(1)}), r"missing nothing; .* mask_head\.lay1"),
         (lambda w: w.update({"class_embed.bias": torch.ones(9)}), r"bias \(9,\) where the model has \(4,\)"),
         (lambda w: w["query_embed.weight"].fill_(float("nan")), r"not finite: query_embed\.weight"),
-        (lambda w: w.pop("backbone.0.body.layer1.0.conv3.weight"), "a ResNet of basic blocks"),
+        (lambda w: w.pop("backbone.0.body.layer1.0.conv3.weight"), "no weight that would be our backbone"),
         (lambda w: w.pop("query_embed.weight"), "is no DETR of facebookresearch or transformers"),
     ],
-    ids=["a weight is missing", "one is too many", "another shape", "not finite", "ResNet-18", "no DETR"],
+    ids=["a weight is missing", "one is too many", "another shape", "not finite", "a missing 1×1", "no DETR"],
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Any, message: str) -> None:
     source = changed(tmp_path / "detr.pth", change)

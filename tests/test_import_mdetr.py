@@ -9,7 +9,7 @@ import pytest
 import torch
 from scrambled import scrambled
 from small import Shell
-from test_import_detr import Shapes, linear, norm, resnet_shapes
+from test_import_detr import Shapes, basic_shapes, linear, norm, resnet_shapes
 from test_mdetr import CONFIG, everything, some_images, some_tokens
 from torch import Tensor
 from torch.testing import assert_close
@@ -78,11 +78,12 @@ def transformer(layers: int = 6, ffn: int = 2048) -> Shapes:
     return found
 
 
-def pretrained(queries: int = 100) -> Shapes:
+def pretrained(queries: int = 100, resnet: Shapes | None = None, words: int = 12) -> Shapes:
     """methods §5b, checkpoint layout, with ResNet-101."""
-    found = {f"backbone.0.body.{name}": shape for name, shape in resnet_shapes((3, 4, 23, 3)).items()}
-    found |= {"input_proj.weight": (D, 2048, 1, 1), "input_proj.bias": (D,)}
-    found |= {"query_embed.weight": (queries, D), **roberta(), **transformer()}
+    body = resnet or resnet_shapes((3, 4, 23, 3))
+    found = {f"backbone.0.body.{name}": shape for name, shape in body.items()}
+    found |= {"input_proj.weight": (D, 2048 if resnet is None else 512, 1, 1), "input_proj.bias": (D,)}
+    found |= {"query_embed.weight": (queries, D), **roberta(words), **transformer()}
     found |= linear("class_embed", 256, D)
     for number, outputs in enumerate((D, D, 4)):
         found |= linear(f"bbox_embed.layers.{number}", outputs, D)
@@ -103,7 +104,9 @@ def one_head() -> Shapes:
 
 
 def clevr() -> Shapes:
-    found = {**pretrained(25), "qa_embed.weight": (4, D), **linear("isfinal_embed", 1, D)}
+    """On a ResNet-18 and DistilRoBERTa, with the README's 25 queries."""
+    found = pretrained(25, basic_shapes(), words=6)
+    found |= {"qa_embed.weight": (4, D), **linear("isfinal_embed", 1, D)}
     for name, outputs in {"type": 3, "binary": 1, "attr": 15}.items():
         found |= linear(f"answer_{name}_head", outputs, D)
     for number, outputs in enumerate((D, D, 20)):
@@ -129,7 +132,7 @@ LAYOUTS = {
     "mdetr_r101": pretrained,
     "mdetr_r101_gqa": gqa,
     "mdetr_r101_gqa_single": one_head,
-    "mdetr_r101_clevr": clevr,
+    "mdetr_r18_clevr": clevr,
     "mdetr_r101_phrasecut": phrasecut,
 }
 
@@ -356,14 +359,7 @@ def test_a_clevr_says_what_it_answers() -> None:
     assert number.words[:3] == ("0", "1", "2")
     assert len(number.words) == 20
     assert attribute.words[:3] == ("small", "large", "gray")
-    assert PRESETS["mdetr_r101_clevr"].image_size == 480  # the width of CLEVR's images, not a photo's
-
-
-def test_basic_blocks_are_named() -> None:
-    """The released CLEVR is on a ResNet-18, and was called no whole MDETR."""
-    shapes = {name: shape for name, shape in clevr().items() if ".conv3." not in name}
-    with pytest.raises(ValueError, match=r"a ResNet of basic blocks \(ResNet-18, ResNet-34\)"):
-        config_of(as_ours(empty(shapes), FILE), FILE, 8, {})
+    assert PRESETS["mdetr_r18_clevr"].image_size == 480  # the width of CLEVR's images, not a photo's
 
 
 def test_presets_are_mdetrs() -> None:

@@ -95,6 +95,23 @@ def test_resnet50_is_transformers_resnet50(tmp_path: Path) -> None:
     assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
+def test_resnet18_is_transformers_resnet18(tmp_path: Path) -> None:
+    """Basic blocks: two 3×3, the stride in the first."""
+    from transformers import ResNetConfig, ResNetModel
+
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16, 32], "depths": [2, 1, 2]}
+    theirs = scrambled(ResNetModel(ResNetConfig(layer_type="basic", **sizes)))
+    theirs.save_pretrained(tmp_path)
+    ours = ResNet((2, 1, 2), width=8, expansion=1, stem_width=8, block="basic").eval()
+    load_resnet(ours, tmp_path)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        expected, found = theirs(images).last_hidden_state, ours(images)
+    assert found.shape == (2, 32, 4, 6)
+    assert expected.std() > 0.1
+    assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_a_transformers_classifier_is_a_resnet_with_a_head(tmp_path: Path) -> None:
     from transformers import ResNetConfig, ResNetForImageClassification
 

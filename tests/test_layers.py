@@ -8,7 +8,7 @@ from scrambled import scrambled
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from groundling.layers.resnet import Bottleneck, FrozenBatchNorm2d, ResNet, fold, units
+from groundling.layers.resnet import Basic, Bottleneck, FrozenBatchNorm2d, ResNet, fold, units
 from groundling.layers.transformer import (
     MLP,
     Encoder,
@@ -185,6 +185,24 @@ def test_an_extracted_block_equals_the_masked_one(
     assert (dense.conv1 is not None) == runs
     if runs:
         assert dense.conv2.weight.shape[:2] == (sum(filters), sum(inner))
+
+
+@pytest.mark.parametrize("norm", ["frozen", "batch", "none"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("on", [True, False])
+def test_a_basic_block_is_there_or_not(stride: int, norm: str, on: bool) -> None:
+    supernet = scrambled(Basic(6, 8 if stride > 1 else 6, 8 if stride > 1 else 6, stride, norm).double())
+    x = torch.randn(2, 6, 5, 5, dtype=torch.float64).relu()
+    dense = supernet.extract(on, None, None)
+    assert_close(dense(x), supernet(x, torch.full((2, 1), float(on), dtype=torch.float64)))
+    assert (dense.conv1 is not None) == on
+
+
+def test_a_basic_resnet_has_no_filters_to_leave_out() -> None:
+    found = units(ResNet((2, 2), width=4, expansion=1, block="basic"), "all", inner=True)
+    assert [(unit.name, unit.kind) for unit in found] == [
+        (f"layer{stage}.{index}", "layer") for stage in (1, 2) for index in (0, 1)
+    ]
 
 
 def test_resnet50_has_the_units_of_the_paper_and_of_the_released_code() -> None:

@@ -16,7 +16,7 @@ from groundling.selection import Selection
 
 @dataclass(frozen=True)
 class BlockCost:
-    """MACs of a bottleneck: `first`·inner + `middle`·inner·filters + `last`·filters + always."""
+    """MACs of a residual layer: `first`·inner + `middle`·inner·filters + `last`·filters + always."""
 
     name: str
     first: int

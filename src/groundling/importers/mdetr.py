@@ -2,10 +2,9 @@
 
     import_mdetr("refcoco_resnet101_checkpoint.pth", "models/mdetr-refcoco", text="roberta-base/")
 
-Pre-trained, RefCOCO/+/g, GQA (split heads or one), PhraseCut, and CLEVR's heads (its released weights are of
-a ResNet-18, whose basic blocks are not built here). Of a file that holds both, the moving average of the
-weights (`model_ema`) is taken, which the published numbers are of. Every weight has a place in ours and every
-place is filled, or an error names what does not fit.
+Pre-trained, RefCOCO/+/g, GQA (split heads or one), PhraseCut, and CLEVR (ResNet-18 and DistilRoBERTa). Of a
+file that holds both, the moving average of the weights (`model_ema`) is taken, which the published numbers
+are of. Every weight has a place in ours and every place is filled, or an error names what does not fit.
 """
 
 import re

@@ -30,16 +30,13 @@ class Weights:
     def resnet(self, prefix: str) -> dict[str, object]:
         """The fields of a configuration that are the backbone's, whose names begin with `prefix`."""
         first, last = (f"{prefix}layer1.0.conv{number}.weight" for number in (1, 3))
-        if first in self.tensors and last not in self.tensors:
-            raise ValueError(
-                f"{self.file} has a ResNet of basic blocks (ResNet-18, ResNet-34), which is not built here; "
-                "those of bottlenecks (ResNet-50, ResNet-101) are read"
-            )
+        basic = not any(name.startswith(f"{prefix}layer") and ".conv3." in name for name in self.tensors)
         place, width = re.escape(prefix), self.size(first)
         stages = range(1, self.count(rf"{place}layer(\d+)\."))  # counted from 1
         return {
             "blocks": tuple(self.count(rf"{place}layer{stage}\.(\d+)\.") for stage in stages),
             "width": width,
-            "expansion": self.size(last) // width,
+            "block": "basic" if basic else "bottleneck",
+            "expansion": 1 if basic else self.size(last) // width,
             "stem_width": self.size(f"{prefix}conv1.weight"),
         }

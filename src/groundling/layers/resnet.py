@@ -1,7 +1,7 @@
-"""A bottleneck ResNet whose residual layers and filters can be left out.
+"""A ResNet whose residual layers, and of bottlenecks the filters, can be left out.
 
-One class serves supernet and subnet: a supernet block multiplies by gates when it is given some, and
-`Bottleneck.extract` returns the same class with sliced, BN-folded convolutions and no gates at all.
+One class serves supernet and subnet: a supernet block multiplies by gates when it is given some, and its
+`extract` returns the same class with sliced, BN-folded convolutions and no gates at all.
 
 Shapes: B images, C channels, H, W; gates are (B, 1) for a layer and (B, filters) for filters.
 """
@@ -19,6 +19,7 @@ from groundling.selection import Selection, Unit
 
 Gates = Mapping[str, Tensor]
 Norm = Literal["frozen", "batch", "none"]
+Kind = Literal["bottleneck", "basic"]  # of blocks: those of ResNet-50 and deeper, those of ResNet-18 and 34
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -113,10 +114,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=bias)
         self.bn3 = make_norm(norm, outputs)
         self.register_buffer("constant", None)
-        self.downsample: nn.Sequential | None = None
-        if stride != 1 or inputs != outputs:
-            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=bias)
-            self.downsample = nn.Sequential(conv, make_norm(norm, outputs))
+        self.downsample = _downsample(inputs, outputs, stride, norm)
 
     def forward(
         self,
@@ -158,6 +156,63 @@ class Bottleneck(nn.Module):
         )
 
 
+class Basic(nn.Module):
+    """3×3 → 3×3 with a shortcut; `conv1` is None once the residual branch was left out. No filters of it are
+    chosen: no paper does, and its two convolutions are what a bottleneck spends 1×1s to avoid."""
+
+    conv1: nn.Conv2d | None
+
+    def __init__(self, inputs: int, width: int, outputs: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.inputs, self.width, self.outputs, self.stride = inputs, width, outputs, stride
+        bias = norm == "none"
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=bias)
+        self.bn1 = make_norm(norm, width)
+        self.conv2 = nn.Conv2d(width, outputs, 3, 1, 1, bias=bias)
+        self.bn2 = make_norm(norm, outputs)
+        self.downsample = _downsample(inputs, outputs, stride, norm)
+
+    def forward(
+        self,
+        x: Tensor,
+        layer: Tensor | None = None,
+        filters: Tensor | None = None,
+        inner: Tensor | None = None,
+    ) -> Tensor:
+        """(B, C, H, W) → (B, C', H/stride, W/stride); arguments as those of a bottleneck."""
+        assert (filters, inner) == (None, None), "units() gives these blocks no filters"
+        shortcut = x if self.downsample is None else self.downsample(x)
+        if self.conv1 is None:
+            return x if self.downsample is None else F.relu(shortcut)
+        if isinstance(self.bn2, nn.Identity) and layer is None:
+            return conv_relu(conv_relu(x, self.conv1), self.conv2, shortcut)
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(shortcut + gated(self.bn2(self.conv2(y)), layer))
+
+    def extract(self, layer: bool, filters: Tensor | None, inner: Tensor | None) -> "Basic":
+        """The dense block with or without its residual branch."""
+        assert self.conv1 is not None, "this block is extracted already"
+        assert (filters, inner) == (None, None), "units() gives these blocks no filters"
+        dense: dict[str, nn.Module | None] = {"bn1": FOLDED, "bn2": FOLDED, "conv1": None, "conv2": None}
+        if self.downsample is not None:
+            dense["downsample"] = nn.Sequential(fold(self.downsample[0], self.downsample[1]), FOLDED)
+        if layer:
+            dense |= {"conv1": fold(self.conv1, self.bn1), "conv2": fold(self.conv2, self.bn2)}
+        return share(self, dense)
+
+
+def _downsample(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequential | None:
+    """The shortcut's 1×1, where what goes in does not fit what comes out."""
+    if stride == 1 and inputs == outputs:
+        return None
+    conv = nn.Conv2d(inputs, outputs, 1, stride, bias=norm == "none")
+    return nn.Sequential(conv, make_norm(norm, outputs))
+
+
+Block = Bottleneck | Basic
+_BLOCKS: dict[Kind, type[Block]] = {"bottleneck": Bottleneck, "basic": Basic}
+
+
 def _constant(conv2: nn.Conv2d, conv3: nn.Conv2d) -> Tensor:
     """What comes out of two convolutions when the first one sees nothing, (1, C', 1, 1)."""
     assert conv2.bias is not None
@@ -172,7 +227,7 @@ def gated(x: Tensor, gate: Tensor | None) -> Tensor:
 
 
 class ResNet(nn.Module):
-    """Stem and stages of bottlenecks; keys are torchvision's (`conv1`, `bn1`, `layer1.0.conv1` …).
+    """Stem and stages of blocks; keys are torchvision's (`conv1`, `bn1`, `layer1.0.conv1` …).
 
     `stem="conv7"`: 7×7 stride 2 and max-pool (He et al. 2016). `stem="conv3"`: two 3×3 convolutions of
     stride 2, cheap enough for small pictures.
@@ -186,6 +241,7 @@ class ResNet(nn.Module):
         stem: Literal["conv7", "conv3"] = "conv7",
         stem_width: int = 64,
         norm: Norm = "frozen",
+        block: Kind = "bottleneck",
     ) -> None:
         super().__init__()
         self.stem, bias = stem, norm == "none"
@@ -201,12 +257,12 @@ class ResNet(nn.Module):
             strides = (1 if stage == 0 else 2, *(1,) * (depth - 1))
             layer = nn.ModuleList()
             for stride in strides:
-                layer.append(Bottleneck(channels, wide, wide * expansion, stride, norm))
+                layer.append(_BLOCKS[block](channels, wide, wide * expansion, stride, norm))
                 channels = wide * expansion
             setattr(self, f"layer{stage + 1}", layer)
         self.channels, self.stride = channels, 2 ** (len(blocks) + 1)
 
-    def named_blocks(self) -> Iterator[tuple[str, Bottleneck]]:
+    def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """Every block by its key, in the order they run."""
         for stage in range(1, self.stages + 1):
             for index, block in enumerate(getattr(self, f"layer{stage}")):
@@ -258,12 +314,14 @@ def units(resnet: ResNet, gated: Literal["released", "paper", "all"], inner: boo
 
     "released": blocks whose 3×3 has stride 1 (13 of ResNet-50, as LADS' released code); "paper": blocks
     with an identity shortcut, x + F(x) of Eq. 6 (12 of ResNet-50); "all": strided ones too.
-    `inner`: also the filters of the first 1×1.
+    `inner`: also the filters of the first 1×1. Of a basic block the layer alone.
     """
     found: list[Unit] = []
     for name, block in resnet.named_blocks():
         if gated == "all" or (block.stride == 1 if gated == "released" else block.downsample is None):
             found.append(Unit(name, "layer", 1, name))
+            if isinstance(block, Basic):
+                continue
             found.append(Unit(f"{name}.conv2", "filters", block.width, name))
             if inner:
                 found.append(Unit(f"{name}.conv1", "filters", block.width, name))

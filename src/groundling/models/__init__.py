@@ -92,7 +92,16 @@ MDETR: dict[str, MdetrConfig] = {
     "mdetr_r101_gqa": MdetrConfig(answers=GQA),
     "mdetr_r101_gqa_single": MdetrConfig(answers=GQA_SINGLE),
     "mdetr_r101_phrasecut": MdetrConfig(masks=True, contrastive=0),
-    "mdetr_r101_clevr": MdetrConfig(image_size=480, queries=25, answers=CLEVR, is_final=True),
+    "mdetr_r18_clevr": MdetrConfig(
+        image_size=480,
+        text=RobertaTextConfig(layers=6),  # DistilRoBERTa
+        blocks=(2, 2, 2, 2),
+        block="basic",
+        expansion=1,
+        queries=25,
+        answers=CLEVR,
+        is_final=True,
+    ),
     "mdetr_street": _STREET_MDETR,
     "mdetr_adaptive": _STREET_MDETR.model_copy(update={"gating": _STREET.gating}),
 }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
 from groundling.language import TextConfig, TextEncoder, Tokens
-from groundling.layers.resnet import Bottleneck, Gates, Norm, ResNet
+from groundling.layers.resnet import Basic, Block, Gates, Kind, Norm, ResNet
 from groundling.roberta import RobertaEncoder
 from groundling.selection import Selection, Unit
 
@@ -26,11 +26,12 @@ class Frozen(BaseModel):
 
 
 class Sizes(Frozen):
-    """What every network that sees has: a bottleneck ResNet, and a transformer behind it."""
+    """What every network that sees has: a ResNet, and a transformer behind it."""
 
     blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1, max_length=5)
     width: int = Field(64, gt=0, le=1024)
-    expansion: int = Field(4, gt=0, le=16)
+    block: Kind = "bottleneck"
+    expansion: int = Field(4, gt=0, le=16)  # of bottlenecks; basic blocks have 1
     stem: Literal["conv7", "conv3"] = "conv7"
     stem_width: int = Field(64, ge=4, le=1024)
     norm: Norm = "frozen"
@@ -45,11 +46,15 @@ class Sizes(Frozen):
             raise ValueError(f"dim {self.dim} must be a multiple of 4 and of heads, {self.heads}")
         if not 1 <= min(self.blocks) <= max(self.blocks) <= 100:
             raise ValueError(f"blocks {self.blocks}: each stage has 1 to 100")
+        if self.block == "basic" and self.expansion != 1:
+            raise ValueError(f"basic blocks have an expansion of 1, given {self.expansion}")
         return self
 
     def backbone(self) -> ResNet:
         """The ResNet of these sizes, with fresh weights."""
-        return ResNet(self.blocks, self.width, self.expansion, self.stem, self.stem_width, self.norm)
+        return ResNet(
+            self.blocks, self.width, self.expansion, self.stem, self.stem_width, self.norm, self.block
+        )
 
 
 class SupernetConfig(Sizes):
@@ -159,9 +164,12 @@ def _stem_cost(resnet: ResNet, sides: tuple[int, int]) -> tuple[int, tuple[int, 
     return macs + second, sides
 
 
-def _block_cost(name: str, block: Bottleneck, sides: tuple[int, int]) -> tuple[BlockCost, tuple[int, int]]:
+def _block_cost(name: str, block: Block, sides: tuple[int, int]) -> tuple[BlockCost, tuple[int, int]]:
     out = _halved(sides, block.stride)
     before, after = math.prod(sides), math.prod(out)
     always = block.inputs * block.outputs * after if block.downsample is not None else 0
+    if isinstance(block, Basic):  # all or nothing
+        both = 9 * (block.inputs + block.outputs) * after
+        return BlockCost(name, 0, 0, both, always, block.width), out
     first, middle, last = block.inputs * before, 9 * after, block.outputs * after
     return BlockCost(name, first, middle, last, always, block.width), out

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from groundling.dynamic.extract import SubnetCache
 from groundling.language import Tokens
-from groundling.layers.resnet import Bottleneck
+from groundling.layers.resnet import Block, Bottleneck
 from groundling.layers.transformer import Encoder, EncoderLayer
 from groundling.models.lads import GroundingNet
 from groundling.models.supernet import Network, Prediction
@@ -116,7 +116,7 @@ class Batcher:
         return Prediction(torch.cat(boxes), torch.cat(scores) if scores else None)
 
 
-def _block(block: Bottleneck, name: str, x: Tensor, selections: Sequence[Selection], grouped: bool) -> Tensor:
+def _block(block: Block, name: str, x: Tensor, selections: Sequence[Selection], grouped: bool) -> Tensor:
     """One residual block: (E, C, H, W) → (E, C', H', W')."""
     on = [row for row, selection in enumerate(selections) if selection.on(name)]
     off = [row for row, selection in enumerate(selections) if not selection.on(name)]
@@ -130,7 +130,7 @@ def _block(block: Bottleneck, name: str, x: Tensor, selections: Sequence[Selecti
     groups: dict[tuple[Filters, Filters], list[int]] = {}
     for row in on:
         groups.setdefault(kept[row], []).append(row)
-    if grouped and len(groups) > 1:
+    if grouped and len(groups) > 1 and isinstance(block, Bottleneck):
         parts.append((on, _grouped(block, _rows(x, on), [kept[row] for row in on])))
     else:
         for (filters, inner), rows in groups.items():
