@@ -11,7 +11,10 @@ from groundling import checkpoint
 from groundling.cli import main
 from groundling.data import jsonl
 from groundling.language import Tokenizer
+from groundling.models.answers import STREET
 from groundling.models.lads import Lads, LadsConfig
+from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.roberta import ByteTokenizer, RobertaTextConfig
 
 WORDS = ("red square", "the blue one on the left", "green square on the right", "left")
 
@@ -20,6 +23,30 @@ def model_folder(folder: Path, config: LadsConfig = tiny.MODEL) -> Path:
     """A checkpoint with random weights, about half of its gates open."""
     tokenizer = Tokenizer.train(WORDS, config.text.vocabulary, config.text.tokens)
     return checkpoint.save(folder, scrambled(Lads(config)), tokenizer, training={"run": "none", "step": 0})
+
+
+def mdetr_folder(folder: Path) -> Path:
+    """A checkpoint of an MDETR with random weights that grounds, answers and segments."""
+    text = RobertaTextConfig(vocabulary=300, layers=1, dim=16, heads=2, ffn=32, tokens=96, positions=98)
+    config = MdetrConfig(
+        image_size=64,
+        text=text,
+        blocks=(1, 1, 1),
+        width=4,
+        expansion=2,
+        stem_width=8,
+        dim=16,
+        heads=2,
+        ffn=24,
+        layers=1,
+        decoder_layers=1,
+        queries=5,
+        contrastive=0,
+        answers=STREET,
+        masks=True,
+    )
+    tokenizer = ByteTokenizer.train(WORDS, text.vocabulary, text.tokens)
+    return checkpoint.save(folder, scrambled(Mdetr(config)), tokenizer)
 
 
 def data_folder(folder: Path, images: int = 4) -> Path:

@@ -445,13 +445,17 @@ def test_the_command_line(
     told = shell("phrases", picture, CAPTION, *all_of, "--json", "--out", out)
     found = json.loads(told.out)
     assert [phrase["phrase"] for phrase in found["phrases"]] == ["A red car", "two red dogs"]
-    assert Image.open(out).size == PHOTO.size
+    assert Image.open(out).width == 8 * PHOTO.width
+    assert Image.open(out).height > 8 * PHOTO.height  # the caption is below the picture
     assert "phrases by rules" in shell("phrases", picture, CAPTION, *all_of).out
     assert json.loads(shell("answer", picture, CAPTION, *all_of, "--json").out)["kind"] in WORDS
     assert "a question of the type" in shell("answer", picture, CAPTION, *all_of, "--out", out).out
+    assert Image.open(out).height > 8 * PHOTO.height
     found = json.loads(shell("segment", picture, CAPTION, *all_of, "--json", "--out", out).out)
     assert int((np.asarray(Image.open(out)) > 0).sum()) == read_rle(found["mask"]).area
-    assert "of the picture" in shell("segment", picture, CAPTION, *all_of).out
+    over = tmp_path / "over.jpg"
+    assert "of the picture" in shell("segment", picture, CAPTION, *all_of, "--overlay", over).out
+    assert Image.open(over).width == 8 * PHOTO.width
     assert (
         "a mask is saved as a PNG"
         in shell("segment", picture, CAPTION, *all_of, "--out", "m.jpg").complaint()

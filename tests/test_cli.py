@@ -13,7 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 from safetensors.torch import load_file
-from small import Shell, data_folder, model_folder
+from small import Shell, data_folder, mdetr_folder, model_folder
 from typer.main import get_command
 
 import groundling
@@ -123,8 +123,9 @@ def test_ground_draws_the_boxes(shell: Shell, model: Path, picture: Path, tmp_pa
     out = tmp_path / "new" / "boxes.png"
     assert shell("ground", picture, *WORDS, "--model", model, "--out", out).code == 0
     with Image.open(out) as drawn, Image.open(picture) as plain:
-        assert drawn.size == plain.size
-        assert drawn.tobytes() != plain.convert(drawn.mode).tobytes()
+        assert drawn.width >= 640
+        assert drawn.width * plain.height == drawn.height * plain.width
+        assert drawn.tobytes() != plain.convert(drawn.mode).resize(drawn.size).tobytes()
 
 
 def test_a_long_expression_is_a_warning(shell: Shell, model: Path, picture: Path) -> None:
@@ -228,13 +229,37 @@ def test_street_scenes_can_be_evaluated(shell: Shell, model: Path, tmp_path: Pat
 
 
 def test_demo_shows_fresh_scenes(shell: Shell, model: Path, tmp_path: Path) -> None:
+    mdetr = mdetr_folder(tmp_path / "mdetr")
+    ran = shell("demo", "--model", model, "--mdetr", mdetr, "--out", tmp_path / "demo")
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    (summary,) = (number for number, line in enumerate(lines) if line.startswith("Prec@0.5 "))
+    assert " of 12)" in lines[summary]
+    assert " phrases found · " in lines[-2]
+    assert " of 3 answers right · mean mask IoU 0." in lines[-2]
+    assert [lines[summary + 1], lines[-1]] == [
+        str(tmp_path / "demo" / name) for name in ("contact_sheet.png", "mdetr_sheet.png")
+    ]
+    for file in (lines[summary + 1], lines[-1]):
+        with Image.open(file) as sheet:
+            assert min(sheet.size) > 500
+
+
+def test_demo_says_that_no_mdetr_is_packaged(
+    shell: Shell, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "packaged", lambda: ("lads_street",))
     ran = shell("demo", "--model", model, "--out", tmp_path / "demo")
     assert ran.code == 0
-    *_, summary, file = ran.out.splitlines()
-    assert summary.startswith("Prec@0.5 ")
-    assert "(0 of 12)" in summary or " of 12)" in summary
-    with Image.open(file) as sheet:
-        assert min(sheet.size) > 500
+    left_out = "groundling: no mdetr_street is packaged here: captions, questions and masks are left out"
+    assert left_out in ran.err.splitlines()
+    assert [file.name for file in (tmp_path / "demo").iterdir()] == ["contact_sheet.png"]
+
+
+def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path: Path) -> None:
+    wrong = shell("demo", "--model", model, "--mdetr", model, "--out", tmp_path / "demo").complaint()
+    assert "a lads finds one object of an expression" in wrong
+    assert not (tmp_path / "demo").exists()
 
 
 # --- train

@@ -277,7 +277,7 @@ def test_detect_prints_and_draws(shell: Shell, folder: Path, picture: Path, tmp_
     answer = json.loads(told.out)
     assert len(answer["objects"]) == CONFIG.queries
     assert answer["image"] == str(picture)
-    assert Image.open(out).size == (90, 60)
+    assert Image.open(out).size == (8 * 90, 8 * 60)
     table = shell("detect", picture, "--model", folder, "--threshold", 0)
     assert answer["objects"][0]["label"] in table.out
     assert f"{CONFIG.queries} objects" in table.out

@@ -41,22 +41,36 @@ def count(picture: Image.Image, colour: str) -> int:
 # ------------------------------------------------------------------------------------------- one picture
 
 
+BOX, LARGE = (80.0, 120.0, 240.0, 280.0), (400, 320)
+
+
 def test_the_frame_lies_around_the_box_and_the_original_stays_as_it_was() -> None:
-    image = Image.new("RGB", (100, 80), GREY)
-    drawn = draw_grounding(image, [grounding()])
+    image = Image.new("RGB", LARGE, GREY)
+    drawn = draw_grounding(image, [grounding(BOX, LARGE)])
     assert drawn.size == image.size
-    assert count(image, GREY) == 8000
-    for place in ((19, 50), (60, 50), (40, 70)):  # the first pixels outside the box, on three sides
+    assert count(image, GREY) == 400 * 320
+    for place in ((79, 200), (240, 200), (160, 280)):  # the first pixels outside the box, on three sides
         assert drawn.getpixel(place) == rgb(ink.BOXES[0])
-    assert drawn.crop((20, 30, 60, 70)).getcolors() == [(1600, rgb(GREY))]  # what the box holds stays visible
+    assert drawn.crop((80, 120, 240, 280)).getcolors() == [(25600, rgb(GREY))]  # what it holds stays visible
 
 
 def test_a_true_box_is_dashed_inside_the_box() -> None:
-    drawn = draw_grounding(Image.new("RGB", (100, 80), GREY), [], truth=[(20, 30, 60, 70)])
-    top = [drawn.getpixel((x, 30)) for x in range(20, 60)]
+    drawn = draw_grounding(Image.new("RGB", LARGE, GREY), [], truth=[BOX])
+    top = [drawn.getpixel((x, 120)) for x in range(80, 240)]
     assert set(top) == {(0, 0, 0), rgb(ink.TRUTH)}
     assert sum(a != b for a, b in itertools.pairwise(top)) >= 4
-    assert drawn.getpixel((19, 50)) == drawn.getpixel((40, 29)) == drawn.getpixel((40, 71)) == rgb(GREY)
+    assert drawn.getpixel((79, 200)) == drawn.getpixel((160, 119)) == drawn.getpixel((160, 281)) == rgb(GREY)
+
+
+def test_a_small_picture_is_drawn_larger_and_its_boxes_with_it() -> None:
+    """Labels of eleven pixels covered half of a street scene of 192."""
+    drawn = draw_grounding(Image.new("RGB", (100, 80), GREY), [grounding()], truth=[(20, 30, 60, 70)])
+    assert drawn.size == (700, 560)  # 640 at least, and a whole number of times 100
+    assert drawn.getpixel((139, 350)) == drawn.getpixel((420, 350)) == rgb(ink.BOXES[0])
+    assert drawn.getpixel((300, 350)) == rgb(GREY)
+    assert {drawn.getpixel((x, 210)) for x in range(140, 420)} == {(0, 0, 0), rgb(ink.TRUTH)}
+    assert draw_grounding(Image.new("RGB", (399, 80)), []).size == (798, 160)
+    assert draw_grounding(Image.new("RGB", (400, 80)), []).size == (400, 80)
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,7 +108,7 @@ def test_labels_of_one_and_the_same_box_do_not_cover_each_other() -> None:
             assert a[0] >= b[2] or a[2] <= b[0] or a[1] >= b[3] or a[3] <= b[1]
 
 
-@pytest.mark.parametrize("colour", [*ink.BOXES, *ink.CATEGORIES, ink.OFF])
+@pytest.mark.parametrize("colour", [*ink.BOXES, *ink.PHRASES, *ink.CATEGORIES, ink.OFF])
 def test_letters_on_a_colour_can_be_read(colour: str) -> None:
     def luminance(value: str) -> float:
         parts = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb(value)]
@@ -135,7 +149,7 @@ def test_boxes_without_area_and_at_the_edge_can_be_drawn(box: tuple[float, float
 
 def test_tiny_and_transparent_pictures_can_be_drawn_on() -> None:
     image = Image.new("RGBA", (8, 6), (0, 0, 0, 0))
-    assert draw_grounding(image, [grounding((1, 1, 5, 5), (8, 6), "the dog")]).size == (8, 6)
+    assert draw_grounding(image, [grounding((1, 1, 5, 5), (8, 6), "the dog")]).size == (640, 480)
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -16,20 +16,22 @@ def answer(
     model: Annotated[str, typer.Option(help="A checkpoint folder of an mdetr that answers, or a hub id.")],
     threshold: Annotated[float, typer.Option(help="Least confidence of evidence, in [0, 1].")] = 0.7,
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the picture with its evidence here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the picture with its evidence, over the answer, here.")
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Answer a question about a picture, and show what the answer rests on."""
-    from groundling.draw import draw_detections, save
+    from groundling.draw import draw_answer, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
 
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     found = loaded.answer(image, question, threshold=threshold)
     if out is not None:
-        save(draw_detections(open_image(image, max_pixels), found.detections()), out)
+        save(draw_answer(open_image(image, max_pixels), found), out)
     if json:
         console.print_json(found.as_dict())
         return

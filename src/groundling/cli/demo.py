@@ -1,5 +1,6 @@
-"""`groundling demo`: the main job on fresh pictures, as a contact sheet and a table."""
+"""`groundling demo`: both jobs on fresh pictures, as contact sheets and tables."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,30 +9,50 @@ import typer
 from groundling.cli import console
 
 if TYPE_CHECKING:
+    from groundling.demo import FamilyAnswers
     from groundling.draw import Cell
+    from groundling.results import Asked
 
-SHEET = "contact_sheet.png"
+SHEET, FAMILY_SHEET = "contact_sheet.png", "mdetr_sheet.png"
+FAMILY = "mdetr_street"
+FAMILY_COLUMNS = ("asked", "answered", "right", "M MACs", "ms")
 COLUMNS = ("expression", "box (x1 y1 x2 y2)", "IoU", "MACs", "ms", "ms, full network")
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the contact sheet.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the contact sheets.")] = Path("demo"),
     model: Annotated[str, typer.Option(help="A packaged model or a checkpoint folder.")] = "lads_street",
+    mdetr: Annotated[
+        str, typer.Option(help="A packaged mdetr or a checkpoint folder, which answers and segments too.")
+    ] = FAMILY,
     seed: Annotated[int, typer.Option(help="Another seed draws other scenes; 0 was trained on.")] = 2023,
 ) -> None:
-    """Ground expressions in fresh street scenes.
+    """Ground expressions in fresh street scenes; captions, questions and masks too, by an mdetr.
 
-    Shows the boxes, and for each expression what part of the network ran and how long it took.
+    Shows the boxes, and for each expression what part of the network ran and how long it took; of what the
+    mdetr was asked, whether its answer is right.
     """
-    from groundling.demo import ask, questions, show
+    from groundling import checkpoint
+    from groundling.demo import ask, ask_family, family_questions, questions, show
     from groundling.draw import save
     from groundling.grounder import load_grounder
 
-    loaded, asked = load_grounder(model), questions(seed)
-    cells = ask(loaded, asked)
+    loaded = load_grounder(model)
+    family = load_grounder(mdetr) if mdetr != FAMILY or FAMILY in checkpoint.packaged() else None
+    if family is not None:
+        family.mdetr()  # says so before anything is measured if it is none
+    cells = ask(loaded, questions(seed))
     file = save(show(cells), out / SHEET)
     console.print_table(COLUMNS, map(_row, cells))
     print(_summary(cells))
+    print(file)
+    if family is None:
+        console.complain(f"no {FAMILY} is packaged here: captions, questions and masks are left out")
+        return
+    answers = ask_family(family, family_questions(seed))
+    file = save(answers.show(), out / FAMILY_SHEET)
+    console.print_table(FAMILY_COLUMNS, _family_rows(answers))
+    print(f"{answers.summary()} ({mdetr}, one thread)")
     print(file)
 
 
@@ -56,3 +77,20 @@ def _summary(cells: "list[Cell]") -> str:
         f"Prec@0.5 {right / count:.2f} ({right} of {count}) · {share:.0%} of the full network's MACs · "
         f"{spent:.1f} ms, full network {full:.1f} ms (one thread, means)"
     )
+
+
+def _family_rows(answers: "FamilyAnswers") -> Iterator[tuple[str, ...]]:
+    for caption in answers.captions:
+        boxes = sum(len(phrase.objects) for phrase in caption.found)
+        right = f"{sum(caption.right)} of {len(caption.right)} phrases"
+        yield caption.found.text, f"{boxes} boxes", right, *_spent(caption.found)
+    for question in answers.questions:
+        right = "yes" if question.right else f"no: {question.answer}"
+        yield question.found.text, question.found.answer, right, *_spent(question.found)
+    for mask in answers.masks:
+        share = mask.found.mask.area / (mask.found.width * mask.found.height)
+        yield mask.found.text, f"{console.percent(share)} of it", f"IoU {mask.iou:.2f}", *_spent(mask.found)
+
+
+def _spent(found: "Asked") -> tuple[str, str]:
+    return f"{found.cost.macs / 1e6:,.0f}", f"{found.milliseconds:.1f}"

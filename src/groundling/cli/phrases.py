@@ -16,20 +16,22 @@ def phrases(
     model: Annotated[str, typer.Option(help="A checkpoint folder of an mdetr, or a hub id.")],
     threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the picture with its boxes here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the picture over its caption, in colours, here.")
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Find the objects of each noun phrase of a caption."""
-    from groundling.draw import draw_detections, save
+    from groundling.draw import draw_phrases, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
 
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     found = loaded.ground_phrases(image, caption, threshold=threshold)
     if out is not None:
-        save(draw_detections(open_image(image, max_pixels), found.detections()), out)
+        save(draw_phrases(open_image(image, max_pixels), found), out)
     if json:
         console.print_json(found.as_dict())
         return

@@ -17,6 +17,7 @@ def segment(
     threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
     json: Annotated[bool, typer.Option("--json", help="One JSON line, with COCO's run lengths.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the mask here, white on black (*.png).")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Save the mask over the picture here.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
@@ -24,8 +25,9 @@ def segment(
     """Find the pixels of everything that a phrase means."""
     from PIL import Image
 
-    from groundling.draw import save
+    from groundling.draw import draw_mask, save
     from groundling.grounder import load_grounder
+    from groundling.images import open_image
     from groundling.masks import decode
 
     if out is not None and out.suffix.lower() != ".png":
@@ -34,6 +36,8 @@ def segment(
     found = loaded.segment(image, phrase, threshold=threshold)
     if out is not None:
         save(Image.fromarray(decode(found.mask)).convert("L"), out)
+    if overlay is not None:
+        save(draw_mask(open_image(image, max_pixels), found), overlay)
     if json:
         console.print_json(found.as_dict())
         return

@@ -1,7 +1,23 @@
-"""Pictures for people: groundings and detections drawn on their image, and a contact sheet of many."""
+"""Pictures for people: what was found, drawn on its image, and contact sheets of many."""
 
+from groundling.draw.asked import draw_answer, draw_mask, draw_phrases
+from groundling.draw.asked_sheet import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
 from groundling.draw.labels import draw_detections, draw_grounding
 from groundling.draw.saving import save
 from groundling.draw.sheet import Cell, contact_sheet
 
-__all__ = ["Cell", "contact_sheet", "draw_detections", "draw_grounding", "save"]
+__all__ = [
+    "CaptionCell",
+    "Cell",
+    "MaskCell",
+    "QuestionCell",
+    "asked_sheet",
+    "asked_summary",
+    "contact_sheet",
+    "draw_answer",
+    "draw_detections",
+    "draw_grounding",
+    "draw_mask",
+    "draw_phrases",
+    "save",
+]

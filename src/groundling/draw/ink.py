@@ -11,7 +11,12 @@ INK, QUIET, RULE, OFF, PAPER = "#1f2630", "#66707c", "#e3e7ec", "#ced4db", "#fff
 LAYER, ATTENTION, FFN = "#2f6fb7", "#e8891d", "#7d52b5"  # residual layers and the two kinds of sublayers
 GOOD, BAD = "#1d8a4b", "#c63b35"
 PREDICTED, TRUTH = "#ff3d6e", "#ffffff"
+MASK = PREDICTED
+BESIDE = "#f3f5f7"  # of a picture that is narrower than its place
 BOXES = (PREDICTED, "#17b3a6", "#ffb000", "#4f7cff", "#9ad321", "#c45cff", "#ff7f2a", "#00c2ff")
+PHRASES = (  # Okabe and Ito 2008 without black: they differ for people who see fewer colours, too
+    "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#f0e442", "#d55e00",
+)  # fmt: skip
 CATEGORIES = (
     "#2f6fb7", "#e8891d", "#1d8a4b", "#c63b35", "#7d52b5", "#8a5a3b", "#d65fa8",
     "#9aa51c", "#18a5b8", "#12305a", "#f2b8c6", "#5fd08a", "#b08a00", "#8f9bff",
@@ -66,6 +71,28 @@ def _cut(row: str, size: int, width: float) -> str:
     return row.rstrip() + "…"
 
 
+def write(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[float, float],
+    words: str,
+    size: int,
+    colour: str,
+    *,
+    bold: bool = False,
+) -> float:
+    """Draw words with their upper left corner at `place`; returns where they end."""
+    letters = font(size)
+    draw.text(place, words, fill=colour, font=letters, stroke_width=0.35 if bold else 0, stroke_fill=colour)
+    return place[0] + letters.getlength(words)
+
+
+def pill(draw: ImageDraw.ImageDraw, right: int, top: int, words: str, colour: str) -> None:
+    """Words on a small field of a colour, whose right end and top are given."""
+    wide = font(14).getlength(words) + 18
+    draw.rounded_rectangle((right - wide, top, right - 1, top + 22), radius=5, fill=colour)
+    write(draw, (right - wide + 9, top + 3), words, 14, PAPER)
+
+
 def on(colour: str) -> str:
     """Black or white, whichever is easier to read on this colour (WCAG relative luminance)."""
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in _unit(colour)]
@@ -78,8 +105,14 @@ def pale(colour: str) -> str:
     return "#" + "".join(f"{round(255 * (0.78 + 0.22 * value)):02x}" for value in _unit(colour))
 
 
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of a colour, 0 to 255."""
+    red, green, blue = ImageColor.getrgb(colour)[:3]
+    return red, green, blue
+
+
 def _unit(colour: str) -> list[float]:
-    return [value / 255 for value in ImageColor.getrgb(colour)[:3]]
+    return [value / 255 for value in rgb(colour)]
 
 
 def frame(draw: ImageDraw.ImageDraw, box: Rect, colour: str, width: int) -> None:

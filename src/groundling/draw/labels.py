@@ -12,6 +12,7 @@ from groundling.images import open_image
 from groundling.results import Detections, Grounding
 
 LINES = 2  # of a label
+SMALL, ENLARGED = 400, 640  # pixels of the longer side: what is less is drawn at least so large
 
 
 @dataclass(frozen=True)
@@ -27,48 +28,66 @@ def draw_grounding(
 ) -> Image.Image:
     """A copy of the image with a solid box and a label for each grounding, and dashed true boxes.
 
-    `truth` are boxes xyxy in pixels of the image. Lines and letters grow with the picture. ValueError if a
-    grounding is of an image of another size, or a true box is not four numbers.
+    `truth` are boxes xyxy in pixels of the image. Lines and letters grow with the picture; one of less than
+    400 pixels is drawn a whole number of times as large, so that labels have room. ValueError if a grounding
+    is of an image of another size, or a true box is not four numbers.
     """
     sizes = [(grounding.width, grounding.height) for grounding in groundings]
-    picture = _copy(image, "a grounding", sizes)
-    draw_boxes(
-        picture, [g.box for g in groundings], [_words(g.expression, g.score) for g in groundings], truth
-    )
+    picture, scale = enlarged(fitting(image, "a grounding", sizes))
+    boxes, texts = [g.box for g in groundings], [_words(g.expression, g.score) for g in groundings]
+    draw_boxes(picture, scale, boxes, texts, truth)
     return picture
 
 
 def draw_detections(image: Image.Image, found: Detections, truth: Sequence[Box] | None = None) -> Image.Image:
     """As `draw_grounding`, for the objects of one image; those of a category have one colour."""
-    picture = _copy(image, "detections", [(found.width, found.height)])
+    picture, scale = enlarged(fitting(image, "detections", [(found.width, found.height)]))
     order = list(dict.fromkeys(each.label for each in found))
     colours = [ink.BOXES[order.index(each.label) % len(ink.BOXES)] for each in found]
     texts = [_words(each.label, each.score) for each in found]
-    draw_boxes(picture, [each.box for each in found], texts, truth, colours)
+    draw_boxes(picture, scale, [each.box for each in found], texts, truth, colours)
     return picture
+
+
+def enlarged(picture: Image.Image) -> tuple[Image.Image, int]:
+    """A small picture so many times as large that labels have room on it, and how many times that is."""
+    longer = max(picture.size)
+    if longer >= SMALL:
+        return picture, 1
+    times = -(-ENLARGED // longer)
+    size = picture.width * times, picture.height * times
+    return picture.resize(size, Image.Resampling.LANCZOS), times
+
+
+def scaled(box: Box, times: float) -> Box:
+    """A box of a picture that was drawn so many times as large."""
+    x1, y1, x2, y2 = (value * times for value in box)
+    return x1, y1, x2, y2
 
 
 def draw_boxes(
     picture: Image.Image,
+    scale: float,
     boxes: Sequence[Box],
     texts: Sequence[str],
     truth: Sequence[Box] | None = None,
     colours: Sequence[str] | None = None,
 ) -> None:
-    """Draw on the picture itself: each box with its label, and dashed true boxes."""
+    """Draw on a picture that was made so many times as large: each box with its label, dashed true boxes."""
     draw, size = ImageDraw.Draw(picture), letter_size(picture.size)
-    width = max(2, round(size / 7))
+    width = line_width(picture.size)
+    boxes = [scaled(box, scale) for box in boxes]
     colours = colours or [ink.BOXES[i % len(ink.BOXES)] for i in range(len(boxes))]
     for box, colour in zip(boxes, colours, strict=True):
         ink.frame(draw, box, colour, width)
     for box in truth or ():
-        ink.dashes(draw, _checked(box), ink.TRUTH, max(1, width // 2))
+        ink.dashes(draw, scaled(_checked(box), scale), ink.TRUTH, max(1, width // 2))
     labels = place_labels(picture.size, boxes, texts, size)
     for label, colour in zip(labels, colours, strict=True):
         _draw_label(draw, label, colour, size)
 
 
-def _copy(image: Image.Image, what: str, sizes: Sequence[tuple[int, int]]) -> Image.Image:
+def fitting(image: Image.Image, what: str, sizes: Sequence[tuple[int, int]]) -> Image.Image:
     """The image to draw on, if all is of images of its size."""
     picture = open_image(image, max_pixels=image.width * image.height).copy()
     for width, height in sizes:
@@ -83,6 +102,11 @@ def _copy(image: Image.Image, what: str, sizes: Sequence[tuple[int, int]]) -> Im
 def letter_size(size: tuple[int, int]) -> int:
     """Letters that can be read when the picture fills a screen, and on a picture of 128 pixels."""
     return max(11, round(0.032 * min(size)))
+
+
+def line_width(size: tuple[int, int]) -> int:
+    """Of a frame around a box in a picture of this size."""
+    return max(2, round(letter_size(size) / 7))
 
 
 def place_labels(

@@ -58,7 +58,7 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], title: str = TITLE) -> Image.I
     if not cells:
         raise ValueError("a contact sheet needs at least one cell")
     columns = max(2, max(len(row) for row in rows))  # two, or the legend would not fit
-    heights = [max((_fit(cell.image)[1] for cell in row), default=0) for row in rows]
+    heights = [max((fit(cell.image)[1] for cell in row), default=0) for row in rows]
     lines = [max((len(_words(cell)) for cell in row), default=0) for row in rows]
     width = 2 * MARGIN + columns * (CELL + GAP) - GAP
     height = HEADER + sum(heights) + LINE * sum(lines) + (BELOW + GAP) * len(rows) - GAP + MARGIN
@@ -91,19 +91,19 @@ def _filters(selection: Selection, layer: str) -> float:
     return sum(bits) / len(bits) if bits else 1.0
 
 
-def _fit(image: Image.Image) -> tuple[int, int]:
+def fit(image: Image.Image) -> tuple[int, int]:
     """Size of a picture in its cell: as wide as the cell, at most as high, small ones enlarged."""
     scale = CELL / max(image.size)
     return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
 def _header(draw: ImageDraw.ImageDraw, cells: Sequence[Cell], title: str, width: int) -> None:
-    _text(draw, (MARGIN, 28), title, 27, ink.INK, bold=True)
-    _text(draw, (MARGIN, 66), _summary(cells), 16, ink.QUIET)
+    ink.write(draw, (MARGIN, 28), title, 27, ink.INK, bold=True)
+    ink.write(draw, (MARGIN, 66), _summary(cells), 16, ink.QUIET)
     x = float(MARGIN)
     for words, sign in _legend(any(cell.truth for cell in cells)):
         sign(draw, (x, 99, x + 22, 113))
-        x = _text(draw, (x + 29, 98), words, 14, ink.INK) + 22
+        x = ink.write(draw, (x + 29, 98), words, 14, ink.INK) + 22
     draw.line((MARGIN, HEADER - 10, width - MARGIN, HEADER - 10), fill=ink.RULE, width=1)
 
 
@@ -139,17 +139,17 @@ def _legend(truth: bool) -> list[tuple[str, Callable[[ImageDraw.ImageDraw, Rect]
 def _cell(sheet: Image.Image, cell: Cell, x: int, y: int, high: int, lines: int) -> None:
     picture = _picture(cell)
     draw = ImageDraw.Draw(sheet)
-    draw.rectangle((x, y, x + CELL - 1, y + high - 1), fill="#f3f5f7")
+    draw.rectangle((x, y, x + CELL - 1, y + high - 1), fill=ink.BESIDE)
     sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (high - picture.height) // 2))
     top = y + high + 10
     for row, line in enumerate(_words(cell)):
-        _text(draw, (x, top + LINE * row), line, 18, ink.INK, bold=True)
+        ink.write(draw, (x, top + LINE * row), line, 18, ink.INK, bold=True)
     if cell.iou is not None:
-        _pill(draw, x + CELL, top + 1, f"IoU {cell.iou:.2f}", ink.GOOD if cell.iou >= 0.5 else ink.BAD)
+        ink.pill(draw, x + CELL, top + 1, f"IoU {cell.iou:.2f}", ink.GOOD if cell.iou >= 0.5 else ink.BAD)
     share, base = cell.grounding.cost.share, top + LINE * lines + 10
     _gauge(draw, (x, base), "compute", share, f"{share:.0%} of the network")
     _gauge(draw, (x, base + 24), "time", *_time(cell))
-    _text(draw, (x, base + 60), "layers", 14, ink.QUIET)
+    ink.write(draw, (x, base + 60), "layers", 14, ink.QUIET)
     _strip(draw, (x + LABELS, base + 52, x + CELL, base + 52 + STRIP), bars(cell.grounding.selection))
 
 
@@ -159,7 +159,7 @@ def _words(cell: Cell) -> list[str]:
 
 def _picture(cell: Cell) -> Image.Image:
     original = open_image(cell.image, max_pixels=cell.image.width * cell.image.height)
-    picture = original.resize(_fit(original), Image.Resampling.LANCZOS)
+    picture = original.resize(fit(original), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     scale = (picture.width / original.width, picture.height / original.height) * 2
 
@@ -185,20 +185,20 @@ def _gauge(
 ) -> None:
     """A line of the cell: a name, a bar filled by `share` (no bar for None), and the value in words."""
     x, y = place
-    _text(draw, (x, y), name, 14, ink.QUIET)
+    ink.write(draw, (x, y), name, 14, ink.QUIET)
     left, right = x + LABELS, x + CELL - 140
     if share is not None:
         draw.rectangle((left, y + 4, right, y + 12), fill=ink.RULE)
         filled = max(1, round((right - left) * min(1.0, share)))
         draw.rectangle((left, y + 4, left + filled, y + 12), fill=ink.INK)
-    _text(draw, (left if share is None else right + 10, y), value, 14, ink.INK)
+    ink.write(draw, (left if share is None else right + 10, y), value, 14, ink.INK)
 
 
 def _strip(draw: ImageDraw.ImageDraw, rect: Rect, found: Sequence[Bar]) -> None:
     """The bars of a Selection over the width, with a gap between stages."""
     left, top, right, bottom = rect
     if not found:
-        _text(draw, (left, top + 8), "all: a static network", 14, ink.INK)
+        ink.write(draw, (left, top + 8), "all: a static network", 14, ink.INK)
         return
     breaks = [a.stage != b.stage for a, b in pairwise(found)]
     step = (right - left) / (len(found) + 0.6 * sum(breaks))
@@ -217,24 +217,3 @@ def _bar(draw: ImageDraw.ImageDraw, rect: Rect, colour: str, share: float) -> No
         return
     draw.rectangle((left, top, right - 1, bottom - 1), fill=ink.pale(colour))
     draw.rectangle((left, bottom - max(1, round((bottom - top) * share)), right - 1, bottom - 1), fill=colour)
-
-
-def _pill(draw: ImageDraw.ImageDraw, right: int, top: int, words: str, colour: str) -> None:
-    wide = ink.font(14).getlength(words) + 18
-    draw.rounded_rectangle((right - wide, top, right - 1, top + 22), radius=5, fill=colour)
-    _text(draw, (right - wide + 9, top + 3), words, 14, ink.PAPER)
-
-
-def _text(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[float, float],
-    words: str,
-    size: int,
-    colour: str,
-    *,
-    bold: bool = False,
-) -> float:
-    """Draw words with their upper left corner at `place`; returns where they end."""
-    letters = ink.font(size)
-    draw.text(place, words, fill=colour, font=letters, stroke_width=0.35 if bold else 0, stroke_fill=colour)
-    return place[0] + letters.getlength(words)

@@ -1,4 +1,4 @@
-"""The demo: expressions about fresh street scenes, chosen without a look at the answers.
+"""Expressions about fresh scenes, each grounded by the subnet of its words and by the full network.
 
 Time is measured in one thread, the subnet and the full network in turns, after one warm-up; medians count.
 """
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-import torch
 from PIL import Image
 
 from groundling.data.sample import Box
 from groundling.data.street import describe, jpeg, scene
+from groundling.demo.clock import REPEATS, one_thread
 from groundling.draw import Cell, contact_sheet
 from groundling.grounder import Grounder
 from groundling.images import open_image
 from groundling.results import Grounding
 from groundling.selection import Selection
 
-SCENES, EACH, COLUMNS, REPEATS = 6, 2, 4, 9
+SCENES, EACH, COLUMNS = 6, 2, 4
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,9 @@ def questions(seed: int) -> list[Question]:
 
 def ask(model: Grounder, asked: Sequence[Question], repeats: int = REPEATS) -> list[Cell]:
     """The model's answers, with their time and that of the full network: medians of `repeats` turns."""
-    whole, threads = Selection.all_on(model.model.units()), torch.get_num_threads()
-    torch.set_num_threads(1)  # where cores are shared, threads that wait for each other take a hundredfold
-    try:
+    whole = Selection.all_on(model.model.units())
+    with one_thread():
         return [_answer(model, question, whole, repeats) for question in asked]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def show(cells: Sequence[Cell]) -> Image.Image:

@@ -1,0 +1,162 @@
+"""What an MDETR answers, on its image and below it: phrases in colours, a question's answer, a mask."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from groundling.data.sample import Box
+from groundling.draw import caption, ink
+from groundling.draw.caption import Mark
+from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size, line_width
+from groundling.masks import Mask as Pixels
+from groundling.masks import decode
+from groundling.results import Answer, CaptionGrounding, Segmentation
+
+SEEN = 0.5  # of the picture under a mask's colour
+
+
+def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
+    """The image with the objects of each phrase in a colour, over the caption with its phrases on theirs.
+
+    A phrase without objects is framed in grey; where there are more phrases than colours, numbers tell them
+    apart. A picture of less than 400 pixels is drawn larger. ValueError if it is not the grounding's image.
+    """
+    picture, scale = _ready(image, "phrases", found.width, found.height)
+    marks = marks_of(found)
+    objects = [(each, mark) for phrase, mark in zip(found, marks, strict=True) for each in phrase.objects]
+    draw_boxes(
+        picture,
+        scale,
+        apart([each.box for each, _ in objects], 1.5 * line_width(picture.size) / scale),
+        [f"{mark.number or ''} {each.score:.2f}".strip() for each, mark in objects],
+        colours=[mark.colour or ink.OFF for _, mark in objects],
+    )
+    note = "framed in grey: nothing found" if any(mark.colour is None for mark in marks) else ""
+    return _over(picture, found.text, marks, note=note)
+
+
+def draw_answer(image: Image.Image, found: Answer) -> Image.Image:
+    """The image with what the answer rests on, over the question and the answer with its confidence."""
+    picture, scale = _ready(image, "evidence", found.width, found.height)
+    colours = colours_of(found)
+    draw_boxes(
+        picture,
+        scale,
+        [each.box for each in found.evidence],
+        [f"{each.label} {each.score:.2f}" for each in found.evidence],
+        colours=[colours[each.label] for each in found.evidence],
+    )
+    kind = "" if found.kind is None else f" · question of the type {found.kind}"
+    return _over(picture, found.text, marks_in(found), found.answer, f"{found.confidence:.0%} sure{kind}")
+
+
+def draw_mask(image: Image.Image, found: Segmentation) -> Image.Image:
+    """The image with the pixels that the phrase means tinted and outlined, over the phrase in that colour."""
+    picture, _ = _ready(image, "a mask", found.width, found.height)
+    picture = tinted(picture, decode(found.mask), ink.MASK)
+    area = found.mask.area / (found.width * found.height)
+    mark = Mark((0, len(found.text)), ink.MASK if found.mask.area else None)
+    note = f"{area:.1%} of the picture" if found.mask.area else "nothing found"
+    return _over(picture, found.text, [mark], note=note)
+
+
+def marks_of(found: CaptionGrounding) -> list[Mark]:
+    """A mark for each phrase: colours in turn for those with objects; numbers too, if there are too few."""
+    marks, colours = [], ink.PHRASES
+    numbered = sum(bool(phrase.objects) for phrase in found) > len(colours)
+    place = 0
+    for phrase in found:
+        colour = colours[place % len(colours)] if phrase.objects else None
+        place += bool(phrase.objects)
+        marks.append(Mark(phrase.span, colour, place if numbered and colour else None))
+    return marks
+
+
+def colours_of(found: Answer) -> dict[str, str]:
+    """A colour for each name of the evidence, in turn."""
+    names = dict.fromkeys(each.label for each in found.evidence)
+    return {name: ink.PHRASES[place % len(ink.PHRASES)] for place, name in enumerate(names)}
+
+
+def marks_in(found: Answer) -> list[Mark]:
+    """The names of the evidence as marks of the question, those that stand in it once: no other is sure."""
+    places = {name: found.text.find(name) for name in colours_of(found) if found.text.count(name) == 1}
+    return [Mark((at, at + len(name)), colours_of(found)[name]) for name, at in places.items()]
+
+
+def apart(boxes: Sequence[Box], step: float) -> list[Box]:
+    """The boxes; those nearly the same as earlier ones a step outside them, so that each frame is seen."""
+    found: list[Box] = []
+    for box in boxes:
+        while any(max(abs(a - b) for a, b in zip(box, other, strict=True)) < step for other in found):
+            box = (box[0] - step, box[1] - step, box[2] + step, box[3] + step)
+        found.append(box)
+    return found
+
+
+def tinted(picture: Image.Image, mask: Pixels, colour: str) -> Image.Image:
+    """The picture with a mask of its image, of any size, in a colour with an outline; nothing beside it."""
+    on = at_size(mask, picture.size)
+    wide = max(1, round(letter_size(picture.size) / 9))
+    edge = max(1, wide // 2)
+    line = on & ~eroded(on, edge + wide)
+    dark = (
+        on & ~eroded(on, edge) & grown(eroded(on, edge + 1), edge + 1)
+    )  # not of what is as thin as the line
+    pixels, tint = np.asarray(picture).astype(np.float32), np.array(ink.rgb(colour), np.float32)
+    pixels[on] = SEEN * pixels[on] + (1 - SEEN) * tint
+    pixels[line], pixels[dark] = tint, 0
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+def at_size(mask: Pixels, size: tuple[int, int]) -> Pixels:
+    """The mask for a picture drawn at another size (width, height): its own pixels, larger."""
+    drawn: Pixels = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    return drawn
+
+
+def eroded(mask: Pixels, steps: int) -> Pixels:
+    """What is more than so many pixels inside a mask; what lies outside the picture counts as outside."""
+    for _ in range(steps):
+        wide = np.pad(mask, 1)
+        mask = mask & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    return mask
+
+
+def grown(mask: Pixels, steps: int) -> Pixels:
+    """What is in a mask or no more than so many pixels beside it."""
+    for _ in range(steps):
+        wide = np.pad(mask, 1)
+        mask = mask | wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
+    return mask
+
+
+def _ready(image: Image.Image, what: str, width: int, height: int) -> tuple[Image.Image, int]:
+    return enlarged(fitting(image, what, [(width, height)]))
+
+
+def _over(
+    picture: Image.Image, text: str, marks: Sequence[Mark], answer: str = "", note: str = ""
+) -> Image.Image:
+    """The picture over its words: the text with its marks, an answer in larger letters, and a grey note."""
+    size = max(16, letter_size(picture.size))  # words below a picture have more room than labels on it
+    large, small, pad = round(1.4 * size), round(0.85 * size), size
+    width = max(picture.width, 24 * size)
+    room = width - 2 * pad
+    said = caption.lines(text, marks, size, room)
+    answered = caption.lines(answer, [], large, room)
+    noted = ink.wrapped(note, small, room, 3) if note else []
+    rows = [caption.leading(size)] * len(said) + [caption.leading(large)] * len(answered)
+    high = sum(rows) + round(1.4 * small) * len(noted) + round(1.7 * pad)
+    drawn = Image.new("RGB", (width, picture.height + high), ink.PAPER)
+    draw = ImageDraw.Draw(drawn)
+    draw.rectangle((0, 0, width - 1, picture.height - 1), fill=ink.BESIDE)
+    drawn.paste(picture, ((width - picture.width) // 2, 0))
+    caption.write(draw, (pad, picture.height + pad), said, size)
+    top = picture.height + pad + caption.leading(size) * len(said)
+    caption.write(draw, (pad, top), answered, large)
+    top += caption.leading(large) * len(answered)
+    for row, line in enumerate(noted):
+        ink.write(draw, (pad, top + row * round(1.4 * small)), line, small, ink.QUIET)
+    return drawn

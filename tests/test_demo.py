@@ -1,0 +1,68 @@
+"""What the demo asks: always the same of a seed, about scenes of its own, and true."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import mdetr_folder
+
+from groundling.data.street import scene
+from groundling.data.street_captions import captions
+from groundling.data.street_cuts import cuts
+from groundling.data.street_questions import questions as street_questions
+from groundling.demo import FamilyAsked, ask_family, family_questions
+from groundling.demo.expressions import SCENES
+from groundling.grounder import load_grounder
+
+
+@pytest.fixture(scope="module")
+def asked() -> FamilyAsked:
+    return family_questions(7)
+
+
+def test_each_is_about_a_fresh_scene_of_its_own(asked: FamilyAsked) -> None:
+    assert family_questions(7) == asked
+    assert family_questions(8) != asked
+    places = [street.index for street, _ in (*asked.captions, *asked.questions, *asked.cuts)]
+    assert len(set(places)) == len(places) == 9
+    assert min(places) >= SCENES  # the others are those of the expressions
+    assert all(street == scene(7, street.index) for street, _ in asked.captions)
+
+
+def test_what_is_asked_is_of_the_kinds_that_are_shown(asked: FamilyAsked) -> None:
+    for street, caption in asked.captions:
+        assert caption in captions(street)
+        assert len(caption.phrases) >= 2
+        assert all(len(phrase.spans) == 1 for phrase in caption.phrases)
+    for (street, question), form in zip(asked.questions, ("query", "verify", "choose"), strict=True):
+        assert question in street_questions(street)
+        assert question.structural == form
+        assert question.evidence
+    assert all(cut in cuts(street) for street, cut in asked.cuts)
+    assert [len(cut.objects) > 1 for _, cut in asked.cuts] == [True, False, True]
+
+
+def test_answers_stand_beside_what_is_true(asked: FamilyAsked, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    answers = ask_family(load_grounder(mdetr_folder(tmp_path / "mdetr")), asked, repeats=2)
+    assert torch.get_num_threads() == threads
+    for (street, caption), cell in zip(asked.captions, answers.captions, strict=True):
+        boxes = {thing.id: thing.box for thing in street.objects}
+        assert [found.phrase for found in cell.found] == [
+            caption.text[slice(*span)] for phrase in caption.phrases for span in phrase.spans
+        ]
+        assert [set(truth) for truth in cell.truth] == [
+            {boxes[number] for number in phrase.objects} for phrase in caption.phrases
+        ]
+    for (_, question), asked_of in zip(asked.questions, answers.questions, strict=True):
+        assert (asked_of.found.text, asked_of.answer) == (question.text, question.answer)
+        assert 1 <= len(asked_of.truth) <= len(question.evidence)
+    for (street, cut), masked in zip(asked.cuts, answers.masks, strict=True):
+        assert masked.found.text == cut.text
+        rows, columns = np.nonzero(masked.truth)
+        boxes = [thing.box for thing in street.objects if thing.id in cut.objects]
+        assert columns.min() >= min(box[0] for box in boxes) - 1
+        assert rows.max() <= max(box[3] for box in boxes) + 1
+    assert answers.summary().count(" of ") == 2
+    assert answers.show().height > answers.show().width
