@@ -8,9 +8,9 @@ import torch
 from small import mdetr_folder
 
 from groundling.data.street import scene
-from groundling.data.street_captions import captions
-from groundling.data.street_cuts import cuts
-from groundling.data.street_questions import questions as street_questions
+from groundling.data.street.captions import captions
+from groundling.data.street.cuts import cuts
+from groundling.data.street.questions import questions as street_questions
 from groundling.demo import FamilyAsked, ask_family, family_questions
 from groundling.demo.expressions import SCENES
 from groundling.grounder import load_grounder

@@ -8,7 +8,7 @@ import roofline
 import tiny
 import training_step
 
-from groundling.models import LADS, PRESETS
+from groundling.models import LADS, MDETR, PRESETS
 
 
 def test_a_row_by_hand() -> None:
@@ -34,11 +34,23 @@ def test_a_training_step_with_gates_and_without(
     monkeypatch.setattr(sys, "argv", ["training_step", "--images", "2", "--rounds", "2", "--threads", "1"])
     training_step.main()
     said = capsys.readouterr().out
-    assert said.startswith("lads_street, 2 images, 1 threads: ")
+    assert said.startswith("lads_street, 2 images with 1 texts each, 1 threads: ")
     numbers = re.search(r"(\d+) ms with gates, (\d+) ms without, ([\d.]+) times", said)
     assert numbers is not None
     gates, static, ratio = map(float, numbers.groups())
     assert (gates - 0.5) / (static + 0.5) - 0.01 <= ratio <= (gates + 0.5) / (static - 0.5) + 0.01
+
+
+def test_captions_with_masks_and_answers_and_what_they_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(MDETR, "mdetr_adaptive", tiny.MDETR.model_copy(update={"gating": tiny.MODEL.gating}))
+    asked = ["mdetr_adaptive", "--images", "2", "--texts", "2", "--rounds", "2", "--threads", "1"]
+    monkeypatch.setattr(sys, "argv", ["training_step", *asked])
+    training_step.main()
+    said = capsys.readouterr().out
+    assert said.startswith("mdetr_adaptive, 2 images with 2 texts each, 1 threads: ")
+    assert re.search(r"at its height \d+ MB with gates, \d+ MB without", said)
 
 
 def test_a_model_without_gates_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -191,7 +191,10 @@ def benchmark(
         threads=torch.get_num_threads(),
         runtime=resolved(runtime, model.device) if fast else None,
         drawn=drawn,
-        rows=tuple(_row(way, times, shares, _peak(way, requests)) for way in ways),
+        rows=tuple(
+            _row(way, times, shares, peak_mb(partial(way.answer, requests, 0), way.who.device))
+            for way in ways
+        ),
         parts=parts_of(cold, requests, rounds),
     )
 
@@ -308,13 +311,12 @@ def _watched(who: Grounder, marks: dict[str, float]) -> Iterator[None]:
         del who.subnets.get, who.reader.text.forward, selector.forward
 
 
-def _peak(way: Way, requests: Sequence[Request]) -> float | None:
-    """MB that a request takes at its height, above what was held before it."""
-    device = way.who.device
+def peak_mb(run: Callable[[], object], device: torch.device) -> float | None:
+    """MB that running takes at its height, above what was held before it; None where nobody can say."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        way.answer(requests, 0)
+        run()
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     if not Path("/proc/self/statm").exists():
         return None
@@ -330,7 +332,7 @@ def _peak(way: Way, requests: Sequence[Request]) -> float | None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        way.answer(requests, 0)
+        run()
     finally:
         done.set()
         watcher.join()

@@ -16,11 +16,11 @@ from PIL import Image
 
 from groundling.data.sample import Box
 from groundling.data.street import Scene, jpeg, scene
-from groundling.data.street_captions import StreetCaption, captions
-from groundling.data.street_cuts import Cut, cuts
-from groundling.data.street_masks import masks
-from groundling.data.street_question import Question
-from groundling.data.street_questions import questions
+from groundling.data.street.captions import StreetCaption, captions
+from groundling.data.street.cuts import Cut, cuts
+from groundling.data.street.masks import masks
+from groundling.data.street.question import Question
+from groundling.data.street.questions import questions
 from groundling.demo.clock import REPEATS, one_thread
 from groundling.demo.expressions import SCENES
 from groundling.draw import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary

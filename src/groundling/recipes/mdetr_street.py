@@ -7,10 +7,10 @@
     groundling train mdetr_adaptive --set data=street --init runs/mdetr_street/mdetr/final
 
 *detect*: backbone, encoder, decoder and boxes learn all objects of a scene as a DETR, which takes minutes; as
-MDETR's authors trained theirs on CLEVR, and without it boxes hardly come while words mean nothing yet. *mdetr*:
-words join, and captions, questions and masks are learned together; six texts of a picture share one pass of the
-backbone. Questions come twice, since their answers take longest. The backbone begins as the packaged model's,
-which knows street scenes.
+MDETR's authors trained theirs on CLEVR, and without it boxes hardly come while words mean nothing yet.
+*mdetr*: words join, and captions, questions and masks are learned together; six texts of a picture share one
+pass of the backbone. Questions come twice, since their answers take longest. The backbone begins as the
+packaged model's, which knows street scenes.
 
 The goals are, on scenes of another seed, 85 % of phrases found at the first box, 85 % of questions answered,
 and masks with a mean IoU of 0.7; *mdetr_adaptive*, whose words choose what of backbone, encoder and decoder
@@ -19,7 +19,7 @@ runs, is to stay within a point of it at 60 % of its MACs.
 
 from pathlib import Path
 
-from groundling.data.street_words import CATEGORIES
+from groundling.data.street.words import CATEGORIES
 from groundling.models import MDETR
 from groundling.models.detr import DetrConfig
 from groundling.models.supernet import Sizes
