@@ -16,6 +16,7 @@ from groundling import Detector, checkpoint
 from groundling.asking import ground_phrases, rank_boxes
 from groundling.boxes import iou
 from groundling.data import Answer, Caption, CaptionSet, Phrase, jsonl, open_captions, street
+from groundling.data.street_question import KINDS
 from groundling.detector import detect_all
 from groundling.evaluate.jobs import Source, prepared, task_of
 from groundling.grounder import Grounder, load_grounder
@@ -165,6 +166,13 @@ def test_questions(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path) ->
     assert row["items"] == row["questions"] == len(right)
     assert row["accuracy"] == pytest.approx(sum(right) / len(right), abs=1e-4)
     assert set(row["by_type"]) == {c.answer.kind for c in asked if c.answer}
+    finer = {
+        kind: [hit for c, hit in zip(asked, right, strict=True) if c.answer.detailed == kind]
+        for kind in KINDS
+    }
+    assert {kind: (r["questions"], r["accuracy"]) for kind, r in row["by_detailed_type"].items()} == {
+        kind: (len(hits), round(sum(hits) / len(hits), 4)) for kind, hits in finer.items() if hits
+    }
     assert 0 <= row["accuracy_total"] <= row["accuracy_type"] <= 1
 
 
@@ -250,6 +258,15 @@ def test_a_table_has_a_row_for_each_part(shell: Shell, mdetr: Path, scenes: Path
     assert {"recall@1", "upper_bound", "ms"} <= set(header)
     assert [row[1] for row in rows if row[2] == "all"] == ["val", "test"]
     assert any(row[2] == "people" for row in rows)
+
+
+def test_a_table_of_questions_has_both_kinds_of_types(shell: Shell, mdetr: Path, scenes: Path) -> None:
+    data = ("--data", scenes, "--dataset", "gqa", "--split", "val_balanced")
+    ran = shell("evaluate", mdetr, *data)
+    row = json.loads(shell("evaluate", mdetr, *data, "--json").out)
+    shown = [text.split()[2] for text in ran.out.splitlines() if text.startswith(" gqa")]
+    assert shown == ["all", *row["by_type"], *row["by_detailed_type"]]
+    assert {"attr", "queryAttr"} <= set(shown)
 
 
 def test_a_table_without_parts(shell: Shell, detector: Path, scenes: Path) -> None:

@@ -142,8 +142,8 @@ def test_merged_boxes_want_the_box_around_both_men() -> None:
 # Questions
 
 
-def question(number: int, answer: str | None, kind: str | None) -> Text:
-    true = None if answer is None else TrueAnswer(answer, kind)
+def question(number: int, answer: str | None, kind: str | None, detailed: str | None = None) -> Text:
+    true = None if answer is None else TrueAnswer(answer, kind, detailed=detailed)
     return Text(str(number), A, f"question {number}", answer=true)
 
 
@@ -151,7 +151,7 @@ ASKED = CaptionSet(
     "gqa",
     "val_balanced",
     (
-        question(1, "yes", "obj"),
+        question(1, "yes", "obj", "exist"),
         question(2, "no", "obj"),
         question(3, "left", "rel"),
         question(4, None, None),
@@ -176,6 +176,7 @@ def test_questions_by_type() -> None:
         "accuracy": 0.6667,
         "by_type": {"obj": {"questions": 2, "accuracy": 0.5}, "rel": {"questions": 1, "accuracy": 1.0}},
         "accuracy_type": 0.6667, "accuracy_total": 0.3333, "macs": 40,
+        "by_detailed_type": {"exist": {"questions": 1, "accuracy": 1.0}},
     }  # fmt: skip
 
 

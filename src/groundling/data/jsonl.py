@@ -6,8 +6,8 @@
 The image is a path relative to the file, a box xyxy in pixels of the upright image, a span the characters
 from the first to before the second; "id" may be there too, and other keys are left alone. An expression may
 have its "category"; a phrase "category" and "masks", one a box (COCO's polygons or run lengths); a caption an
-"answer" (a text, or "text", "kind" and "boxes"), "negatives" (spans) and "referring" (all of it is one
-expression). Any dataset can be written so: `write(path, dataset.samples)` or `write(path, set.captions)`.
+"answer" (a text, or "text", "kind", "detailed", "boxes"), "negatives" (spans) and "referring" (all of it is
+one expression). Any dataset can be written so: `write(path, dataset.samples)` or `write(path, set.captions)`.
 A box that sticks out of its image, mostly an xywh or one of another size of the image, is an error.
 """
 
@@ -133,7 +133,8 @@ def _answer(value: object) -> Answer | None:
     if not isinstance(value, dict):
         raise DataError(f"answer is {value!r}; it should be text, or an object with one")
     boxes = tuple(map(box_from_xyxy, optional(value, "boxes", list) or []))
-    return Answer(field(value, "text", str), optional(value, "kind", str), boxes)
+    text, kind = field(value, "text", str), optional(value, "kind", str)
+    return Answer(text, kind, boxes, optional(value, "detailed", str))
 
 
 def _sample_row(sample: Sample) -> dict[str, Any]:
@@ -144,6 +145,7 @@ def _sample_row(sample: Sample) -> dict[str, Any]:
 def _caption_row(caption: Caption) -> dict[str, Any]:
     answer = caption.answer and {
         "text": caption.answer.text, "kind": caption.answer.kind, "boxes": caption.answer.boxes,
+        "detailed": caption.answer.detailed,
     }  # fmt: skip
     row = {"caption": caption.text, "phrases": list(map(_phrase_row, caption.phrases)), "id": caption.id}
     more = {"answer": _filled(answer or {}), "negatives": caption.negatives, "referring": caption.referring}

@@ -32,5 +32,6 @@ def accuracy(captions: CaptionSet, ask: Ask, *, model: str = "", watch: Watch = 
         types,
         predicted,
         known_types=gqa.TYPES if {*types, *said} <= set(gqa.TYPES) else None,
+        detailed_types=[answer.detailed for _, answer in asked],
     )
     return answers.score(captions.name, captions.split, model, result)
