@@ -108,7 +108,13 @@ CAPTIONS = CaptionSet(
 )
 
 
-def said(image: Path, caption: str, spans: Sequence[tuple[int, int]]) -> CaptionGrounding:
+def said(
+    image: Path, captions: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]]
+) -> list[CaptionGrounding]:
+    return [told(image, caption, own) for caption, own in zip(captions, spans, strict=True)]
+
+
+def told(image: Path, caption: str, spans: Sequence[tuple[int, int]]) -> CaptionGrounding:
     """The hat's box is second under "their" and, being surer under "hat", first of both."""
     answers = {
         (0, 7): [Detection("", FIRST, 0.9), Detection("", (0.0, 0.0, 30.0, 10.0), 0.8)],
@@ -160,10 +166,13 @@ ASKED = CaptionSet(
 
 
 def answering(answers: dict[str, tuple[str, str | None]]) -> questions.Ask:
-    return lambda image, text: Answer(
-        text, COST, 100, 100, 1.0, str(image), answer=answers[text][0], kind=answers[text][1],
-        confidence=0.5, evidence=(),
-    )  # fmt: skip
+    return lambda image, texts: [
+        Answer(
+            text, COST, 100, 100, 1.0, str(image), answer=answers[text][0], kind=answers[text][1],
+            confidence=0.5, evidence=(),
+        )
+        for text in texts
+    ]  # fmt: skip
 
 
 def test_questions_by_type() -> None:
@@ -210,10 +219,13 @@ def mask_set(*masks: tuple) -> CaptionSet:
 
 
 def segmenting(answers: dict[str, np.ndarray]) -> phrase_masks.Ask:
-    return lambda image, text: Segmentation(
-        text, COST, answers[text].shape[1], answers[text].shape[0], 1.0, str(image),
-        mask=encode(answers[text]), objects=(),
-    )  # fmt: skip
+    return lambda image, texts: [
+        Segmentation(
+            text, COST, answers[text].shape[1], answers[text].shape[0], 1.0, str(image),
+            mask=encode(answers[text]), objects=(),
+        )
+        for text in texts
+    ]  # fmt: skip
 
 
 def test_masks_by_hand() -> None:
@@ -247,9 +259,9 @@ def test_words_that_are_asked_are_those_of_the_phrase() -> None:
     heard = []
     answer = segmenting({"phrase": BOTTOM})
 
-    def ask(image: Path, text: str) -> Segmentation:
-        heard.append(text)
-        return answer(image, "phrase")
+    def ask(image: Path, texts: Sequence[str]) -> Sequence[Segmentation]:
+        heard.extend(texts)
+        return answer(image, ["phrase"])
 
     plain = CaptionSet("mine", "val", (replace(one, text="phrase 0 walks", referring=False),))
     phrase_masks.overlap(plain, ask)

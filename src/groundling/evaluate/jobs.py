@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from groundling.asking import answer, detect_names, ground_phrases, rank_boxes, segment
+from groundling.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.data import CaptionSet, coco, open_captions, open_dataset
 from groundling.data.caption import Span
 from groundling.detector import Detector
@@ -154,16 +154,18 @@ def _told(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
         return partial(phrases.recall, captions, _phrases(net, tokenizer, pixels), protocol=rule)
     _chosen(protocol, (), f"{task} of {dataset}")
     if task == "questions":
-        return partial(questions.accuracy, captions, partial(answer, net, tokenizer, max_pixels=pixels))
-    return partial(phrase_masks.overlap, captions, partial(segment, net, tokenizer, max_pixels=pixels))
+        return partial(questions.accuracy, captions, partial(answer_all, net, tokenizer, max_pixels=pixels))
+    return partial(phrase_masks.overlap, captions, partial(segment_all, net, tokenizer, max_pixels=pixels))
 
 
 def _phrases(net: Mdetr, tokenizer: ByteTokenizer, pixels: int) -> phrases.Ask:
     """Every box of each span, by the likeliest token of it, as MDETR's Recall@k ranks them."""
 
-    def ask(image: Path, caption: str, spans: Sequence[Span]) -> CaptionGrounding:
-        return ground_phrases(
-            net, tokenizer, image, caption, spans=spans, score="token", threshold=0.0, max_pixels=pixels
+    def ask(
+        image: Path, captions: Sequence[str], spans: Sequence[Sequence[Span]]
+    ) -> Sequence[CaptionGrounding]:
+        return ground_captions(
+            net, tokenizer, image, captions, spans=spans, score="token", threshold=0.0, max_pixels=pixels
         )
 
     return ask
