@@ -24,7 +24,7 @@ from groundling.masks import decode
 from groundling.models.mdetr import Mdetr
 from groundling.protocols import coco as coco_protocol
 from groundling.protocols.detections import Detection
-from groundling.protocols.phrasecut import drawn
+from groundling.protocols.phrasecut import box_overlap, drawn
 from groundling.roberta import ByteTokenizer
 
 TOKENS = 128
@@ -199,6 +199,22 @@ def test_masks(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path) -> Non
     row = line(shell, mdetr, scenes, "phrasecut")
     assert row["items"] == row["all"]["phrases"] == len(ious)
     assert row["all"]["mean_iou"] == pytest.approx(sum(ious) / len(ious), abs=1e-4)
+    counted = {name: part["phrases"] for name, part in row["subsets"].items()}
+    sizes = ("i_single", "i_multi", "i_many"), ("s_small", "s_mid", "s_large")
+    assert all(sum(counted.get(name, 0) for name in names) == len(ious) for names in sizes)
+
+
+def test_boxes_of_phrases_with_masks(shell: Shell, headless: Path, scenes: Path) -> None:
+    """A model without masks too: boxes from the threshold that masks are taken from, and the same subsets."""
+    net, tokenizer = parts(load_grounder(headless))
+    captions = open_captions(scenes, "phrasecut", "val").captions
+    found = [rank_boxes(net, tokenizer, c.image, [c.text], threshold=0.7)[0] for c in captions]
+    boxes = [[each.box for each in objects] for objects in found]
+    expected = box_overlap(boxes, [c.phrases[0].boxes for c in captions]).as_dict()
+    row = line(shell, headless, scenes, "phrasecut", "--protocol", "boxes")
+    assert (row["of"], row["all"]) == ("boxes", pytest.approx(expected["all"], abs=1e-3))
+    assert {"i_single", "p_att"} <= set(row["subsets"])
+    assert sum(map(len, boxes)) > 0
 
 
 @pytest.mark.parametrize("dataset", ["coco", "lvis"])
@@ -348,7 +364,7 @@ WRONG = {
     "an MDETR on merged": ("MDETR", "refcoco", ("--protocol", "any"), "iou and strict and giou fit"),
     "phrases by IoU": ("MDETR", "flickr30k", ("--protocol", "iou"), "any and merged fit"),
     "merged by any": ("MDETR", "flickr30k(merged)", ("--protocol", "any"), "merged fit"),
-    "masks by IoU": ("MDETR", "phrasecut", ("--protocol", "iou"), "masks of phrasecut: there is only one"),
+    "masks by IoU": ("MDETR", "phrasecut", ("--protocol", "iou"), "masks of phrasecut: masks and boxes fit"),
     "objects by IoU": ("MDETR", "coco", ("--protocol", "any"), "for coco: there is only one"),
     "a limit of nothing": ("MDETR", "refcoco", ("--limit", 0), "a limit of 0"),
     "none of these images": ("MDETR", "coco", ("--split", "all", "--limit", 0), "a limit of 0 images"),

@@ -15,7 +15,7 @@ from groundling.data.coco import Instance, Instances, Picture
 from groundling.evaluate import expressions, objects, phrase_masks, phrases, questions
 from groundling.evaluate.objects import MOST, NamesWarning, ObjectSet, shared, spoken
 from groundling.evaluate.score import Score
-from groundling.masks import encode
+from groundling.masks import decode, encode
 from groundling.results import (
     Answer,
     CaptionGrounding,
@@ -239,11 +239,56 @@ def test_masks_by_hand() -> None:
         mask_set(((SQUARE,),), (rle,)), segmenting({"phrase 0": three, "phrase 1": four})
     )
     row = in_time(found)
-    assert (row["items"], row["of"], row["subsets"]) == (2, "masks", {})
+    assert (row["items"], row["of"]) == (2, "masks")
     assert row["all"] == {
         "phrases": 2, "empty_truths": 0, "mean_iou": 0.475, "cumulative_iou": 0.2917, "pr@0.5": 0.5,
         "pr@0.6": 0.5, "pr@0.7": 0.5, "pr@0.8": 0.0, "pr@0.9": 0.0,
     }  # fmt: skip
+
+
+def test_subsets_by_hand() -> None:
+    """Of an image of 10 × 10 pixels: one of 1, two of 2 and 18 (a fifth), and five, of 21."""
+    shapes = [(1,), (2, 18), (21, 1, 1, 1, 1)]
+    masks = []
+    for sizes in shapes:
+        on = [np.arange(100).reshape(10, 10) < size for size in sizes]
+        on[-1] = on[-1] if len(on) != 2 else np.roll(on[-1], 2)
+        masks.append(tuple(map(encode, on)))
+    said = (("p_att", "p_att+"), (), ("p_att",))
+    captions = replace(
+        mask_set(*masks),
+        captions=tuple(replace(c, subsets=s) for c, s in zip(mask_set(*masks).captions, said, strict=True)),
+    )
+    nothing, first = np.zeros((10, 10), dtype=np.bool_), decode(masks[0][0])
+    ask = segmenting({"phrase 0": first, "phrase 1": nothing, "phrase 2": nothing})
+    subsets = in_time(phrase_masks.overlap(captions, ask))["subsets"]
+    found = {name: (r["phrases"], r["mean_iou"]) for name, r in subsets.items()}  # type: ignore[attr-defined]
+    assert found == {
+        "i_single": (1, 1.0), "s_small": (1, 1.0), "i_multi": (1, 0.0), "s_mid": (1, 0.0),
+        "i_many": (1, 0.0), "s_large": (1, 0.0), "p_att": (2, 0.5), "p_att+": (1, 1.0),
+    }  # fmt: skip
+
+
+def test_boxes_of_phrases_by_hand() -> None:
+    """Half of one true box; the phrase of two masks has two boxes, both found, in the other order."""
+    high = np.zeros((100, 100), dtype=np.bool_)
+    high[:30] = True
+    first, second = mask_set((encode(high),), (encode(high), encode(~high))).captions
+    both = replace(second.phrases[0], boxes=(FIRST, SECOND))
+    captions = CaptionSet("phrasecut", "test", (first, replace(second, phrases=(both,))))
+    heard = []
+
+    def ask(image: Path, texts: Sequence[str]) -> list[Detections]:
+        heard.append((image, list(texts)))
+        return [seen(HALF), seen(SECOND, FIRST)]
+
+    row = in_time(phrase_masks.box_overlap(captions, ask, model="known"))
+    assert heard == [(A, ["phrase 0", "phrase 1"])]
+    assert (row["items"], row["of"], row["model"], row["macs"]) == (2, "boxes", "known", 40)
+    assert row["all"]["mean_iou"] == 0.75  # type: ignore[index]
+    assert row["all"]["cumulative_iou"] == round(250 / 300, 4)  # type: ignore[index]
+    found = {name: (r["phrases"], r["mean_iou"]) for name, r in row["subsets"].items()}  # type: ignore[attr-defined]
+    assert found == {"i_single": (1, 0.5), "i_multi": (1, 1.0), "s_large": (2, 0.75)}
 
 
 def test_all_that_a_phrase_means_is_one_mask() -> None:
@@ -349,6 +394,7 @@ def test_what_has_nothing_to_measure_says_so() -> None:
         (phrases.recall, replace(ASKED, name="mine"), "mine val_balanced has no phrases with boxes"),
         (questions.accuracy, CAPTIONS, "flickr30k test has no questions whose answers are known"),
         (phrase_masks.overlap, CAPTIONS, "flickr30k test has no masks: PhraseCut has"),
+        (phrase_masks.box_overlap, CAPTIONS, "flickr30k test has no masks: PhraseCut has"),
     ):
         with pytest.raises(ValueError, match=message):
             measure(data, ask)  # type: ignore[arg-type, operator]

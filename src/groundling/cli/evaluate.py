@@ -27,7 +27,10 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="One JSON line per split.")] = False,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Expressions: iou (≥ 0.5), strict (> 0.5) or giou; phrases: any or merged."),
+        typer.Option(
+            help="Expressions: iou (≥ 0.5), strict (> 0.5) or giou; phrases: any or merged; "
+            "phrasecut: masks or boxes."
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many items of a split.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",

@@ -59,7 +59,8 @@ class Caption:
     """A text about an image, the phrases in it, and its answer where it is a question.
 
     A `referring` caption is one expression: all of it says which object its one phrase is, of which the
-    phrase may hold only the noun. `negatives` are the spans that MDETR calls negative tokens.
+    phrase may hold only the noun. `negatives` are the spans that MDETR calls negative tokens, `subsets` the
+    parts of its dataset that it is measured in too.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Caption:
     answer: Answer | None = None
     negatives: tuple[Span, ...] = ()
     referring: bool = False
+    subsets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.text.strip():

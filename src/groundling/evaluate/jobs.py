@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from groundling.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
+from groundling.asking import THRESHOLD, answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.data import CaptionSet, coco, open_captions, open_dataset
 from groundling.data.caption import Span
 from groundling.detector import Detector
@@ -30,6 +30,7 @@ Task = Literal["expressions", "phrases", "questions", "masks"]
 # The protocols to choose from; the first is what counts if nobody does.
 EXPRESSIONS = ("iou", "strict", "giou")  # IoU ≥ 0.5, IoU > 0.5, GIoU ≥ 0.5
 PHRASES = ("any", "merged")
+MASKS = ("masks", "boxes")  # of a phrase's pixels, or of the regions that boxes cover
 MERGED = "(merged)"  # ends the name of a dataset whose phrases have one box around all of theirs
 
 
@@ -56,9 +57,9 @@ def prepared(
 ) -> Callable[[], Found]:
     """The evaluation of a model on a split, read and ready to run.
 
-    `protocol` is iou, strict or giou for expressions, any or merged for phrases of captions, and None where
-    there is no choice. `model` is its name in the result. Raises ValueError, naming what fits, where model,
-    dataset and protocol do not, and as `open_dataset` does.
+    `protocol` is iou, strict or giou for expressions, any or merged for phrases of captions, masks or boxes
+    for phrases with masks, and None where there is no choice. `model` is its name in the result. Raises
+    ValueError, naming what fits, where model, dataset and protocol do not, and as `open_dataset` does.
     """
     if isinstance(loaded, Detector):
         return partial(_detector(loaded, source, protocol), model=model, watch=watch)
@@ -152,9 +153,12 @@ def _told(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
         fits = PHRASES[1:] if dataset.endswith(MERGED) else PHRASES
         rule = _chosen(protocol, fits, f"phrases of {dataset}")
         return partial(phrases.recall, captions, _phrases(net, tokenizer, pixels), protocol=rule)
-    _chosen(protocol, (), f"{task} of {dataset}")
     if task == "questions":
+        _chosen(protocol, (), f"questions of {dataset}")
         return partial(questions.accuracy, captions, partial(answer_all, net, tokenizer, max_pixels=pixels))
+    if _chosen(protocol, MASKS, f"masks of {dataset}") == "boxes":
+        ask = partial(rank_boxes, net, tokenizer, threshold=THRESHOLD, max_pixels=pixels)
+        return partial(phrase_masks.box_overlap, captions, ask)
     return partial(phrase_masks.overlap, captions, partial(segment_all, net, tokenizer, max_pixels=pixels))
 
 
