@@ -20,6 +20,7 @@ from groundling.detector import Detector
 from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
 from groundling.evaluate.score import Score, Watch, unwatched
 from groundling.grounder import Grounder
+from groundling.images import MAX_PIXELS
 from groundling.models.mdetr import Mdetr
 from groundling.results import CaptionGrounding
 from groundling.roberta import ByteTokenizer
@@ -43,8 +44,12 @@ class Source(NamedTuple):
     limit: int | None = None
 
 
-class _Measure(Protocol):
-    def __call__(self, *, model: str = "", watch: Watch = unwatched) -> Score: ...
+class Measure(Protocol):
+    """An evaluation that is ready to run."""
+
+    def __call__(self, *, model: str = "", watch: Watch = unwatched) -> Score:
+        """Run it; `model` is the model's name in the result."""
+        ...
 
 
 def prepared(
@@ -102,7 +107,7 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
     )
 
 
-def _detector(loaded: Detector, source: Source, protocol: str | None) -> _Measure:
+def _detector(loaded: Detector, source: Source, protocol: str | None) -> Measure:
     root, dataset, split, limit = source
     if dataset not in coco.DATASETS:
         raise ValueError(
@@ -115,7 +120,7 @@ def _detector(loaded: Detector, source: Source, protocol: str | None) -> _Measur
     return partial(objects.average_precision, opened, partial(loaded.detect, threshold=0.0), labels)
 
 
-def _named(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
+def _named(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
     """Objects by the names of their categories: of each name all boxes, by the likeliest token of it."""
     (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     _chosen(protocol, (), dataset)
@@ -133,33 +138,50 @@ def _named(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
     return partial(objects.average_precision, opened, ask, labels)
 
 
-def _told(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
+def _told(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
     """What an MDETR says of texts."""
     (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     captions = open_captions(root, dataset, split).limited(limit)
-    task, pixels = task_of(captions), loaded.max_pixels
+    task = task_of(captions)
     if dataset == "jsonl":  # a file of one's own has the name of its split, as `open_dataset` says
         captions = replace(captions, name=split)
+    return told(net, tokenizer, captions, task, protocol, max_pixels=loaded.max_pixels)
+
+
+def told(
+    net: Mdetr,
+    tokenizer: ByteTokenizer,
+    captions: CaptionSet,
+    task: Task,
+    protocol: str | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Measure:
+    """What measures an MDETR on a task of captions; ValueError for a protocol that the task does not have."""
     if task == "expressions":
         rule = _chosen(protocol, EXPRESSIONS, "expressions")
         return partial(
             expressions.precision,
             captions.samples(),
-            partial(rank_boxes, net, tokenizer, max_pixels=pixels),
+            partial(rank_boxes, net, tokenizer, max_pixels=max_pixels),
             overlap="giou" if rule == "giou" else "iou",
             strict=rule == "strict",
         )
     if task == "phrases":
-        fits = PHRASES[1:] if dataset.endswith(MERGED) else PHRASES
-        rule = _chosen(protocol, fits, f"phrases of {dataset}")
-        return partial(phrases.recall, captions, _phrases(net, tokenizer, pixels), protocol=rule)
+        fits = PHRASES[1:] if captions.name.endswith(MERGED) else PHRASES
+        rule = _chosen(protocol, fits, f"phrases of {captions.name}")
+        return partial(phrases.recall, captions, _phrases(net, tokenizer, max_pixels), protocol=rule)
     if task == "questions":
-        _chosen(protocol, (), f"questions of {dataset}")
-        return partial(questions.accuracy, captions, partial(answer_all, net, tokenizer, max_pixels=pixels))
-    if _chosen(protocol, MASKS, f"masks of {dataset}") == "boxes":
-        ask = partial(rank_boxes, net, tokenizer, threshold=THRESHOLD, max_pixels=pixels)
+        _chosen(protocol, (), f"questions of {captions.name}")
+        return partial(
+            questions.accuracy, captions, partial(answer_all, net, tokenizer, max_pixels=max_pixels)
+        )
+    if _chosen(protocol, MASKS, f"masks of {captions.name}") == "boxes":
+        ask = partial(rank_boxes, net, tokenizer, threshold=THRESHOLD, max_pixels=max_pixels)
         return partial(phrase_masks.box_overlap, captions, ask)
-    return partial(phrase_masks.overlap, captions, partial(segment_all, net, tokenizer, max_pixels=pixels))
+    return partial(
+        phrase_masks.overlap, captions, partial(segment_all, net, tokenizer, max_pixels=max_pixels)
+    )
 
 
 def _phrases(net: Mdetr, tokenizer: ByteTokenizer, pixels: int) -> phrases.Ask:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from groundling.data.caption import CaptionSet
 from groundling.data.mask import Mask as Annotated
 from groundling.data.sample import Box
-from groundling.evaluate.score import Answers, Score, Watch, by_image, collect, together, unwatched
+from groundling.evaluate.score import Score, Watch, by_image, collect, together, unwatched
 from groundling.masks import Rle, encode
 from groundling.protocols import phrasecut, phrasecut_subsets
 from groundling.results import Detections, Segmentation
@@ -41,7 +41,7 @@ def overlap(captions: CaptionSet, ask: Ask, *, model: str = "", watch: Watch = u
 
     wanted = _wanted(captions)
     answers = collect(together(wanted, asked), len(wanted), captions.split, watch)
-    truths = _truths(wanted, answers)
+    truths = _truths(wanted, answers.found)
     masks = [found.mask for found in answers.found]
     result = phrasecut.mask_overlap(masks, truths, _subsets(wanted, truths))
     return answers.score(captions.name, captions.split, model, result)
@@ -58,7 +58,7 @@ def box_overlap(captions: CaptionSet, ask: AskBoxes, *, model: str = "", watch: 
 
     wanted = _wanted(captions)
     answers = collect(together(wanted, asked), len(wanted), captions.split, watch)
-    subsets = _subsets(wanted, _truths(wanted, answers))
+    subsets = _subsets(wanted, _truths(wanted, answers.found))
     boxes = [[each.box for each in found] for found in answers.found]
     result = phrasecut.box_overlap(boxes, [each.boxes for each in wanted], subsets)
     return answers.score(captions.name, captions.split, model, result)
@@ -84,13 +84,11 @@ def _wanted(captions: CaptionSet) -> list[_Wanted]:
     return wanted
 
 
-def _truths(
-    wanted: Sequence[_Wanted], answers: Answers[Segmentation] | Answers[Detections]
-) -> list[list[Rle]]:
+def _truths(wanted: Sequence[_Wanted], answers: Sequence[Segmentation | Detections]) -> list[list[Rle]]:
     """The true masks of each phrase, on images of the size that the answers are of."""
     return [
         [_drawn(mask, found.height, found.width) for mask in each.masks]
-        for each, found in zip(wanted, answers.found, strict=True)
+        for each, found in zip(wanted, answers, strict=True)
     ]
 
 
