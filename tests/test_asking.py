@@ -1,7 +1,7 @@
 """Asking an MDETR: from queries that we say ourselves to phrases, answers and masks of an image's pixels."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,17 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
 from groundling import asking, checkpoint
-from groundling.asking import answer, captions_of, detect_names, ground_phrases, segment
+from groundling.asking import (
+    answer,
+    answer_all,
+    captions_of,
+    detect_names,
+    ground_captions,
+    ground_phrases,
+    rank_boxes,
+    segment,
+    segment_all,
+)
 from groundling.grounder import Grounder, load_grounder
 from groundling.images import normalise
 from groundling.layers.fused import Linear
@@ -367,6 +377,67 @@ def test_who_cannot_segment_says_who_can(tokenizer: ByteTokenizer) -> None:
         ValueError, match="segments nothing; those that do are imported from MDETR's PhraseCut"
     ):
         segment(model(masks=False), tokenizer, PHOTO, CAPTION)
+
+
+# --------------------------------------------------------------------------------- many texts of one image
+
+TEXTS = ("a red car", "is there a dog left of the red car", "two red dogs")
+Many = Callable[[Mdetr, ByteTokenizer, Sequence[str]], Sequence[Any]]
+MANY: dict[str, Many] = {
+    "captions": lambda net, words, texts: ground_captions(
+        net, words, PHOTO, texts, spans=[[(0, 5)] for _ in texts], threshold=0.0
+    ),
+    "questions": lambda net, words, texts: answer_all(net, words, PHOTO, texts, threshold=0.0),
+    "phrases": lambda net, words, texts: segment_all(net, words, PHOTO, texts, threshold=0.1),
+    "expressions": lambda net, words, texts: rank_boxes(net, words, PHOTO, texts),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_many_texts_are_answered_as_each_alone(
+    tokenizer: ByteTokenizer, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The very same answers, from an image that the backbone saw once; the first alone has the cost of it."""
+    mdetr, ask = model(), MANY[what]
+    alone = [ask(mdetr, tokenizer, [text])[0] for text in TEXTS]
+    see, saw = mdetr.net.see, list[tuple[int, ...]]()
+    monkeypatch.setattr(mdetr.net, "see", lambda images: [saw.append(images.shape), see(images)][1])
+    found = ask(mdetr, tokenizer, TEXTS)
+    assert saw == [(1, 3, 64, 64)]
+    for one, many in zip(alone, found, strict=True):
+        assert replace(many, milliseconds=one.milliseconds, cost=one.cost) == one
+    assert found[0].cost == alone[0].cost
+    vision = sum(alone[0].cost.parts[part] for part in ("stem", "layer1", "layer2", "layer3"))
+    projected = mdetr.cost_model.visual * mdetr.net.backbone.channels * ASKED.dim
+    for one, many in zip(alone[1:], found[1:], strict=True):
+        assert one.cost.macs - many.cost.macs == vision + projected
+    for wrong in ((), "a red car"):
+        with pytest.raises(
+            ValueError, match=f"{what} are a list of texts with at least one, given {wrong!r}"
+        ):
+            ask(mdetr, tokenizer, wrong)
+    with pytest.raises(ValueError, match="what is asked is a text, given 3"):
+        ask(mdetr, tokenizer, ["a red car", 3])  # type: ignore[list-item]
+
+
+def test_one_question_is_the_first_of_many(tokenizer: ByteTokenizer) -> None:
+    mdetr = model()
+    pairs = (
+        (answer(mdetr, tokenizer, PHOTO, CAPTION), answer_all(mdetr, tokenizer, PHOTO, [CAPTION])),
+        (segment(mdetr, tokenizer, PHOTO, CAPTION), segment_all(mdetr, tokenizer, PHOTO, [CAPTION])),
+    )
+    for one, (first,) in pairs:
+        assert replace(one, milliseconds=first.milliseconds) == first
+
+
+def test_captions_have_spans_each(tokenizer: ByteTokenizer) -> None:
+    mdetr, texts = model(), ["a red car", "two dogs"]
+    with pytest.raises(ValueError, match="2 captions have spans each, given 1 lists of spans"):
+        ground_captions(mdetr, tokenizer, PHOTO, texts, spans=[[(0, 5)]])
+    with pytest.raises(ValueError, match=r"span \(0, 9\) does not lie in a text of 8 characters: 'two dogs'"):
+        ground_captions(mdetr, tokenizer, PHOTO, texts, spans=[[(0, 9)], [(0, 9)]])
+    found = ground_captions(mdetr, tokenizer, PHOTO, texts, split="rules")
+    assert [[phrase.phrase for phrase in one] for one in found] == [["a red car"], ["two dogs"]]
 
 
 # ------------------------------------------------------------------------------ the object, the command line

@@ -225,6 +225,7 @@ def test_a_fingerprint_is_of_what_captions_say_and_not_of_folders(tmp_path: Path
         return fingerprint(replace(plain, captions=(replace(only, **changes),)))
 
     assert of(image=Path("elsewhere") / only.image.name) == fingerprint(plain)
+    assert of(answer=Answer("red", detailed="queryAttr")) == of(answer=Answer("red"))  # nothing learns it
     other = Phrase(((0, 5),), (CAT,), (((10.0, 5.0, 30.0, 5.0, 30.0, 15.0),),))
     changed = {of(text="a cat and a cow"), of(answer=Answer("red")), of(phrases=(other, only.phrases[1]))}
     assert len(changed | {fingerprint(plain)}) == 4

@@ -183,17 +183,18 @@ def test_rows_by_hand(tmp_path) -> None:
     full = {"spans": [[12, 18], [4, 8]], "boxes": [BOX, BOX], "category": "sofa"}
     full |= {"masks": [[[1, 2, 9, 2, 9, 9]], {"size": [2, 3], "counts": [1, 4, 1]}]}
     second = CAPTION | {"phrases": [full], "id": "x", "negatives": [[0, 3]], "referring": True}
-    second |= {"answer": {"text": "two", "kind": "global", "boxes": [BOX]}}
+    second |= {"subsets": ["p_att"]}
+    second |= {"answer": {"text": "two", "kind": "global", "boxes": [BOX], "detailed": "howMany"}}
     third = {"image": "a.jpg", "caption": "Is it red?", "answer": "no"}
     expression = {"image": "a.jpg", "expression": "left dog", "box": BOX}
     file = save(tmp_path, CAPTION, second, third, expression)
     image, box, text = tmp_path / "a.jpg", (1, 2, 30, 35), "Two dogs on a sofa"
     masks = (((1, 2, 9, 2, 9, 9),), Rle(2, 3, (1, 4, 1)))
     phrase = Phrase(((4, 8), (12, 18)), (box, box), masks, "sofa")
-    answer = Answer("two", "global", (box,))
+    answer = Answer("two", "global", (box,), "howMany")
     assert jsonl.read_captions(file).captions == (
         Caption("val-1", image, text, (Phrase(((0, 8),), (box,)),)),
-        Caption("x", image, text, (phrase,), answer, ((0, 3),), referring=True),
+        Caption("x", image, text, (phrase,), answer, ((0, 3),), referring=True, subsets=("p_att",)),
         Caption("val-3", image, "Is it red?", answer=Answer("no")),
         Caption("val-4", image, "left dog", (Phrase(((0, 8),), (box,)),), referring=True),
     )
@@ -223,6 +224,7 @@ def phrase(**changes) -> dict:
         (CAPTION | {"answer": 5}, "answer is 5; it should be text, or an object with one"),
         (CAPTION | {"answer": {"kind": "obj"}}, "has no 'text'"),
         (CAPTION | {"answer": {"text": "a", "boxes": [[0, 0, 90, 9]]}}, "sticks out"),
+        (CAPTION | {"subsets": [3]}, r"subsets are \[3\]; they should be a list of texts"),
         (CAPTION | {"referring": "yes"}, "referring is 'yes'; it should be true or false"),
         (CAPTION | {"phrases": [], "referring": True}, "refers to one object; it has 0 phrases"),
         (CAPTION | {"caption": " "}, "the caption is empty"),
@@ -254,10 +256,12 @@ def captions(draw: st.DrawFn) -> Caption:
         several = draw(st.lists(boxes, max_size=2))
         masked = tuple(draw(masks) for _ in several) if draw(st.booleans()) else ()
         some.append(Phrase(((begin, end),), tuple(several), masked, draw(st.none() | st.text())))
-    answers = st.builds(Answer, st.text(min_size=1).filter(str.strip), st.none() | st.text())
+    kinds = st.none() | st.text()
+    answers = st.builds(Answer, st.text(min_size=1).filter(str.strip), kinds, detailed=kinds)
     refers = len(some) == 1 and draw(st.booleans())
-    image = Path("/data/photos/ü b.jpg")
-    return Caption(draw(st.text()), image, text, tuple(some), draw(st.none() | answers), ((1, 2),), refers)
+    image, subsets = Path("/data/photos/ü b.jpg"), tuple(draw(st.lists(st.text(), max_size=2)))
+    answer = draw(st.none() | answers)
+    return Caption(draw(st.text()), image, text, tuple(some), answer, ((1, 2),), refers, subsets)
 
 
 @given(st.lists(captions(), min_size=1, max_size=4))

@@ -13,9 +13,10 @@ from test_asking import ASKED, WORDS
 from test_detr import model as detr
 
 from groundling import Detector, checkpoint
-from groundling.asking import ground_phrases, rank_boxes
+from groundling.asking import answer_all, ground_phrases, rank_boxes
 from groundling.boxes import iou
 from groundling.data import Answer, Caption, CaptionSet, Phrase, jsonl, open_captions, street
+from groundling.data.street_question import KINDS
 from groundling.detector import detect_all
 from groundling.evaluate.jobs import Source, prepared, task_of
 from groundling.grounder import Grounder, load_grounder
@@ -23,7 +24,7 @@ from groundling.masks import decode
 from groundling.models.mdetr import Mdetr
 from groundling.protocols import coco as coco_protocol
 from groundling.protocols.detections import Detection
-from groundling.protocols.phrasecut import drawn
+from groundling.protocols.phrasecut import box_overlap, drawn
 from groundling.roberta import ByteTokenizer
 
 TOKENS = 128
@@ -102,6 +103,12 @@ def parts(reader: Grounder) -> tuple[Mdetr, ByteTokenizer]:
     return reader.model, reader.tokenizer
 
 
+def vision(net: Mdetr, tokenizer: ByteTokenizer, about: Caption) -> int:
+    """MACs of what a second question about an image does not run."""
+    first, second = answer_all(net, tokenizer, about.image, [about.text] * 2)
+    return first.cost.macs - second.cost.macs
+
+
 def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return float(iou(torch.tensor(one, dtype=torch.float64), torch.tensor(other, dtype=torch.float64)))
 
@@ -160,11 +167,23 @@ def test_phrases(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path, prot
 
 def test_questions(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path) -> None:
     asked = open_captions(scenes, "gqa", "val_balanced").captions
-    right = [reader.answer(c.image, c.text).answer == c.answer.text for c in asked if c.answer]
+    alone = [reader.answer(c.image, c.text) for c in asked]
+    right = [found.answer == c.answer.text for found, c in zip(alone, asked, strict=True) if c.answer]
     row = line(shell, mdetr, scenes, "gqa")
+    again = len(asked) - len({c.image for c in asked})  # the backbone does not see an image again
+    macs = sum(found.cost.macs for found in alone) - again * vision(*parts(reader), asked[0])
+    assert again > 0
+    assert row["macs"] == pytest.approx(macs / len(asked), abs=1)
     assert row["items"] == row["questions"] == len(right)
     assert row["accuracy"] == pytest.approx(sum(right) / len(right), abs=1e-4)
     assert set(row["by_type"]) == {c.answer.kind for c in asked if c.answer}
+    finer = {
+        kind: [hit for c, hit in zip(asked, right, strict=True) if c.answer.detailed == kind]
+        for kind in KINDS
+    }
+    assert {kind: (r["questions"], r["accuracy"]) for kind, r in row["by_detailed_type"].items()} == {
+        kind: (len(hits), round(sum(hits) / len(hits), 4)) for kind, hits in finer.items() if hits
+    }
     assert 0 <= row["accuracy_total"] <= row["accuracy_type"] <= 1
 
 
@@ -180,6 +199,22 @@ def test_masks(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path) -> Non
     row = line(shell, mdetr, scenes, "phrasecut")
     assert row["items"] == row["all"]["phrases"] == len(ious)
     assert row["all"]["mean_iou"] == pytest.approx(sum(ious) / len(ious), abs=1e-4)
+    counted = {name: part["phrases"] for name, part in row["subsets"].items()}
+    sizes = ("i_single", "i_multi", "i_many"), ("s_small", "s_mid", "s_large")
+    assert all(sum(counted.get(name, 0) for name in names) == len(ious) for names in sizes)
+
+
+def test_boxes_of_phrases_with_masks(shell: Shell, headless: Path, scenes: Path) -> None:
+    """A model without masks too: boxes from the threshold that masks are taken from, and the same subsets."""
+    net, tokenizer = parts(load_grounder(headless))
+    captions = open_captions(scenes, "phrasecut", "val").captions
+    found = [rank_boxes(net, tokenizer, c.image, [c.text], threshold=0.7)[0] for c in captions]
+    boxes = [[each.box for each in objects] for objects in found]
+    expected = box_overlap(boxes, [c.phrases[0].boxes for c in captions]).as_dict()
+    row = line(shell, headless, scenes, "phrasecut", "--protocol", "boxes")
+    assert (row["of"], row["all"]) == ("boxes", pytest.approx(expected["all"], abs=1e-3))
+    assert {"i_single", "p_att"} <= set(row["subsets"])
+    assert sum(map(len, boxes)) > 0
 
 
 @pytest.mark.parametrize("dataset", ["coco", "lvis"])
@@ -252,6 +287,15 @@ def test_a_table_has_a_row_for_each_part(shell: Shell, mdetr: Path, scenes: Path
     assert any(row[2] == "people" for row in rows)
 
 
+def test_a_table_of_questions_has_both_kinds_of_types(shell: Shell, mdetr: Path, scenes: Path) -> None:
+    data = ("--data", scenes, "--dataset", "gqa", "--split", "val_balanced")
+    ran = shell("evaluate", mdetr, *data)
+    row = json.loads(shell("evaluate", mdetr, *data, "--json").out)
+    shown = [text.split()[2] for text in ran.out.splitlines() if text.startswith(" gqa")]
+    assert shown == ["all", *row["by_type"], *row["by_detailed_type"]]
+    assert {"attr", "queryAttr"} <= set(shown)
+
+
 def test_a_table_without_parts(shell: Shell, detector: Path, scenes: Path) -> None:
     pytest.importorskip("faster_coco_eval", reason="AP needs the extra `eval`")
     ran = shell("evaluate", detector, "--data", scenes, "--dataset", "coco", "--split", "all")
@@ -320,7 +364,7 @@ WRONG = {
     "an MDETR on merged": ("MDETR", "refcoco", ("--protocol", "any"), "iou and strict and giou fit"),
     "phrases by IoU": ("MDETR", "flickr30k", ("--protocol", "iou"), "any and merged fit"),
     "merged by any": ("MDETR", "flickr30k(merged)", ("--protocol", "any"), "merged fit"),
-    "masks by IoU": ("MDETR", "phrasecut", ("--protocol", "iou"), "masks of phrasecut: there is only one"),
+    "masks by IoU": ("MDETR", "phrasecut", ("--protocol", "iou"), "masks of phrasecut: masks and boxes fit"),
     "objects by IoU": ("MDETR", "coco", ("--protocol", "any"), "for coco: there is only one"),
     "a limit of nothing": ("MDETR", "refcoco", ("--limit", 0), "a limit of 0"),
     "none of these images": ("MDETR", "coco", ("--split", "all", "--limit", 0), "a limit of 0 images"),

@@ -15,7 +15,7 @@ from groundling.data.coco import Instance, Instances, Picture
 from groundling.evaluate import expressions, objects, phrase_masks, phrases, questions
 from groundling.evaluate.objects import MOST, NamesWarning, ObjectSet, shared, spoken
 from groundling.evaluate.score import Score
-from groundling.masks import encode
+from groundling.masks import decode, encode
 from groundling.results import (
     Answer,
     CaptionGrounding,
@@ -108,7 +108,13 @@ CAPTIONS = CaptionSet(
 )
 
 
-def said(image: Path, caption: str, spans: Sequence[tuple[int, int]]) -> CaptionGrounding:
+def said(
+    image: Path, captions: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]]
+) -> list[CaptionGrounding]:
+    return [told(image, caption, own) for caption, own in zip(captions, spans, strict=True)]
+
+
+def told(image: Path, caption: str, spans: Sequence[tuple[int, int]]) -> CaptionGrounding:
     """The hat's box is second under "their" and, being surer under "hat", first of both."""
     answers = {
         (0, 7): [Detection("", FIRST, 0.9), Detection("", (0.0, 0.0, 30.0, 10.0), 0.8)],
@@ -142,8 +148,8 @@ def test_merged_boxes_want_the_box_around_both_men() -> None:
 # Questions
 
 
-def question(number: int, answer: str | None, kind: str | None) -> Text:
-    true = None if answer is None else TrueAnswer(answer, kind)
+def question(number: int, answer: str | None, kind: str | None, detailed: str | None = None) -> Text:
+    true = None if answer is None else TrueAnswer(answer, kind, detailed=detailed)
     return Text(str(number), A, f"question {number}", answer=true)
 
 
@@ -151,7 +157,7 @@ ASKED = CaptionSet(
     "gqa",
     "val_balanced",
     (
-        question(1, "yes", "obj"),
+        question(1, "yes", "obj", "exist"),
         question(2, "no", "obj"),
         question(3, "left", "rel"),
         question(4, None, None),
@@ -160,10 +166,13 @@ ASKED = CaptionSet(
 
 
 def answering(answers: dict[str, tuple[str, str | None]]) -> questions.Ask:
-    return lambda image, text: Answer(
-        text, COST, 100, 100, 1.0, str(image), answer=answers[text][0], kind=answers[text][1],
-        confidence=0.5, evidence=(),
-    )  # fmt: skip
+    return lambda image, texts: [
+        Answer(
+            text, COST, 100, 100, 1.0, str(image), answer=answers[text][0], kind=answers[text][1],
+            confidence=0.5, evidence=(),
+        )
+        for text in texts
+    ]  # fmt: skip
 
 
 def test_questions_by_type() -> None:
@@ -176,6 +185,7 @@ def test_questions_by_type() -> None:
         "accuracy": 0.6667,
         "by_type": {"obj": {"questions": 2, "accuracy": 0.5}, "rel": {"questions": 1, "accuracy": 1.0}},
         "accuracy_type": 0.6667, "accuracy_total": 0.3333, "macs": 40,
+        "by_detailed_type": {"exist": {"questions": 1, "accuracy": 1.0}},
     }  # fmt: skip
 
 
@@ -209,10 +219,13 @@ def mask_set(*masks: tuple) -> CaptionSet:
 
 
 def segmenting(answers: dict[str, np.ndarray]) -> phrase_masks.Ask:
-    return lambda image, text: Segmentation(
-        text, COST, answers[text].shape[1], answers[text].shape[0], 1.0, str(image),
-        mask=encode(answers[text]), objects=(),
-    )  # fmt: skip
+    return lambda image, texts: [
+        Segmentation(
+            text, COST, answers[text].shape[1], answers[text].shape[0], 1.0, str(image),
+            mask=encode(answers[text]), objects=(),
+        )
+        for text in texts
+    ]  # fmt: skip
 
 
 def test_masks_by_hand() -> None:
@@ -226,11 +239,56 @@ def test_masks_by_hand() -> None:
         mask_set(((SQUARE,),), (rle,)), segmenting({"phrase 0": three, "phrase 1": four})
     )
     row = in_time(found)
-    assert (row["items"], row["of"], row["subsets"]) == (2, "masks", {})
+    assert (row["items"], row["of"]) == (2, "masks")
     assert row["all"] == {
         "phrases": 2, "empty_truths": 0, "mean_iou": 0.475, "cumulative_iou": 0.2917, "pr@0.5": 0.5,
         "pr@0.6": 0.5, "pr@0.7": 0.5, "pr@0.8": 0.0, "pr@0.9": 0.0,
     }  # fmt: skip
+
+
+def test_subsets_by_hand() -> None:
+    """Of an image of 10 × 10 pixels: one of 1, two of 2 and 18 (a fifth), and five, of 21."""
+    shapes = [(1,), (2, 18), (21, 1, 1, 1, 1)]
+    masks = []
+    for sizes in shapes:
+        on = [np.arange(100).reshape(10, 10) < size for size in sizes]
+        on[-1] = on[-1] if len(on) != 2 else np.roll(on[-1], 2)
+        masks.append(tuple(map(encode, on)))
+    said = (("p_att", "p_att+"), (), ("p_att",))
+    captions = replace(
+        mask_set(*masks),
+        captions=tuple(replace(c, subsets=s) for c, s in zip(mask_set(*masks).captions, said, strict=True)),
+    )
+    nothing, first = np.zeros((10, 10), dtype=np.bool_), decode(masks[0][0])
+    ask = segmenting({"phrase 0": first, "phrase 1": nothing, "phrase 2": nothing})
+    subsets = in_time(phrase_masks.overlap(captions, ask))["subsets"]
+    found = {name: (r["phrases"], r["mean_iou"]) for name, r in subsets.items()}  # type: ignore[attr-defined]
+    assert found == {
+        "i_single": (1, 1.0), "s_small": (1, 1.0), "i_multi": (1, 0.0), "s_mid": (1, 0.0),
+        "i_many": (1, 0.0), "s_large": (1, 0.0), "p_att": (2, 0.5), "p_att+": (1, 1.0),
+    }  # fmt: skip
+
+
+def test_boxes_of_phrases_by_hand() -> None:
+    """Half of one true box; the phrase of two masks has two boxes, both found, in the other order."""
+    high = np.zeros((100, 100), dtype=np.bool_)
+    high[:30] = True
+    first, second = mask_set((encode(high),), (encode(high), encode(~high))).captions
+    both = replace(second.phrases[0], boxes=(FIRST, SECOND))
+    captions = CaptionSet("phrasecut", "test", (first, replace(second, phrases=(both,))))
+    heard = []
+
+    def ask(image: Path, texts: Sequence[str]) -> list[Detections]:
+        heard.append((image, list(texts)))
+        return [seen(HALF), seen(SECOND, FIRST)]
+
+    row = in_time(phrase_masks.box_overlap(captions, ask, model="known"))
+    assert heard == [(A, ["phrase 0", "phrase 1"])]
+    assert (row["items"], row["of"], row["model"], row["macs"]) == (2, "boxes", "known", 40)
+    assert row["all"]["mean_iou"] == 0.75  # type: ignore[index]
+    assert row["all"]["cumulative_iou"] == round(250 / 300, 4)  # type: ignore[index]
+    found = {name: (r["phrases"], r["mean_iou"]) for name, r in row["subsets"].items()}  # type: ignore[attr-defined]
+    assert found == {"i_single": (1, 0.5), "i_multi": (1, 1.0), "s_large": (2, 0.75)}
 
 
 def test_all_that_a_phrase_means_is_one_mask() -> None:
@@ -246,9 +304,9 @@ def test_words_that_are_asked_are_those_of_the_phrase() -> None:
     heard = []
     answer = segmenting({"phrase": BOTTOM})
 
-    def ask(image: Path, text: str) -> Segmentation:
-        heard.append(text)
-        return answer(image, "phrase")
+    def ask(image: Path, texts: Sequence[str]) -> Sequence[Segmentation]:
+        heard.extend(texts)
+        return answer(image, ["phrase"])
 
     plain = CaptionSet("mine", "val", (replace(one, text="phrase 0 walks", referring=False),))
     phrase_masks.overlap(plain, ask)
@@ -336,6 +394,7 @@ def test_what_has_nothing_to_measure_says_so() -> None:
         (phrases.recall, replace(ASKED, name="mine"), "mine val_balanced has no phrases with boxes"),
         (questions.accuracy, CAPTIONS, "flickr30k test has no questions whose answers are known"),
         (phrase_masks.overlap, CAPTIONS, "flickr30k test has no masks: PhraseCut has"),
+        (phrase_masks.box_overlap, CAPTIONS, "flickr30k test has no masks: PhraseCut has"),
     ):
         with pytest.raises(ValueError, match=message):
             measure(data, ask)  # type: ignore[arg-type, operator]

@@ -54,7 +54,7 @@ def test_a_question_its_words_and_its_answer(tmp_path) -> None:
         Phrase(((36, 39),), ((30, 0, 50, 40),), category="man"),
     )
     assert [caption.words(phrase) for phrase in caption.phrases] == ["small dog", "man"]
-    assert caption.answer == Answer("yes", "rel", ((1, 2, 11, 22),))
+    assert caption.answer == Answer("yes", "rel", ((1, 2, 11, 22),), "relVerify")
     assert available(root) == ["gqa"]
 
 
@@ -111,7 +111,7 @@ def test_splits_without_scene_graphs_have_no_boxes(tmp_path) -> None:
     bare = {key: question()[key] for key in ("imageId", "question")}
     write(tmp_path, "testdev_balanced", q1=question(), q2=bare)
     first, second = open_captions(tmp_path, "gqa", "testdev_balanced").captions
-    assert (first.phrases, first.answer) == ((), Answer("yes", "rel"))
+    assert (first.phrases, first.answer) == ((), Answer("yes", "rel", detailed="relVerify"))
     assert (second.phrases, second.answer) == ((), None)
     write(tmp_path, "val_all", q1=question())
     (tmp_path / "val_sceneGraphs.json").unlink()

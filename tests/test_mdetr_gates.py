@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from groundling import checkpoint
-from groundling.asking import answer, ground_phrases
+from groundling.asking import answer, answer_all, ground_phrases
 from groundling.dynamic.extract import extract
 from groundling.dynamic.gates import hard_gates
 from groundling.grounder import load
@@ -157,6 +157,8 @@ def test_what_is_asked_runs_the_subnet_that_its_words_choose() -> None:
     grounded = ground_phrases(mdetr, tokenizer, picture, "a red car", spans=[(0, 9)], threshold=0)
     assert grounded.cost.parts["selector"] > 0
     assert sum(grounded.cost.parts.values()) < grounded.cost.full
+    twice = answer_all(mdetr, tokenizer, picture, ["a car", "a red car"], threshold=0)
+    assert (twice[1].evidence, twice[1].cost) == (found.evidence, found.cost)  # each sees by its own subnet
 
 
 def test_expressions_together_run_what_each_of_them_chooses(tmp_path: Path) -> None:

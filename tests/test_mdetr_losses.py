@@ -11,7 +11,7 @@ from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses, final_loss
 from groundling.losses.masks import dice_loss, focal_loss, mask_losses
 from groundling.losses.matching import Matching
-from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
+from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss, wanted
 
 
 def pairs(*found: tuple[int, int, int]) -> Matching:
@@ -46,6 +46,13 @@ def test_soft_tokens_by_hand() -> None:
     assert soft_token_loss(logits, paper, matching, two, 1.0).item() == pytest.approx(1.25 * ln2)
     assert_close(soft_token_cost(logits, paper), torch.tensor([[[-0.375], [-0.25]]]))
     assert_close(soft_token_cost(logits, released), torch.tensor([[[-0.75], [-0.5]]]))
+
+
+def test_what_soft_tokens_want_by_hand() -> None:
+    """A phrase of two tokens, one of one, and padding."""
+    paper = torch.tensor([[[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]])
+    assert wanted(paper, "paper") is paper
+    assert_close(wanted(paper, "released"), torch.tensor([[[1.0, 1, 0], [0, 1, 0], [0, 0, 0]]]))
 
 
 def test_soft_tokens_of_a_batch_are_those_of_its_images() -> None:

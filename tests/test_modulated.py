@@ -13,6 +13,7 @@ from groundling.asking import ground_phrases
 from groundling.boxes import iou
 from groundling.images import normalise, to_tensor
 from groundling.language import Tokens
+from groundling.losses import OBJECTIVES
 from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses
 from groundling.losses.box import box_losses
@@ -83,6 +84,21 @@ def test_the_losses_are_the_parts_written_out() -> None:
     assert_close(found["answer_type"], 25 * answers)
     assert {name for name in found if name.startswith("final")} == {"final.0", "final.1", "final"}
     assert 0 <= found["metric/answer_accuracy"] <= 1
+
+
+def test_the_released_target_is_a_one_at_each_token() -> None:
+    """In the loss and in the matching: a phrase of two tokens counts twice."""
+    mdetr, targets = model(), some_targets()
+    ones = replace(targets, positive=(targets.positive > 0).float())
+    memory = read(mdetr)
+    found, paper = (
+        modulated_losses(mdetr.net, memory, targets, ModulatedLoss(target=target))
+        for target in ("released", "paper")
+    )
+    assert_close(found, modulated_losses(mdetr.net, memory, ones, ModulatedLoss()))
+    assert found["soft_tokens"] > paper["soft_tokens"] + 0.1
+    with pytest.raises(ValueError, match="loss target: Input should be 'paper' or 'released'"):
+        OBJECTIVES["mdetr"]({"target": "multi-hot"})
 
 
 def test_what_a_batch_does_not_teach_has_no_loss() -> None:

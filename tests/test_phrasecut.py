@@ -35,7 +35,8 @@ def test_all_boxes_and_all_polygons(tmp_path) -> None:
         ((40, 5, 50.5, 5, 50.5, 25),),
     )
     phrase = Phrase(((0, 10),), ((1, 2, 11, 30), (40, 5, 50.5, 25)), masks, "dogs")
-    expected = Caption("77__0", root / "images" / "77.jpg", "small dogs", (phrase,), referring=True)
+    image, subsets = root / "images" / "77.jpg", ("p_att", "p_att+")
+    expected = Caption("77__0", image, "small dogs", (phrase,), referring=True, subsets=subsets)
     assert open_captions(root, "phrasecut", "val").captions == (expected,)
     assert available(root) == ["phrasecut"]
 
@@ -46,6 +47,25 @@ def test_a_phrase_of_one_instance_is_an_expression(tmp_path) -> None:
     assert (sample.id, sample.expression, sample.box) == ("77__1", "small dogs", (1, 2, 11, 30))
     with pytest.raises(DataError, match="no phrase of phrasecut val means exactly one box"):
         open_dataset(write(tmp_path, task()), "phrasecut", "val")
+
+
+@pytest.mark.parametrize(
+    ("structure", "subsets"),
+    [
+        (None, ()),
+        ({"name": "dogs"}, ()),
+        ({"attributes": [], "relation_descriptions": [], "type": "name"}, ("p_name",)),
+        ({"attributes": ["a", "b"], "type": "verbose"}, ("p_att", "p_attm", "p_verbose")),
+        ({"relation_descriptions": [["on", "mat"]], "type": "relation"}, ("p_rel", "p_rel+")),
+        (
+            {"attributes": ["a"], "relation_descriptions": [["on", "mat"], ["by", "cat"]], "type": "odd"},
+            ("p_att", "p_rel", "p_relm", "p_att_rel"),
+        ),
+    ],
+)
+def test_subsets_of_a_structure(tmp_path, structure, subsets) -> None:
+    (caption,) = open_captions(write(tmp_path, task(phrase_structure=structure)), "phrasecut", "val").captions
+    assert caption.subsets == subsets
 
 
 @pytest.mark.parametrize(
@@ -63,6 +83,7 @@ def test_a_phrase_of_one_instance_is_an_expression(tmp_path) -> None:
         ({"instance_boxes": [[1, 2, 10], [40, 5, 10, 20]]}, "is not four numbers"),
         ({"instance_boxes": [[61, 2, 10, 9], [40, 5, 10, 20]]}, "lies outside its image of 60x40"),
         ({"image_id": 78}, "image 78 has no entry in image_data_split.json"),
+        ({"phrase_structure": {"attributes": "red"}}, "attributes is 'red'; it should be a list"),
         ({"phrase": ""}, r"span \(0, 0\) has no characters"),
         ({"phrase": " "}, "the caption is empty"),
         ({"task_id": None}, "task_id is None"),

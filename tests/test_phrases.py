@@ -49,7 +49,7 @@ def test_characters_of_tokens() -> None:
 
 
 def test_positive_maps_by_hand() -> None:
-    """The paper's rows are distributions; the released code's are ones (methods: its bool map)."""
+    """The paper's rows: distributions."""
     objects = [[(2, 11), (15, 18)], [(0, 1)]]
     paper = positive_map(objects, OFFSETS, columns=9)
     third = 1 / 3
@@ -57,7 +57,6 @@ def test_positive_maps_by_hand() -> None:
         paper,
         torch.tensor([[0, 0, third, third, 0, 0, third, 0, 0], [0, 1.0, 0, 0, 0, 0, 0, 0, 0]]),
     )
-    assert_close(positive_map(objects, OFFSETS, 9, "released"), (paper > 0).float())
     assert positive_map([], OFFSETS).shape == (0, 256)
 
 

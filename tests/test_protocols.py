@@ -202,7 +202,21 @@ def test_accuracy_by_hand() -> None:
     assert json.loads(json.dumps(found.as_dict())) == {
         "questions": 3, "accuracy": 0.6667, "accuracy_type": 0.6667, "accuracy_total": 0.3333,
         "by_type": {"obj": {"questions": 2, "accuracy": 0.5}, "rel": {"questions": 1, "accuracy": 1.0}},
+        "by_detailed_type": None,
     }  # fmt: skip
+
+
+def test_finer_types_by_hand() -> None:
+    """The docstring's case; the relation says no finer type, and counts in none."""
+    answers, truths, types = ["dog", "cat", "left"], ["dog", "car", "left"], ["obj", "obj", "rel"]
+    finer = {"exist": gqa.TypeAccuracy(1, 1), "logicOr": gqa.TypeAccuracy(1, 0)}
+    found = gqa.accuracy(answers, truths, types, types, detailed_types=["exist", "logicOr", None])
+    assert found.by_detailed_type == finer
+    assert list(found.as_dict()["by_detailed_type"]) == ["exist", "logicOr"]  # type: ignore[call-overload]
+    assert found.accuracy_total == 2 / 3
+    alone = gqa.accuracy(answers, truths, types, detailed_types=["logicOr", "logicOr", "logicOr"])
+    assert alone.by_detailed_type == {"logicOr": gqa.TypeAccuracy(3, 2 / 3)}
+    assert gqa.accuracy(answers, truths, types, detailed_types=[None] * 3).by_detailed_type is None
 
 
 def test_words_must_be_the_same() -> None:
@@ -229,6 +243,8 @@ def test_questions_that_do_not_fit() -> None:
         gqa.accuracy([], [], [])
     with pytest.raises(ValueError, match="1 questions need 1 predicted_types, given 0"):
         gqa.accuracy(["a"], ["a"], ["obj"], [])
+    with pytest.raises(ValueError, match="1 questions need 1 detailed_types, given 2"):
+        gqa.accuracy(["a"], ["a"], ["obj"], detailed_types=["exist", None])
     with pytest.raises(ValueError, match="no question type 'verify'; there are obj, attr, rel, global, cat"):
         gqa.accuracy(["a"], ["a"], ["verify"])
     with pytest.raises(ValueError, match="no question type 'verify'"):

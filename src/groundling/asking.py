@@ -6,7 +6,10 @@
 
 The way of a request: image → `open_image`, `letterbox` · text → tokens with their characters → network →
 soft tokens and boxes of each query → phrases by their tokens, boxes by `Placement.undo`.
-Functions of a model in evaluation mode: nothing of a request stays anywhere. Shapes: Q queries, C tokens.
+Functions of a model in evaluation mode: nothing of a request stays anywhere. Of many texts of one image
+(`ground_captions`, `rank_boxes`, `answer_all`, `segment_all`) each is answered as it would be alone, and the
+backbone sees the image once, unless words choose what runs: only the first has its cost. `milliseconds` of
+each are from pixels to its answer, others' before it too. Shapes: Q queries, C tokens.
 """
 
 import os
@@ -25,9 +28,9 @@ from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokens
 from groundling.masks import encode
-from groundling.models.answers import AnswerKind
+from groundling.models.answers import AnswerKind, AnswersConfig
 from groundling.models.mdetr import ANSWERS, MASKS, Mdetr, Memory, Objects
-from groundling.phrases import Span, characters_of, check_spans, splitter, tokens_of
+from groundling.phrases import Span, Splitter, characters_of, check_spans, splitter, tokens_of
 from groundling.results import (
     Answer,
     CaptionGrounding,
@@ -69,21 +72,56 @@ def ground_phrases(
     ValueError for a caption without noun phrases, one that is longer than the model reads, and spans outside
     it; ValueError and FileNotFoundError for images as `open_image` does.
     """
+    (found,) = ground_captions(
+        model,
+        tokenizer,
+        image,
+        [caption],
+        spans=None if spans is None else [spans],
+        split=split,
+        score=score,
+        threshold=threshold,
+        most=most,
+        max_pixels=max_pixels,
+    )
+    return found
+
+
+@torch.inference_mode()
+def ground_captions(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    captions: Sequence[str],
+    *,
+    spans: Sequence[Sequence[Span]] | None = None,
+    split: Literal["auto", "spacy", "rules"] = "auto",
+    score: Score = "object",
+    threshold: float = THRESHOLD,
+    most: int = 100,
+    max_pixels: int = MAX_PIXELS,
+) -> list[CaptionGrounding]:
+    """`ground_phrases` of each caption of one image.
+
+    spans: those of each caption. Raises ValueError for no captions, too, and for spans of more or fewer.
+    """
     _check_threshold(threshold)
-    _check_text(caption)
-    tokenizer.offsets(caption)  # first: what is too long need not be split
+    _check_texts(captions, "captions")
+    if spans is not None and len(spans) != len(captions):
+        raise ValueError(f"{len(captions)} captions have spans each, given {len(spans)} lists of spans")
+    for caption in captions:
+        tokenizer.offsets(caption)  # first: what is too long need not be split
     name = "given"
     if spans is None:
         found = splitter(split)
-        name, spans = found.name, [phrase.span for phrase in found.split(caption)]
-        if not spans:
-            raise ValueError(
-                f"no noun phrase in {caption[:80]!r} ({name}): give its spans, or ground it as one expression"
-            )
-    check_spans(caption, spans)
-    (asked,) = _ask(model, tokenizer, image, [caption], max_pixels)
-    phrases = tuple(asked.phrase(span, score, threshold, most) for span in spans)
-    return CaptionGrounding(*asked.known(), phrases=phrases, splitter=name)
+        name, spans = found.name, [_split(caption, found) for caption in captions]
+    for caption, own in zip(captions, spans, strict=True):
+        check_spans(caption, own)
+    answers: list[CaptionGrounding] = []
+    for asked, own in zip(_ask(model, tokenizer, image, captions, max_pixels), spans, strict=True):
+        phrases = tuple(asked.phrase(span, score, threshold, most) for span in own)
+        answers.append(CaptionGrounding(*asked.known(), phrases=phrases, splitter=name))
+    return answers
 
 
 @torch.inference_mode()
@@ -99,13 +137,11 @@ def rank_boxes(
 ) -> list[Detections]:
     """Of each expression as a whole at most `most` boxes, the surest first: what Prec@k looks at.
 
-    The first is the object that `Grounder.ground` answers with. The backbone sees the image once, so that
-    only the first has its cost; `milliseconds` of each are from pixels to its boxes, others' before it too.
-    Raises ValueError for no expressions and for one that is longer than the model reads.
+    The first is the object that `Grounder.ground` answers with. Raises ValueError for no expressions and for
+    one that is longer than the model reads.
     """
     _check_threshold(threshold)
-    if isinstance(expressions, str) or not expressions:
-        raise ValueError(f"expressions are a list of texts with at least one, given {expressions!r}")
+    _check_texts(expressions, "expressions")
     found: list[Detections] = []
     for asked in _ask(model, tokenizer, image, expressions, max_pixels):
         objects = asked.objects(asked.found.scores()[0], threshold, most, asked.text)
@@ -157,7 +193,22 @@ def answer(
 
     Raises ValueError for a model without answer heads or that does not know its answers' words.
     """
+    return answer_all(model, tokenizer, image, [question], threshold=threshold, max_pixels=max_pixels)[0]
+
+
+@torch.inference_mode()
+def answer_all(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    questions: Sequence[str],
+    *,
+    threshold: float = THRESHOLD,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Answer]:
+    """`answer` to each question about one image. Raises ValueError for no questions, too."""
     _check_threshold(threshold)
+    _check_texts(questions, "questions")
     config = model.config.answers
     if config is None:
         raise ValueError(f"this MDETR answers no questions; those that do are {ANSWERS}")
@@ -166,21 +217,8 @@ def answer(
             f"this MDETR knows its answers of {', '.join(silent)} by number only: import it with "
             "answers=, gqa_answer2id_by_type.json or gqa_answer2id.json of MDETR's annotations"
         )
-    (asked,) = _ask(model, tokenizer, image, [question], max_pixels, answers=True)
-    kinds = {kind.name: kind for kind in config.kinds}
-    logits = model.net.answer(asked.hidden)
-    kind, sure = config.kinds[0].name, 1.0
-    if config.types:
-        likely, place = logits["type"][0].softmax(-1).max(-1)
-        kind, sure = config.types[int(place)], float(likely)
-    words, confidence = said(logits[kind][0], kinds[kind])
-    return Answer(
-        *asked.known(),
-        answer=words,
-        kind=kind if config.types else None,
-        confidence=sure * confidence,
-        evidence=tuple(asked.objects(asked.found.scores()[0], threshold, 100)),
-    )
+    asked = _ask(model, tokenizer, image, questions, max_pixels, answers=True)
+    return [_answer(model, config, one, threshold) for one in asked]
 
 
 @torch.inference_mode()
@@ -198,25 +236,27 @@ def segment(
     As MDETR on PhraseCut: a query is kept by 1 − P(no object), a pixel of it by a probability above one half
     at the image's own size. Raises ValueError for a model without a mask head.
     """
+    return segment_all(model, tokenizer, image, [phrase], threshold=threshold, max_pixels=max_pixels)[0]
+
+
+@torch.inference_mode()
+def segment_all(
+    model: Mdetr,
+    tokenizer: ByteTokenizer,
+    image: ImageSource,
+    phrases: Sequence[str],
+    *,
+    threshold: float = THRESHOLD,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Segmentation]:
+    """`segment` of each phrase of one image. Raises ValueError for no phrases, too."""
     _check_threshold(threshold)
+    _check_texts(phrases, "phrases")
     if not model.config.masks:
         raise ValueError(f"this MDETR segments nothing; those that do are {MASKS}")
-    (asked,) = _ask(model, tokenizer, image, [phrase], max_pixels)
-    scores = asked.found.scores()[0]
-    kept = (scores >= threshold).nonzero()[:, 0]
-    place = asked.placement
-    union = torch.zeros(place.height, place.width, dtype=torch.bool)
-    if len(kept):
-        for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
-            union |= _at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
-    cost = model.cost_model.asked(asked.length, asked.selection, masks=len(kept))
-    return Segmentation(
-        phrase,
-        cost,
-        *asked.known()[2:],
-        mask=encode(union.numpy()),
-        objects=tuple(asked.objects(scores, threshold, len(scores))),
-    )
+    return [
+        _segmentation(model, one, threshold) for one in _ask(model, tokenizer, image, phrases, max_pixels)
+    ]
 
 
 # ------------------------------------------------------------------------------------------------- inside
@@ -236,6 +276,7 @@ class _Asked:
     cost: Cost
     length: int
     selection: Selection | None  # what the words chose to run, of a network whose words choose
+    seen: bool  # the backbone had the image before, for another text
     began: float
 
     def known(self) -> tuple[str, Cost, int, int, float, str]:
@@ -272,6 +313,53 @@ class _Asked:
         return self.text[begin:end]
 
 
+def _answer(model: Mdetr, config: AnswersConfig, asked: _Asked, threshold: float) -> Answer:
+    """The likeliest answer of the likeliest type, of a model that has these answers."""
+    kinds = {kind.name: kind for kind in config.kinds}
+    logits = model.net.answer(asked.hidden)
+    kind, sure = config.kinds[0].name, 1.0
+    if config.types:
+        likely, place = logits["type"][0].softmax(-1).max(-1)
+        kind, sure = config.types[int(place)], float(likely)
+    words, confidence = said(logits[kind][0], kinds[kind])
+    return Answer(
+        *asked.known(),
+        answer=words,
+        kind=kind if config.types else None,
+        confidence=sure * confidence,
+        evidence=tuple(asked.objects(asked.found.scores()[0], threshold, 100)),
+    )
+
+
+def _segmentation(model: Mdetr, asked: _Asked, threshold: float) -> Segmentation:
+    """The union of the masks of queries above the threshold."""
+    scores = asked.found.scores()[0]
+    kept = (scores >= threshold).nonzero()[:, 0]
+    place = asked.placement
+    union = torch.zeros(place.height, place.width, dtype=torch.bool)
+    if len(kept):
+        for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
+            union |= _at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
+    cost = model.cost_model.asked(asked.length, asked.selection, masks=len(kept), seen=asked.seen)
+    return Segmentation(
+        asked.text,
+        cost,
+        *asked.known()[2:],
+        mask=encode(union.numpy()),
+        objects=tuple(asked.objects(scores, threshold, len(scores))),
+    )
+
+
+def _split(caption: str, how: Splitter) -> list[Span]:
+    """The spans of the noun phrases of a caption; ValueError for none."""
+    spans = [phrase.span for phrase in how.split(caption)]
+    if not spans:
+        raise ValueError(
+            f"no noun phrase in {caption[:80]!r} ({how.name}): give its spans, or ground it as one expression"
+        )
+    return spans
+
+
 def _ask(
     model: Mdetr,
     tokenizer: ByteTokenizer,
@@ -305,7 +393,7 @@ def _ask(
         again = shared is not None and row > 0
         cost = model.cost_model.asked(length, selection, answers=answers, seen=again)
         place, found = (_name(image), offsets[row], placement), net.objects(hidden[-1])
-        yield _Asked(text, *place, memory, hidden, found, cost, length, selection, began)
+        yield _Asked(text, *place, memory, hidden, found, cost, length, selection, again, began)
 
 
 def chosen(model: Mdetr, words_1LD: Tensor, tokens: Tokens) -> Selection | None:
@@ -365,6 +453,13 @@ def _at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:
 def _check_text(text: str) -> None:
     if not isinstance(text, str):
         raise ValueError(f"what is asked is a text, given {text!r}")
+
+
+def _check_texts(texts: Sequence[str], what: str) -> None:
+    if isinstance(texts, str) or not texts:
+        raise ValueError(f"{what} are a list of texts with at least one, given {texts!r}")
+    for text in texts:
+        _check_text(text)
 
 
 def _check_threshold(threshold: float) -> None:

@@ -14,9 +14,6 @@ import torch
 from torch import Tensor
 
 Span = tuple[int, int]
-# What a soft token is trained to be: the paper's uniform distribution over the tokens of its phrase, or a
-# one at each of them, which is what the released code's batches hold (its bool map loses the division).
-Target = Literal["paper", "released"]
 
 MODEL = "en_core_web_sm"  # spaCy's small English pipeline
 
@@ -75,15 +72,11 @@ def characters_of(positions: Sequence[int], offsets: Sequence[Span]) -> Span:
     return min(begin for begin, _ in own), max(end for _, end in own)
 
 
-def positive_map(
-    objects: Sequence[Sequence[Span]],
-    offsets: Sequence[Span],
-    columns: int = 256,
-    target: Target = "paper",
-) -> Tensor:
-    """Which tokens each object's spans are, (objects, columns); the last column, "no object", stays 0.
+def positive_map(objects: Sequence[Sequence[Span]], offsets: Sequence[Span], columns: int = 256) -> Tensor:
+    """Each object as a uniform distribution over the tokens of its spans, (objects, columns).
 
-    ValueError for spans without a token: outside what was read, or only spaces.
+    The last column, "no object", stays 0. ValueError for spans without a token: outside what was read, or
+    only spaces.
     """
     wanted = torch.zeros(len(objects), columns)
     for row, spans in enumerate(objects):
@@ -93,7 +86,7 @@ def positive_map(
                 f"object {row}: spans {list(spans)} are not among the {min(len(offsets), columns - 1)} "
                 "tokens that the model tells apart"
             )
-        wanted[row, list(positions)] = 1.0 if target == "released" else 1.0 / len(positions)
+        wanted[row, list(positions)] = 1.0 / len(positions)
     return wanted
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "dataset", "split", "expressions", "Prec@0.5", "mean IoU", "MACs", "layers on", "filters on", "ms",
 )  # fmt: skip
-PARTS = ("by_type", "subsets")  # where protocols keep the results of a part of the items
+PARTS = ("by_type", "by_detailed_type", "subsets")  # where protocols keep the results of a part of the items
 
 
 def evaluate(
@@ -27,7 +27,10 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="One JSON line per split.")] = False,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Expressions: iou (≥ 0.5), strict (> 0.5) or giou; phrases: any or merged."),
+        typer.Option(
+            help="Expressions: iou (≥ 0.5), strict (> 0.5) or giou; phrases: any or merged; "
+            "phrasecut: masks or boxes."
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many items of a split.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
@@ -99,10 +102,10 @@ def _heads(score: "Score") -> tuple[tuple[str, ...], str]:
 
 def _rows(score: "Score", columns: Sequence[str]) -> list[tuple[str, ...]]:
     result, cost = score.result.as_dict(), (f"{score.macs / 1e6:,.1f}", f"{score.milliseconds:.1f}")
-    named = {"all": _whole(score)}
+    named = [("all", _whole(score))]
     for part in PARTS:
         found = result.get(part)
-        named |= found if isinstance(found, Mapping) else {}
+        named += found.items() if isinstance(found, Mapping) else ()
     return [
         (
             score.dataset,
@@ -111,7 +114,7 @@ def _rows(score: "Score", columns: Sequence[str]) -> list[tuple[str, ...]]:
             *(_cell(values.get(column, "")) for column in columns),
             *(cost if part == "all" else ("", "")),
         )
-        for part, values in named.items()
+        for part, values in named
     ]
 
 

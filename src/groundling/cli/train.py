@@ -12,7 +12,7 @@ from groundling.cli import console
 if TYPE_CHECKING:
     from groundling.train import Evaluate, Run
 
-SCORED = 500  # expressions of val that a run is measured on at its end
+SCORED = 500  # expressions, captions or images of val that a run is measured on at its end
 STOPPED = 130
 
 
@@ -46,13 +46,17 @@ def train(
 
 
 def scorer(run: "Run") -> "Evaluate | None":
-    """What measures a grounding run: some expressions of val, where its dataset has that split.
+    """What measures a run: some items of val, where its dataset has that split; several of a mixture.
 
     DataError for a split that is there and cannot be read.
     """
     from groundling.data import DataError, open_dataset
-    from groundling.evaluate import evaluate
+    from groundling.evaluate import evaluate, validation
 
+    if run.objective == "mdetr":
+        return validation.of_captions(run.config, SCORED)
+    if run.objective == "detr":
+        return validation.of_objects(run.config, SCORED)
     if run.objective != "grounding":
         return None
     try:

@@ -33,6 +33,7 @@ __all__ = [
     "Sample",
     "Thing",
     "available",
+    "mixture",
     "open_captions",
     "open_dataset",
     "open_mixture",
@@ -102,10 +103,19 @@ def open_captions(root: str | Path, dataset: str, split: str, need_images: bool 
 
 
 def open_mixture(root: str | Path, datasets: str, splits: str, need_images: bool = True) -> CaptionSet:
-    """Captions of several datasets of one folder, as in "flickr30k,gqa" and "train,train_balanced".
+    """Captions of several datasets of one folder, each with its split, as `mixture` reads them.
 
-    One split goes with all datasets. Raises as `open_dataset` does, and ValueError for another number of
-    splits than of datasets.
+    Raises as `open_dataset` and `mixture` do.
+    """
+    found = [open_captions(root, name, part, need_images) for name, part in mixture(datasets, splits)]
+    captions = tuple(caption for each in found for caption in each.captions)
+    return CaptionSet(datasets, splits, captions, sum(each.left_out for each in found))
+
+
+def mixture(datasets: str, splits: str) -> list[tuple[str, str]]:
+    """Datasets with their splits, as in "flickr30k,gqa" and "train,train_balanced".
+
+    One split goes with all datasets. ValueError for another number of splits than of datasets.
     """
     names, parts = datasets.split(","), splits.split(",")
     parts = parts * len(names) if len(parts) == 1 else parts
@@ -113,12 +123,7 @@ def open_mixture(root: str | Path, datasets: str, splits: str, need_images: bool
         raise ValueError(
             f"{len(parts)} splits ({splits}) for {len(names)} datasets ({datasets}); give one or one for each"
         )
-    found = [
-        open_captions(root, name.strip(), part.strip(), need_images)
-        for name, part in zip(names, parts, strict=True)
-    ]
-    captions = tuple(caption for each in found for caption in each.captions)
-    return CaptionSet(datasets, splits, captions, sum(each.left_out for each in found))
+    return [(name.strip(), part.strip()) for name, part in zip(names, parts, strict=True)]
 
 
 def stream_captions(

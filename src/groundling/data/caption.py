@@ -1,7 +1,7 @@
 """Text with phrases: what captions, questions and lists of classes become, whatever format they came in."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,11 +37,15 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a question; its kind where the format sorts them, and the boxes of what it names."""
+    """The answer to a question; its kind where the format sorts them, and the boxes of what it names.
+
+    `detailed` is a finer kind, as GQA's `types.detailed`; it is measured by, and nothing learns it.
+    """
 
     text: str
     kind: str | None = None
     boxes: tuple[Box, ...] = ()
+    detailed: str | None = field(default=None, repr=False)  # `modulated.fingerprint` takes what is learned
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -55,7 +59,8 @@ class Caption:
     """A text about an image, the phrases in it, and its answer where it is a question.
 
     A `referring` caption is one expression: all of it says which object its one phrase is, of which the
-    phrase may hold only the noun. `negatives` are the spans that MDETR calls negative tokens.
+    phrase may hold only the noun. `negatives` are the spans that MDETR calls negative tokens, `subsets` the
+    parts of its dataset that it is measured in too.
     """
 
     id: str
@@ -65,6 +70,7 @@ class Caption:
     answer: Answer | None = None
     negatives: tuple[Span, ...] = ()
     referring: bool = False
+    subsets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.text.strip():

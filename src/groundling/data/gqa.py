@@ -88,7 +88,7 @@ def _answer(row: object, annotations: Row, scene: Scene | None) -> Answer | None
     types = optional(row, "types", dict) or {}
     marks = {} if scene is None else optional(annotations, "answer", dict) or {}
     boxes = dict.fromkeys(_thing(scene, name).box for name in marks.values())
-    return Answer(text, optional(types, "semantic", str), tuple(boxes))
+    return Answer(text, optional(types, "semantic", str), tuple(boxes), optional(types, "detailed", str))
 
 
 def _thing(scene: Scene | None, name: object) -> Thing:

@@ -6,8 +6,9 @@
 The image is a path relative to the file, a box xyxy in pixels of the upright image, a span the characters
 from the first to before the second; "id" may be there too, and other keys are left alone. An expression may
 have its "category"; a phrase "category" and "masks", one a box (COCO's polygons or run lengths); a caption an
-"answer" (a text, or "text", "kind" and "boxes"), "negatives" (spans) and "referring" (all of it is one
-expression). Any dataset can be written so: `write(path, dataset.samples)` or `write(path, set.captions)`.
+"answer" (a text, or "text", "kind", "detailed", "boxes"), "negatives" (spans), "referring" (all of it is one
+expression) and "subsets" (names of what it is measured in). Any dataset can be written so: `write(path,
+dataset.samples)` or `write(path, set.captions)`.
 A box that sticks out of its image, mostly an xywh or one of another size of the image, is an error.
 """
 
@@ -114,8 +115,15 @@ def _all_there(row: Row, keys: Iterable[str]) -> None:
 def _caption(identity: str, image: Path, text: str, row: Row) -> Caption:
     phrases = tuple(_phrase(phrase) for phrase in optional(row, "phrases", list) or [])
     negatives = spans_from(optional(row, "negatives", list) or [])
-    refers = optional(row, "referring", bool) or False
-    return Caption(identity, image, text, phrases, _answer(row.get("answer")), negatives, refers)
+    refers, answer = optional(row, "referring", bool) or False, _answer(row.get("answer"))
+    return Caption(identity, image, text, phrases, answer, negatives, refers, _subsets(row))
+
+
+def _subsets(row: Row) -> tuple[str, ...]:
+    names = optional(row, "subsets", list) or []
+    if not all(isinstance(name, str) for name in names):
+        raise DataError(f"subsets are {names!r}; they should be a list of texts")
+    return tuple(names)
 
 
 def _phrase(row: object) -> Phrase:
@@ -133,7 +141,8 @@ def _answer(value: object) -> Answer | None:
     if not isinstance(value, dict):
         raise DataError(f"answer is {value!r}; it should be text, or an object with one")
     boxes = tuple(map(box_from_xyxy, optional(value, "boxes", list) or []))
-    return Answer(field(value, "text", str), optional(value, "kind", str), boxes)
+    text, kind = field(value, "text", str), optional(value, "kind", str)
+    return Answer(text, kind, boxes, optional(value, "detailed", str))
 
 
 def _sample_row(sample: Sample) -> dict[str, Any]:
@@ -144,10 +153,11 @@ def _sample_row(sample: Sample) -> dict[str, Any]:
 def _caption_row(caption: Caption) -> dict[str, Any]:
     answer = caption.answer and {
         "text": caption.answer.text, "kind": caption.answer.kind, "boxes": caption.answer.boxes,
+        "detailed": caption.answer.detailed,
     }  # fmt: skip
     row = {"caption": caption.text, "phrases": list(map(_phrase_row, caption.phrases)), "id": caption.id}
     more = {"answer": _filled(answer or {}), "negatives": caption.negatives, "referring": caption.referring}
-    return row | _filled(more)
+    return row | _filled(more | {"subsets": caption.subsets})
 
 
 def _phrase_row(phrase: Phrase) -> dict[str, Any]:

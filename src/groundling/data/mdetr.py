@@ -75,7 +75,7 @@ def write(path: Path, captions: Iterable[Caption], name: str) -> int:
     """Captions as MDETR's scripts write them, `name` as their dataset_name; the count of captions.
 
     Images are named relative to the file where they lie below it. A phrase without a box is only words in
-    this format, and the boxes of an answer have no place in it.
+    this format, and the boxes of an answer, its detailed kind and subsets have no place in it.
     """
     images, annotations, categories, sizes = list[Any](), list[Any](), {ANYTHING: 1}, Sizes()
     for caption in captions:

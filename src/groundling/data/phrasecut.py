@@ -2,7 +2,8 @@
 
     ROOT/refer_val.json (train, val, miniv, test)   ROOT/image_data_split.json   ROOT/images/2405722.jpg
 Images are Visual Genome's; they may lie in ROOT/VG_100K and ROOT/VG_100K_2 too. An instance may have several
-polygons, and has all of them here: MDETR's converter keeps the last one. Source: ChenyunWu/PhraseCutDataset.
+polygons, and has all of them here: MDETR's converter keeps the last one. `Caption.subsets` are those that
+its `phrase_structure` says. Source: ChenyunWu/PhraseCutDataset.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 
 from groundling.data.caption import Caption, whole
 from groundling.data.image_folder import ImageFolder
-from groundling.data.json_rows import field, identity, optional, rows, size_of
+from groundling.data.json_rows import Row, field, identity, optional, rows, size_of
 from groundling.data.mask import Mask, mask_from
 from groundling.data.sample import DataError, Rejects, box_from_xywh, check_box
+from groundling.protocols.phrasecut_subsets import of_structure
 
 _PREFIX = "refer_"
 Sizes = Mapping[str, tuple[int, int]]
@@ -55,7 +57,15 @@ def _caption(row: object, sizes: Sizes, folder: ImageFolder) -> Caption:
     masks = [_mask(polygons) for polygons in field(row, "Polygons", list)]
     text, structure = field(row, "phrase", str), optional(row, "phrase_structure", dict) or {}
     phrase = whole(text, boxes, masks, optional(structure, "name", str))
-    return Caption(field(row, "task_id", str), folder.path(f"{name}.jpg"), text, (phrase,), referring=True)
+    image, task = folder.path(f"{name}.jpg"), field(row, "task_id", str)
+    return Caption(task, image, text, (phrase,), referring=True, subsets=_subsets(structure))
+
+
+def _subsets(structure: Row) -> tuple[str, ...]:
+    attributes, relations = (
+        optional(structure, key, list) or [] for key in ("attributes", "relation_descriptions")
+    )
+    return of_structure(len(attributes), len(relations), optional(structure, "type", str))
 
 
 def _mask(polygons: object) -> Mask:

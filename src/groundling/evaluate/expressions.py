@@ -1,12 +1,10 @@
 """Referring expressions, of a model that ranks many boxes: Prec@1, 5 and 10."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from groundling.data.sample import Dataset, Sample
-from groundling.evaluate.score import Score, Watch, collect, unwatched
+from groundling.evaluate.score import Score, Watch, by_image, collect, together, unwatched
 from groundling.protocols import refexp
 from groundling.results import Detections
 
@@ -29,14 +27,13 @@ def precision(
     """
     if not dataset.samples:
         raise ValueError(f"{dataset.name} {dataset.split} has no expressions to evaluate")
-    samples = sorted(dataset.samples, key=attrgetter("image"))
-    answers = collect(_asked(samples, ask), len(samples), dataset.split, watch)
+
+    def asked(image: Path, several: Sequence[Sample]) -> Sequence[Detections]:
+        return ask(image, [sample.expression for sample in several])
+
+    samples = by_image(dataset.samples)
+    answers = collect(together(samples, asked), len(samples), dataset.split, watch)
     boxes = [[each.box for each in found] for found in answers.found]
     truths = [sample.box for sample in samples]
     result = refexp.precision(boxes, truths, overlap=overlap, strict=strict)
     return answers.score(dataset.name, dataset.split, model, result)
-
-
-def _asked(samples: Sequence[Sample], ask: Ask) -> Iterator[Detections]:
-    for image, several in groupby(samples, key=attrgetter("image")):
-        yield from ask(image, [sample.expression for sample in several])

@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from groundling.asking import answer, detect_names, ground_phrases, rank_boxes, segment
+from groundling.asking import THRESHOLD, answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.data import CaptionSet, coco, open_captions, open_dataset
 from groundling.data.caption import Span
 from groundling.detector import Detector
 from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
 from groundling.evaluate.score import Score, Watch, unwatched
 from groundling.grounder import Grounder
+from groundling.images import MAX_PIXELS
 from groundling.models.mdetr import Mdetr
 from groundling.results import CaptionGrounding
 from groundling.roberta import ByteTokenizer
@@ -30,6 +31,7 @@ Task = Literal["expressions", "phrases", "questions", "masks"]
 # The protocols to choose from; the first is what counts if nobody does.
 EXPRESSIONS = ("iou", "strict", "giou")  # IoU ≥ 0.5, IoU > 0.5, GIoU ≥ 0.5
 PHRASES = ("any", "merged")
+MASKS = ("masks", "boxes")  # of a phrase's pixels, or of the regions that boxes cover
 MERGED = "(merged)"  # ends the name of a dataset whose phrases have one box around all of theirs
 
 
@@ -42,8 +44,12 @@ class Source(NamedTuple):
     limit: int | None = None
 
 
-class _Measure(Protocol):
-    def __call__(self, *, model: str = "", watch: Watch = unwatched) -> Score: ...
+class Measure(Protocol):
+    """An evaluation that is ready to run."""
+
+    def __call__(self, *, model: str = "", watch: Watch = unwatched) -> Score:
+        """Run it; `model` is the model's name in the result."""
+        ...
 
 
 def prepared(
@@ -56,9 +62,9 @@ def prepared(
 ) -> Callable[[], Found]:
     """The evaluation of a model on a split, read and ready to run.
 
-    `protocol` is iou, strict or giou for expressions, any or merged for phrases of captions, and None where
-    there is no choice. `model` is its name in the result. Raises ValueError, naming what fits, where model,
-    dataset and protocol do not, and as `open_dataset` does.
+    `protocol` is iou, strict or giou for expressions, any or merged for phrases of captions, masks or boxes
+    for phrases with masks, and None where there is no choice. `model` is its name in the result. Raises
+    ValueError, naming what fits, where model, dataset and protocol do not, and as `open_dataset` does.
     """
     if isinstance(loaded, Detector):
         return partial(_detector(loaded, source, protocol), model=model, watch=watch)
@@ -101,7 +107,7 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
     )
 
 
-def _detector(loaded: Detector, source: Source, protocol: str | None) -> _Measure:
+def _detector(loaded: Detector, source: Source, protocol: str | None) -> Measure:
     root, dataset, split, limit = source
     if dataset not in coco.DATASETS:
         raise ValueError(
@@ -114,7 +120,7 @@ def _detector(loaded: Detector, source: Source, protocol: str | None) -> _Measur
     return partial(objects.average_precision, opened, partial(loaded.detect, threshold=0.0), labels)
 
 
-def _named(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
+def _named(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
     """Objects by the names of their categories: of each name all boxes, by the likeliest token of it."""
     (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     _chosen(protocol, (), dataset)
@@ -132,38 +138,60 @@ def _named(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
     return partial(objects.average_precision, opened, ask, labels)
 
 
-def _told(loaded: Grounder, source: Source, protocol: str | None) -> _Measure:
+def _told(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
     """What an MDETR says of texts."""
     (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     captions = open_captions(root, dataset, split).limited(limit)
-    task, pixels = task_of(captions), loaded.max_pixels
+    task = task_of(captions)
     if dataset == "jsonl":  # a file of one's own has the name of its split, as `open_dataset` says
         captions = replace(captions, name=split)
+    return told(net, tokenizer, captions, task, protocol, max_pixels=loaded.max_pixels)
+
+
+def told(
+    net: Mdetr,
+    tokenizer: ByteTokenizer,
+    captions: CaptionSet,
+    task: Task,
+    protocol: str | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Measure:
+    """What measures an MDETR on a task of captions; ValueError for a protocol that the task does not have."""
     if task == "expressions":
         rule = _chosen(protocol, EXPRESSIONS, "expressions")
         return partial(
             expressions.precision,
             captions.samples(),
-            partial(rank_boxes, net, tokenizer, max_pixels=pixels),
+            partial(rank_boxes, net, tokenizer, max_pixels=max_pixels),
             overlap="giou" if rule == "giou" else "iou",
             strict=rule == "strict",
         )
     if task == "phrases":
-        fits = PHRASES[1:] if dataset.endswith(MERGED) else PHRASES
-        rule = _chosen(protocol, fits, f"phrases of {dataset}")
-        return partial(phrases.recall, captions, _phrases(net, tokenizer, pixels), protocol=rule)
-    _chosen(protocol, (), f"{task} of {dataset}")
+        fits = PHRASES[1:] if captions.name.endswith(MERGED) else PHRASES
+        rule = _chosen(protocol, fits, f"phrases of {captions.name}")
+        return partial(phrases.recall, captions, _phrases(net, tokenizer, max_pixels), protocol=rule)
     if task == "questions":
-        return partial(questions.accuracy, captions, partial(answer, net, tokenizer, max_pixels=pixels))
-    return partial(phrase_masks.overlap, captions, partial(segment, net, tokenizer, max_pixels=pixels))
+        _chosen(protocol, (), f"questions of {captions.name}")
+        return partial(
+            questions.accuracy, captions, partial(answer_all, net, tokenizer, max_pixels=max_pixels)
+        )
+    if _chosen(protocol, MASKS, f"masks of {captions.name}") == "boxes":
+        ask = partial(rank_boxes, net, tokenizer, threshold=THRESHOLD, max_pixels=max_pixels)
+        return partial(phrase_masks.box_overlap, captions, ask)
+    return partial(
+        phrase_masks.overlap, captions, partial(segment_all, net, tokenizer, max_pixels=max_pixels)
+    )
 
 
 def _phrases(net: Mdetr, tokenizer: ByteTokenizer, pixels: int) -> phrases.Ask:
     """Every box of each span, by the likeliest token of it, as MDETR's Recall@k ranks them."""
 
-    def ask(image: Path, caption: str, spans: Sequence[Span]) -> CaptionGrounding:
-        return ground_phrases(
-            net, tokenizer, image, caption, spans=spans, score="token", threshold=0.0, max_pixels=pixels
+    def ask(
+        image: Path, captions: Sequence[str], spans: Sequence[Sequence[Span]]
+    ) -> Sequence[CaptionGrounding]:
+        return ground_captions(
+            net, tokenizer, image, captions, spans=spans, score="token", threshold=0.0, max_pixels=pixels
         )
 
     return ask

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from groundling.data.caption import CaptionSet, Phrase, Span
+from groundling.data.caption import Caption, CaptionSet, Phrase, Span
 from groundling.data.sample import Box
-from groundling.evaluate.score import Score, Watch, collect, unwatched
+from groundling.evaluate.score import Score, Watch, by_image, collect, together, unwatched
 from groundling.protocols import flickr
 from groundling.results import CaptionGrounding, PhraseObjects
 
-Ask = Callable[[Path, str, Sequence[Span]], CaptionGrounding]  # an image, a caption, spans of it
+# An image, its captions, spans of each.
+Ask = Callable[[Path, Sequence[str], Sequence[Sequence[Span]]], Sequence[CaptionGrounding]]
 
 
 def recall(
@@ -18,14 +19,19 @@ def recall(
 ) -> Score:
     """Recall@k of the boxes that `ask` says of each span of a caption, the surest first.
 
-    Captions without phrases are not asked about; what is counted as an item is a caption. `protocol` is
-    "any" or "merged", as in `protocols.flickr`. ValueError for captions without phrases that have a box.
+    Captions without phrases are not asked about, all others of an image are at once; what is counted as an
+    item is a caption. `protocol` is "any" or "merged", as in `protocols.flickr`. ValueError for captions
+    without phrases that have a box.
     """
-    told = [caption for caption in captions.captions if any(phrase.boxes for phrase in caption.phrases)]
+
+    def asked(image: Path, several: Sequence[Caption]) -> Sequence[CaptionGrounding]:
+        spans = [[span for phrase in each.phrases for span in phrase.spans] for each in several]
+        return ask(image, [each.text for each in several], spans)
+
+    told = by_image(each for each in captions.captions if any(phrase.boxes for phrase in each.phrases))
     if not told:
         raise ValueError(f"{captions.name} {captions.split} has no phrases with boxes to evaluate")
-    asked = (ask(each.image, each.text, [s for p in each.phrases for s in p.spans]) for each in told)
-    answers = collect(asked, len(told), captions.split, watch)
+    answers = collect(together(told, asked), len(told), captions.split, watch)
     boxes: list[list[Box]] = []
     for caption, found in zip(told, answers.found, strict=True):
         spans = iter(found)

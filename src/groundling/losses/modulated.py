@@ -17,16 +17,18 @@ from groundling.losses.grounding import GateLoss
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import MatchCost, Matching, match
 from groundling.losses.sets import matched_box_losses, number_of_boxes
-from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
+from groundling.losses.soft_tokens import Target, soft_token_cost, soft_token_loss, wanted
 from groundling.models.mdetr import MdetrNet, Memory
 
 
 class ModulatedLoss(GateLoss):
     """What the parts of the loss and of the matching's cost weigh; the defaults are the released code's.
 
-    Fine-tuned on GQA the answers weigh 25 there. Those of gates matter where words choose what runs.
+    Fine-tuned on GQA the answers weigh 25 there. Those of gates matter where words choose what runs. Of soft
+    tokens the default `target` is the paper's; to reproduce the released weights' training it is "released".
     """
 
+    target: Target = "paper"
     soft_tokens: float = Field(1.0, ge=0)
     l1: float = Field(5.0, ge=0)
     giou: float = Field(2.0, ge=0)
@@ -91,6 +93,7 @@ def modulated_losses(
     ):
         if given is not None and head is None:
             raise ValueError(f"targets have {name}, and the model has no head for them")
+    targets = replace(targets, positive=wanted(targets.positive, weights.target))
     hidden, boxes = net.decode(memory), number_of_boxes(targets.counts)
     losses: dict[str, Tensor] = {}
     last = len(hidden) - 1
