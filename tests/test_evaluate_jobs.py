@@ -16,7 +16,7 @@ from groundling import Detector, checkpoint
 from groundling.asking import answer_all, ground_phrases, rank_boxes
 from groundling.boxes import iou
 from groundling.data import Answer, Caption, CaptionSet, Phrase, jsonl, open_captions, street
-from groundling.data.street_question import KINDS
+from groundling.data.street.question import KINDS
 from groundling.detector import detect_all
 from groundling.evaluate.jobs import Source, prepared, task_of
 from groundling.grounder import Grounder, load_grounder

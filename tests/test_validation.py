@@ -14,7 +14,7 @@ from test_asking import ASKED, WORDS
 from groundling import checkpoint
 from groundling.cli.train import scorer
 from groundling.data import DataError, jsonl, open_captions, street
-from groundling.data.street_words import CATEGORIES
+from groundling.data.street.words import CATEGORIES
 from groundling.detector import Detector
 from groundling.evaluate import validation
 from groundling.evaluate.jobs import Source, prepared
