@@ -98,6 +98,15 @@ def test_two_processes_learn_the_same_of_captions(tmp_path: Path) -> None:
     check_alike(one, tmp_path / "two/final", set())
 
 
+def test_processes_go_from_run_to_run(tmp_path: Path) -> None:
+    """They left their group between runs: who joined anew met the other's old group, and both waited."""
+    process = launched(tmp_path / "two", "--twice", "steps=2", "schedule=constant")
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert {name.name for name in (tmp_path / "two").iterdir()} == {"tiny", "again"}
+    assert checkpoint.read_config(tmp_path / "two/again/final")["training"]["init"] == "final"
+
+
 def test_two_processes_stop_at_the_same_step(tmp_path: Path) -> None:
     out = tmp_path / "two"
     process = launched(out, "steps=500", "slow=0.05")

@@ -1,7 +1,8 @@
 """A training small enough to repeat in tests: two dozen drawn images, a network of a few thousand weights.
 
 Run as a script, it trains:
-`python tests/tiny.py OUT [--resume] [--still] [--apart] [objective=NAME] [slow=SECONDS] [field=value ...]`;
+`python tests/tiny.py OUT [--resume] [--still] [--apart] [--twice] [objective=NAME] [slow=SECONDS]
+[field=value ...]`;
 --apart gives each process a folder of its own, as computers without a shared disk have.
 """
 
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import groundling.train
 from groundling.data.loader import Batch
 from groundling.data.sample import Dataset, Sample, Thing
 from groundling.dynamic.gates import Draw
@@ -29,7 +31,8 @@ from groundling.models.detr import DetrConfig
 from groundling.models.lads import GatingConfig, LadsConfig
 from groundling.models.mdetr import MdetrConfig
 from groundling.roberta import RobertaTextConfig
-from groundling.train import DataConfig, Run, TrainConfig, train
+from groundling.train import DataConfig, Run, TrainConfig, train, train_all
+from groundling.training.progress import Progress
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 60, 210)}
 MODEL = LadsConfig(
@@ -179,6 +182,14 @@ OBJECTIVES = {
 }
 
 
+class SlowToLeave(Progress):
+    """The first process still has its log to close when the second has left the run."""
+
+    def __exit__(self, *raised: object) -> None:
+        time.sleep(2.0 * (os.environ["RANK"] == "0"))
+        super().__exit__(*raised)
+
+
 def main(arguments: list[str]) -> None:
     out, flags, slow = Path(arguments[0]), arguments[1:], 0.0
     changes: dict[str, Any] = dict(flag.split("=", 1) for flag in flags if "=" in flag)
@@ -203,6 +214,10 @@ def main(arguments: list[str]) -> None:
     run, dataset = Run("tiny", config(**changes), "grounding"), drawn(out.parent / "images", sides=sides)
     dataset = thinned(dataset) if name in ("detection", "boxes") else dataset
     out = out / os.environ["RANK"] if "--apart" in flags else out
+    if "--twice" in flags:
+        groundling.train.Progress = SlowToLeave  # type: ignore[misc]
+        train_all((run, run._replace(name="again")), out, dataset=dataset)
+        return
     train(run, out, resume="--resume" in flags, dataset=dataset, objective=slowly)
 
 

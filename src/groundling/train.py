@@ -76,11 +76,13 @@ def train_all(
     evaluate: chooses what measures a run, None where nothing does.
     """
     check_folder(Path(out))  # first of all: reading the data to measure on may take long
-    for run in runs:
-        score = evaluate(run) if evaluate else None
-        init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=score, dataset=dataset)
-    if init is None:
+    if not runs:
         raise ValueError("no runs to train")
+    with joined(runs[0].config.device):  # one group for all: who left it first would meet the others' old one
+        for run in runs:
+            score = evaluate(run) if evaluate else None
+            init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=score, dataset=dataset)
+    assert init is not None
     return init
 
 
