@@ -323,7 +323,7 @@ def test_one_head_has_no_type(tokenizer: ByteTokenizer) -> None:
 
 def test_who_cannot_answer_says_who_can(tokenizer: ByteTokenizer) -> None:
     with pytest.raises(
-        ValueError, match=r"answers no questions; those that do are imported from MDETR's GQA"
+        ValueError, match=r"answers no questions; those that do are mdetr_street, imports of MDETR's GQA"
     ):
         answer(model(answers=None), tokenizer, PHOTO, "is there a dog")
     with pytest.raises(ValueError, match="answers of obj, many, yes by number only: import it with answers="):
@@ -374,7 +374,7 @@ def test_a_mask_has_the_images_size(tokenizer: ByteTokenizer, size: tuple[int, i
 
 def test_who_cannot_segment_says_who_can(tokenizer: ByteTokenizer) -> None:
     with pytest.raises(
-        ValueError, match="segments nothing; those that do are imported from MDETR's PhraseCut"
+        ValueError, match="segments nothing; those that do are mdetr_street, imports of MDETR's PhraseCut"
     ):
         segment(model(masks=False), tokenizer, PHOTO, CAPTION)
 
@@ -497,7 +497,7 @@ def test_a_request_leaves_the_model_in_its_mode(tokenizer: ByteTokenizer) -> Non
 def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:
     grounder = load_grounder(model_folder(tmp_path / "lads"))
     for ask in (grounder.ground_phrases, grounder.answer, grounder.segment):
-        with pytest.raises(ValueError, match=r"a lads finds one object .* an mdetr's, brought in by"):
+        with pytest.raises(ValueError, match=r"a lads finds one object .* an mdetr's: mdetr_street"):
             ask(PHOTO, CAPTION)
     with pytest.raises(ValueError, match=r"a lads grounds .* and an mdetr what it is given names of"):
         grounder.detect(PHOTO, ["dog"])

@@ -220,7 +220,7 @@ class Grounder:
             return share(self.model, parts), self.tokenizer
         raise ValueError(
             f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases of "
-            "captions, questions and masks are an mdetr's, brought in by `groundling import`"
+            "captions, questions and masks are an mdetr's: mdetr_street, or one that `groundling import` makes"
         )
 
     @torch.inference_mode()

@@ -13,7 +13,9 @@ COLUMNS = ("evidence", "box (x1 y1 x2 y2)", "score")
 def answer(
     image: Annotated[Path, typer.Argument(help="A picture.")],
     question: Annotated[str, typer.Argument(help="A question about it, in quotes.")],
-    model: Annotated[str, typer.Option(help="A checkpoint folder of an mdetr that answers, or a hub id.")],
+    model: Annotated[
+        str, typer.Option(help="A packaged model, a checkpoint folder of an mdetr that answers, or a hub id.")
+    ] = "mdetr_street",
     threshold: Annotated[float, typer.Option(help="Least confidence of evidence, in [0, 1].")] = 0.7,
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
     out: Annotated[

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from groundling.results import Asked
 
 SHEET, FAMILY_SHEET = "contact_sheet.png", "mdetr_sheet.png"
-FAMILY = "mdetr_street"
 FAMILY_COLUMNS = ("asked", "answered", "right", "M MACs", "ms")
 COLUMNS = ("expression", "box (x1 y1 x2 y2)", "IoU", "MACs", "ms", "ms, full network")
 
@@ -24,7 +23,7 @@ def demo(
     model: Annotated[str, typer.Option(help="A packaged model or a checkpoint folder.")] = "lads_street",
     mdetr: Annotated[
         str, typer.Option(help="A packaged mdetr or a checkpoint folder, which answers and segments too.")
-    ] = FAMILY,
+    ] = "mdetr_street",
     seed: Annotated[int, typer.Option(help="Another seed draws other scenes; 0 was trained on.")] = 2023,
 ) -> None:
     """Ground expressions in fresh street scenes; captions, questions and masks too, by an mdetr.
@@ -32,23 +31,17 @@ def demo(
     Shows the boxes, and for each expression what part of the network ran and how long it took; of what the
     mdetr was asked, whether its answer is right.
     """
-    from groundling import checkpoint
     from groundling.demo import ask, ask_family, family_questions, questions, show
     from groundling.draw import save
     from groundling.grounder import load_grounder
 
-    loaded = load_grounder(model)
-    family = load_grounder(mdetr) if mdetr != FAMILY or FAMILY in checkpoint.packaged() else None
-    if family is not None:
-        family.mdetr()  # says so before anything is measured if it is none
+    loaded, family = load_grounder(model), load_grounder(mdetr)
+    family.mdetr()  # says so before anything is measured if it is none
     cells = ask(loaded, questions(seed))
     file = save(show(cells), out / SHEET)
     console.print_table(COLUMNS, map(_row, cells))
     print(_summary(cells))
     print(file)
-    if family is None:
-        console.complain(f"no {FAMILY} is packaged here: captions, questions and masks are left out")
-        return
     answers = ask_family(family, family_questions(seed))
     file = save(answers.show(), out / FAMILY_SHEET)
     console.print_table(FAMILY_COLUMNS, _family_rows(answers))

@@ -15,10 +15,12 @@ COLUMNS = ("object", "box (x1 y1 x2 y2)", "score")
 
 def detect(
     image: Annotated[Path, typer.Argument(help="A picture.")],
-    model: Annotated[str, typer.Option(help="A checkpoint folder of a model that detects, or a hub id.")],
     names: Annotated[
         list[str] | None, typer.Argument(help="Of an mdetr: what to look for, each in quotes.")
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="A packaged model, a checkpoint folder of a detr or mdetr, or a hub id.")
+    ] = "mdetr_street",
     threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the picture with its boxes here.")] = None,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 UNSTATED = "not stated in the checkpoint"
-LEARNT_FROM = {"lads_street": "street scenes, drawn by `groundling data street`"}
+STREET = "street scenes, drawn by `groundling data street`"
+LEARNT_FROM = {"lads_street": STREET, "mdetr_street": STREET}
 
 
 def training_rows(name: str, training: Mapping[str, Any]) -> list[tuple[str, object]]:

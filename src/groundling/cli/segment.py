@@ -13,7 +13,10 @@ COLUMNS = ("object", "box (x1 y1 x2 y2)", "score")
 def segment(
     image: Annotated[Path, typer.Argument(help="A picture.")],
     phrase: Annotated[str, typer.Argument(help="What to look for, in quotes.")],
-    model: Annotated[str, typer.Option(help="A checkpoint folder of an mdetr that segments, or a hub id.")],
+    model: Annotated[
+        str,
+        typer.Option(help="A packaged model, a checkpoint folder of an mdetr that segments, or a hub id."),
+    ] = "mdetr_street",
     threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
     json: Annotated[bool, typer.Option("--json", help="One JSON line, with COCO's run lengths.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the mask here, white on black (*.png).")] = None,

@@ -92,7 +92,7 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
     if dataset == "gqa":
         raise ValueError(
             f"a {system} answers no questions, which gqa asks; expressions fit it, as refcoco has them, and "
-            "questions fit an mdetr, brought in by `groundling import`"
+            "questions fit an mdetr: mdetr_street, or one that `groundling import` makes"
         )
     if protocol not in (None, "iou", "strict"):
         raise ValueError(f"a {system} finds one box: the protocols iou and strict fit it, not {protocol}")

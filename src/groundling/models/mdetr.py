@@ -39,8 +39,8 @@ from groundling.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.selection import Selection, Unit
 
 # Who can what, for those that cannot.
-ANSWERS = "imported from MDETR's GQA checkpoints, or trained with `answers` in their configuration"
-MASKS = "imported from MDETR's PhraseCut checkpoints, or trained with `masks` in their configuration"
+ANSWERS = "mdetr_street, imports of MDETR's GQA checkpoints, and what is trained with model.answers"
+MASKS = "mdetr_street, imports of MDETR's PhraseCut checkpoints, and what is trained with model.masks"
 
 
 class MdetrConfig(SupernetConfig):
