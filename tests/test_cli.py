@@ -245,16 +245,6 @@ def test_demo_shows_fresh_scenes(shell: Shell, model: Path, tmp_path: Path) -> N
             assert min(sheet.size) > 500
 
 
-def test_demo_says_that_no_mdetr_is_packaged(
-    shell: Shell, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint, "packaged", lambda: ("lads_street",))
-    ran = shell("demo", "--model", model, "--out", tmp_path / "demo")
-    assert ran.code == 0
-    left_out = "groundling: no mdetr_street is packaged here: captions, questions and masks are left out"
-    assert left_out in ran.err.splitlines()
-    assert [file.name for file in (tmp_path / "demo").iterdir()] == ["contact_sheet.png"]
-
 
 def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path: Path) -> None:
     wrong = shell("demo", "--model", model, "--mdetr", model, "--out", tmp_path / "demo").complaint()

@@ -370,7 +370,7 @@ WRONG = {
     "none of these images": ("MDETR", "coco", ("--split", "all", "--limit", 0), "a limit of 0 images"),
     "no boxes": ("MDETR", "narratives", (), "no narratives in this folder"),
     "headless on questions": ("HEADLESS", "gqa", ("--split", "val_balanced"), "answers no questions; those"),
-    "headless on masks": ("HEADLESS", "phrasecut", (), "segments nothing; those that do are imported"),
+    "headless on masks": ("HEADLESS", "phrasecut", (), "segments nothing; those that do are mdetr_street"),
 }
 
 

@@ -78,7 +78,7 @@ def test_expressions_are_asked_image_by_image() -> None:
     assert asked == [(A, ["right"]), (B, ["left", "the man", "the dog"])]
     assert in_time(found) == {
         "dataset": "refcoco", "split": "testA", "model": "known", "items": 4, "rule": "iou ≥ 0.5",
-        "expressions": 4, "prec@1": 0.25, "prec@5": 0.5, "prec@10": 0.75, "macs": 40,
+        "expressions": 4, "prec@1": 0.25, "prec@5": 0.5, "prec@10": 0.75, "macs": 40, "macs_share": 0.4,
     }  # fmt: skip
     border = expressions.precision(EXPRESSIONS, ask, strict=True).result
     assert (border.prec_at_5, border.prec_at_10) == (0.25, 0.5)  # type: ignore[attr-defined]
@@ -184,7 +184,7 @@ def test_questions_by_type() -> None:
         "dataset": "gqa", "split": "val_balanced", "model": "", "items": 3, "questions": 3,
         "accuracy": 0.6667,
         "by_type": {"obj": {"questions": 2, "accuracy": 0.5}, "rel": {"questions": 1, "accuracy": 1.0}},
-        "accuracy_type": 0.6667, "accuracy_total": 0.3333, "macs": 40,
+        "accuracy_type": 0.6667, "accuracy_total": 0.3333, "macs": 40, "macs_share": 0.4,
         "by_detailed_type": {"exist": {"questions": 1, "accuracy": 1.0}},
     }  # fmt: skip
 

@@ -219,8 +219,8 @@ class Grounder:
             parts = {"net": self.subnets.whole(), "text": self.reader.text}  # folded and packed
             return share(self.model, parts), self.tokenizer
         raise ValueError(
-            f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases of "
-            "captions, questions and masks are an mdetr's: mdetr_street, or one that `groundling import` makes"
+            f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases, "
+            "questions and masks are an mdetr's: mdetr_street, or one that `groundling import` makes"
         )
 
     @torch.inference_mode()

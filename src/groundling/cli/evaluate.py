@@ -88,7 +88,7 @@ def _print_scores(scores: Sequence["Score"]) -> None:
     """A table for all splits of one protocol: a row for all items, and one for each part of them."""
     for (columns, rules), several in groupby(scores, key=_heads):
         rows = [row for score in several for row in _rows(score, columns)]
-        console.print_table(("dataset", "split", "part", *columns, "M MACs", "ms"), rows)
+        console.print_table(("dataset", "split", "part", *columns, "M MACs", "of all", "ms"), rows)
         if rules:
             print(rules)
 
@@ -101,7 +101,8 @@ def _heads(score: "Score") -> tuple[tuple[str, ...], str]:
 
 
 def _rows(score: "Score", columns: Sequence[str]) -> list[tuple[str, ...]]:
-    result, cost = score.result.as_dict(), (f"{score.macs / 1e6:,.1f}", f"{score.milliseconds:.1f}")
+    result = score.result.as_dict()
+    cost = (f"{score.macs / 1e6:,.1f}", console.percent(score.macs_share), f"{score.milliseconds:.1f}")
     named = [("all", _whole(score))]
     for part in PARTS:
         found = result.get(part)
@@ -112,7 +113,7 @@ def _rows(score: "Score", columns: Sequence[str]) -> list[tuple[str, ...]]:
             score.split,
             part,
             *(_cell(values.get(column, "")) for column in columns),
-            *(cost if part == "all" else ("", "")),
+            *(cost if part == "all" else ("", "", "")),
         )
         for part, values in named
     ]

@@ -62,7 +62,8 @@ class Score:
 
     `macs` are those of the parts that ran for it; `milliseconds` is wall time, images decoded. Texts of one
     image are asked together, so that both are less than those of a text by itself where no word changes what
-    the backbone sees: it sees the image once, and the first text alone has the cost of that.
+    the backbone sees: it sees the image once, and the first text alone has the cost of that. `macs_share` is
+    what ran of the full network for the same request, 1 where nothing chooses.
     """
 
     dataset: str
@@ -71,6 +72,7 @@ class Score:
     items: int
     result: Result
     macs: float
+    macs_share: float
     milliseconds: float
 
     def as_dict(self) -> dict[str, object]:
@@ -82,6 +84,7 @@ class Score:
             "items": self.items,
             **self.result.as_dict(),
             "macs": round(self.macs),
+            "macs_share": round(self.macs_share, 4),
             "milliseconds": round(self.milliseconds, 4),
         }
 
@@ -91,11 +94,13 @@ class Answers(NamedTuple, Generic[A]):
 
     found: list[A]
     macs: float
+    macs_share: float
     milliseconds: float
 
     def score(self, dataset: str, split: str, model: str, result: Result) -> Score:
         """These answers' result with its names and its cost."""
-        return Score(dataset, split, model, len(self.found), result, self.macs, self.milliseconds)
+        cost = (self.macs, self.macs_share, self.milliseconds)
+        return Score(dataset, split, model, len(self.found), result, *cost)
 
 
 def by_image(items: Iterable[P]) -> list[P]:
@@ -116,4 +121,6 @@ def collect(answers: Iterable[A], total: int, split: str, watch: Watch) -> Answe
     found = list(watch(answers, total, f"evaluating {split}"))
     assert len(found) == total
     milliseconds = 1000 * (time.perf_counter() - began) / total
-    return Answers(found, sum(each.cost.macs for each in found) / total, milliseconds)
+    costs = [each.cost for each in found]
+    macs, share = (sum(part) / total for part in zip(*((c.macs, c.share) for c in costs), strict=True))
+    return Answers(found, macs, share, milliseconds)

@@ -83,7 +83,10 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
             if readable := _readable(captions.captions, tokenizer):
                 measure = told(net, tokenizer, replace(captions, captions=readable), task, protocol)
                 key = name if often[name] == 1 else f"{captions.name}/{name}"
-                numbers[key] = _number(measure().result)
+                found = measure()
+                numbers[key] = _number(found.result)
+                if net.selector is not None:
+                    numbers[f"{captions.name}/macs_share"] = found.macs_share
         return numbers
 
     return score if parts else None
