@@ -245,7 +245,6 @@ def test_demo_shows_fresh_scenes(shell: Shell, model: Path, tmp_path: Path) -> N
             assert min(sheet.size) > 500
 
 
-
 def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path: Path) -> None:
     wrong = shell("demo", "--model", model, "--mdetr", model, "--out", tmp_path / "demo").complaint()
     assert "a lads finds one object of an expression" in wrong

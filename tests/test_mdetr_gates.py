@@ -179,6 +179,11 @@ def test_expressions_together_run_what_each_of_them_chooses(tmp_path: Path) -> N
         assert one.box == pytest.approx(other.box, abs=1e-2)
     (plain,) = ground_phrases(mdetr, tokenizer, picture, "a red car", spans=[(0, 9)], threshold=0).phrases
     folded = grounder.ground_phrases(picture, "a red car", spans=[(0, 9)], threshold=0)
+    before = grounder.subnets.stats
+    assert (
+        grounder.ground_phrases(picture, "a red car", spans=[(0, 9)], threshold=0).phrases == folded.phrases
+    )
+    assert (grounder.subnets.stats.hits, grounder.subnets.stats.misses) == (before.hits + 1, before.misses)
     assert folded.cost.full > sum(folded.cost.parts.values())
     for one, other in zip(plain.objects, folded.phrases[0].objects, strict=True):
         assert one.box == pytest.approx(other.box, abs=1e-2)

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from groundling.boxes import clip, cxcywh_to_xyxy
-from groundling.dynamic.extract import extract
 from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokens
@@ -387,7 +386,7 @@ def _ask(
         own = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length]).to(device)
         words = model.text(own)
         selection = chosen(model, words, own)
-        net = model.net if selection is None else extract(model, selection)
+        net = model.net if selection is None else model.cut(selection)
         memory = net.join(shared or net.see(pixels), words, own)
         hidden = net.decode(memory)
         again = shared is not None and row > 0

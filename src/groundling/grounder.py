@@ -217,7 +217,9 @@ class Grounder:
         """The mdetr as it answers, its norms folded and its weights packed; ValueError for another system."""
         if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
             parts = {"net": self.subnets.whole(), "text": self.reader.text}  # folded and packed
-            return share(self.model, parts), self.tokenizer
+            model = share(self.model, parts)
+            model.kept = self.subnets
+            return model, self.tokenizer
         raise ValueError(
             f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases, "
             "questions and masks are an mdetr's: mdetr_street, or one that `groundling import` makes"

@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import MdetrCost
+from groundling.dynamic.extract import SubnetCache, extract
 from groundling.dynamic.gates import LanguageGates
 from groundling.images import PADDING, normalise
 from groundling.language import Tokens, exporting
@@ -298,10 +299,11 @@ class Mdetr(Supernet):
     config: MdetrConfig
     text: RobertaEncoder
     net: MdetrNet
+    kept: SubnetCache[MdetrNet] | None
 
     def __init__(self, config: MdetrConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.kept = config, None
         self.text = RobertaEncoder(config.text)
         self.net = MdetrNet(config)
         self.selector = None
@@ -317,6 +319,10 @@ class Mdetr(Supernet):
             return ()
         found = units(net.backbone, gating.blocks, gating.inner_filters)
         return (*found, *net.encoder.units(), *net.decoder.units())
+
+    def cut(self, selection: Selection) -> MdetrNet:
+        """The subnet of a Selection, out of the cache that a Grounder gives its model."""
+        return extract(self, selection) if self.kept is None else self.kept.get(selection)
 
     @cached_property
     def cost_model(self) -> MdetrCost:
