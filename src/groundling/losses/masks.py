@@ -11,16 +11,16 @@ def mask_losses(logits_Mhw: Tensor, targets_MHW: Tensor, boxes: Tensor) -> tuple
     """(focal, dice), each summed over the pairs and divided by `number_of_boxes`."""
     logits = F.interpolate(logits_Mhw[:, None].float(), size=targets_MHW.shape[-2:], mode="bilinear")
     logits, targets = logits.flatten(1), targets_MHW.flatten(1).to(logits.dtype)
-    return focal_loss(logits, targets).sum() / boxes, dice_loss(logits, targets).sum() / boxes
+    return focal_loss(logits, targets).mean(1).sum() / boxes, dice_loss(logits, targets).sum() / boxes
 
 
-def focal_loss(logits_MP: Tensor, targets_MP: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """(M,): cross-entropy of each pixel times (1 − p)ᵞ of what is true there, and α for ones; the mean."""
-    entropy = F.binary_cross_entropy_with_logits(logits_MP, targets_MP, reduction="none")
-    p = logits_MP.sigmoid()
-    wrong = p + targets_MP - 2 * p * targets_MP
-    weight = alpha * targets_MP + (1 - alpha) * (1 - targets_MP)
-    return (weight * wrong**gamma * entropy).mean(1)
+def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Cross-entropy of each element times (1 − p)ᵞ of what is true there, and α for ones, 1 − α for zeros."""
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    p = logits.sigmoid()
+    wrong = p + targets - 2 * p * targets
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    return weight * wrong**gamma * entropy
 
 
 def dice_loss(logits_MP: Tensor, targets_MP: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from groundling.losses.answers import answer_losses, final_loss
 from groundling.losses.grounding import GateLoss
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import MatchCost, Matching, match
+from groundling.losses.regions import region_word_loss, wanted_words
 from groundling.losses.sets import matched_box_losses, number_of_boxes
 from groundling.losses.soft_tokens import Target, soft_token_cost, soft_token_loss, wanted
 from groundling.models.mdetr import MdetrNet, Memory
@@ -34,6 +35,7 @@ class ModulatedLoss(GateLoss):
     giou: float = Field(2.0, ge=0)
     alignment: float = Field(1.0, ge=0)
     temperature: float = Field(0.07, gt=0)
+    regions: float = Field(1.0, ge=0)  # of region-word alignment, where the model has scores of it
     final: float = Field(1.0, ge=0)
     answers: float = Field(1.0, ge=0)
     mask: float = Field(1.0, ge=0)
@@ -100,6 +102,8 @@ def modulated_losses(
     for index in range(last + 1) if weights.auxiliary else (last,):
         found, matching = layer_losses(net, memory, hidden[index], targets, boxes, weights)
         losses |= {name if index == last else f"{name}.{index}": loss for name, loss in found.items()}
+    if net.region_words is not None and weights.regions:
+        losses["regions"] = weights.regions * _region_loss(net, memory, targets)
     if targets.masks is not None:
         focal, dice = _mask_losses(net, memory, hidden[last], targets, matching, boxes)
         losses |= {"mask": weights.mask * focal, "dice": weights.dice * dice}
@@ -143,6 +147,16 @@ def layer_losses(
     if targets.final is not None and found.final is not None:
         losses["final"] = weights.final * final_loss(found.final, targets.final, matching, boxes)
     return losses, matching
+
+
+def _region_loss(net: MdetrNet, memory: Memory, targets: Targets) -> Tensor:
+    """Of every visual token and word."""
+    wanted_EVL = wanted_words(targets.boxes_cxcywh01, targets.tokens, net.config.grid)
+    keep = memory.keep
+    if keep is not None:
+        cells = wanted_EVL.shape[1]
+        keep = keep[:, :cells, None] & keep[:, None, cells:]
+    return region_word_loss(net.regions(memory), wanted_EVL, keep)
 
 
 def _mask_losses(

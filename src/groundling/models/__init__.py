@@ -84,6 +84,7 @@ _STREET_MDETR = MdetrConfig(
     queries=20,
     dropout=0.0,
     contrastive=64,
+    regions=64,
     answers=STREET,
     masks=True,
 )

@@ -12,6 +12,7 @@ Shapes: I images of side S, E captions, L tokens, V = grid² visual tokens, Q ob
 D channels, C = token slots + 1, the last of which says that there is no object.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -58,6 +59,7 @@ class MdetrConfig(SupernetConfig):
     decoder_layers: int = Field(6, gt=0, le=100)
     queries: int = Field(100, gt=0, le=10_000)
     contrastive: int = Field(64, ge=0, le=8192)  # channels of the alignment; 0, none
+    regions: int = Field(0, ge=0, le=8192)  # channels of region-word scores, which only training asks for
     answers: AnswersConfig | None = None
     gating: GatingConfig | None = None  # words choose what of backbone, encoder and decoder runs
     is_final: bool = False  # whether an object is what is asked for, or only mentioned on the way
@@ -134,6 +136,20 @@ class Objects:
         return self.logits.softmax(-1)[..., :-1]
 
 
+class RegionWords(nn.Module):
+    """GLIP's alignment of regions and words: a scaled product of both, which begins at 1 %."""
+
+    def __init__(self, dim: int, channels: int) -> None:
+        super().__init__()
+        self.cells, self.words = nn.Linear(dim, channels), nn.Linear(dim, channels)
+        self.bias = nn.Parameter(torch.tensor(-math.log(99.0)))
+
+    def forward(self, cells_EVD: Tensor, words_ELD: Tensor) -> Tensor:
+        """Logits (E, V, L)."""
+        cells, words = self.cells(cells_EVD).float(), self.words(words_ELD).float()
+        return cells @ words.transpose(1, 2) * cells.shape[-1] ** -0.5 + self.bias
+
+
 class MdetrNet(Network):
     """What sees: backbone, encoder over image and words, decoder over queries, heads."""
 
@@ -156,6 +172,7 @@ class MdetrNet(Network):
         self.final_embed = Linear(dim, 1) if config.is_final else None
         self.align_queries = nn.Linear(dim, config.contrastive) if config.contrastive else None
         self.align_words = nn.Linear(dim, config.contrastive) if config.contrastive else None
+        self.region_words = RegionWords(dim, config.regions) if config.regions else None
         self.answers = AnswerHeads(config.answers, dim) if config.answers is not None else None
         self.mask_head = MaskHead(dim, config.heads, _lower_channels(config)) if config.masks else None
         colour = normalise(torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1))
@@ -240,6 +257,14 @@ class MdetrNet(Network):
         return F.normalize(queries.float(), dim=-1), F.normalize(
             self.align_words(memory.words).float(), dim=-1
         )
+
+    def regions(self, memory: Memory) -> Tensor:
+        """Logits (E, V, L) of whether each visual token is of what each word is about."""
+        if self.region_words is None:
+            raise ValueError("this MDETR has no region-word scores: its configuration says regions=0")
+        visual = memory.visual.shape[1]
+        found: Tensor = self.region_words(memory.encoded[:, :visual], memory.words)
+        return found
 
     def answer(self, hidden: list[Tensor]) -> dict[str, Tensor]:
         """Logits of the question's type and of each type's answers, from the layer that answers."""

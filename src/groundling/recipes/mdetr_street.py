@@ -40,6 +40,7 @@ BEYOND_BOXES = (
     "net.class_embed.",
     "net.align_queries.",
     "net.align_words.",
+    "net.region_words.",
     "net.answers.",
     "net.mask_head.",
 )
@@ -54,7 +55,7 @@ def mdetr_street(
     config = TrainConfig(
         model=MDETR["mdetr_street"].model_dump(mode="json"),
         data=DataConfig(path=data, dataset=dataset, split=split, augment="mirror"),
-        loss={"answers": 4.0, "mask": 2.0, "dice": 2.0},
+        loss={"regions": 2.0, "answers": 4.0, "mask": 2.0, "dice": 2.0},
         fresh=BEYOND_BOXES,
         discard=("text.", "net.class_embed."),
         steps=8500,
