@@ -462,7 +462,8 @@ def test_the_street_answers_are_those_of_its_questions() -> None:
 
 
 def test_the_recipe_fits_its_model(tmp_path: Path) -> None:
-    (made,) = applied(mdetr_street, {"data": str(tmp_path), "loss.mask": "3", "steps": "500"})
+    detect, made = applied(mdetr_street, {"data": str(tmp_path), "mdetr.loss.mask": "3", "steps": "500"})
+    assert (detect.config.steps, "mask" in detect.config.loss) == (500, False)
     with torch.device("meta"):
         model = build(made.config.model)
     assert isinstance(model, Mdetr)
@@ -473,9 +474,11 @@ def test_the_recipe_fits_its_model(tmp_path: Path) -> None:
         model, config.lr, config.weight_decay, config.lr_groups, (), config.decay_vectors
     )
     assert {group["lr"] for group in groups} == {5e-4, 2e-4}
-    # all but the backbone begins anew
+    # what finds objects is the detector's, whatever reads words or answers begins anew
+    with torch.device("meta"):
+        detector = {name for name, _ in build(detect.config.model).named_parameters()}
     own = {name for name, _ in model.named_parameters() if not name.startswith(config.fresh)}
-    assert own == {name for name, _ in model.named_parameters() if name.startswith("net.backbone.")}
+    assert own == {name for name in detector if not name.startswith("net.class_embed.")}
 
 
 def test_the_adaptive_recipe_adds_what_chooses(tmp_path: Path) -> None:
@@ -495,11 +498,13 @@ def test_the_adaptive_recipe_adds_what_chooses(tmp_path: Path) -> None:
 @pytest.mark.skipif("lads_street" not in checkpoint.packaged(), reason="no packaged weights")
 def test_the_recipe_begins_with_the_packaged_backbone_and_words_of_its_own(tmp_path: Path) -> None:
     street.write(tmp_path / "street", scenes=8, seed=1, tasks=("captions", "questions", "masks"))
-    (made,) = mdetr_street(tmp_path / "street")
     short = {"steps": 1, "warmup": 0, "images_per_batch": 2, "tensorboard": False, "device": "cpu"}
     frozen = {"lr_groups": {"net.backbone": 0.0}, "ema": None, "freeze_norm": True}
-    config = made.config.model_copy(update={**short, **frozen})
-    final = train_all([made._replace(config=config)], tmp_path / "runs")
+    runs = [
+        made._replace(config=made.config.model_copy(update={**short, **frozen}))
+        for made in mdetr_street(tmp_path / "street")
+    ]
+    final = train_all(runs, tmp_path / "runs")
     found = checkpoint.load(final)
     assert isinstance(found.tokenizer, ByteTokenizer)
     assert found.info.taught == ()

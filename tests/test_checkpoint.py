@@ -166,6 +166,17 @@ def test_parts_may_be_fresh_or_discarded_only_when_named(folder: Path) -> None:
     assert torch.equal(model.state_dict()[WEIGHT], load_file(file)[WEIGHT])
 
 
+def test_a_1x1_convolution_fits_a_linear_map() -> None:
+    convolution, linear = nn.Conv2d(3, 5, 1), nn.Linear(3, 5)
+    checkpoint.fit(linear, convolution.state_dict(), Path("detr.pth"))
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.allclose(linear(x.movedim(1, -1)).movedim(-1, 1), convolution(x), atol=1e-6)
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"weight \(5, 3, 3, 3\) where the model has \(5, 3\)"
+    ):
+        checkpoint.fit(linear, nn.Conv2d(3, 5, 3).state_dict(), Path("detr.pth"))
+
+
 def test_a_failing_writer_leaves_what_was_there(folder: Path) -> None:
     before = (folder / "model.safetensors").read_bytes()
 

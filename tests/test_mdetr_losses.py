@@ -11,6 +11,7 @@ from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses, final_loss
 from groundling.losses.masks import dice_loss, focal_loss, mask_losses
 from groundling.losses.matching import Matching
+from groundling.losses.regions import region_word_loss, wanted_words
 from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss, wanted
 
 
@@ -120,16 +121,40 @@ def test_a_target_without_a_phrase_has_no_alignment() -> None:
     assert loss.item() == 0
 
 
+# ----------------------------------------------------------------------------------------- region-word scores
+
+
+def test_words_of_cells_by_hand() -> None:
+    """Of a 2×2 grid an object fills the left half, one lies in the lower right cell; the third is padding."""
+    boxes = torch.tensor([[[0.25, 0.5, 0.5, 1.0], [0.75, 0.75, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0]]])
+    tokens = torch.tensor([[[True, False, False], [False, True, False], [False, False, False]]])
+    found = wanted_words(boxes, tokens, grid=2)
+    # rows: upper left, upper right, lower left, lower right; both left cells have their centre in the middle
+    assert_close(found, torch.tensor([[[1.0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0]]]))
+
+
+def test_region_words_by_hand() -> None:
+    """p = ½ everywhere: 1 positive of ¼·¼·ln 2 and 3 others of ¾·¼·ln 2; padding leaves one of these out."""
+    logits, wanted_ = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    assert region_word_loss(logits, wanted_).item() == pytest.approx((1 + 9) / 16 * math.log(2))
+    keep = torch.tensor([[[True, True], [True, False]]])
+    assert region_word_loss(logits, wanted_, keep).item() == pytest.approx((1 + 6) / 16 * math.log(2))
+    two = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])  # over two positives, and the mean with the caption above
+    both = region_word_loss(logits.expand(2, -1, -1), torch.cat((wanted_, two)))
+    assert both.item() == pytest.approx((10 / 16 + 8 / 32) / 2 * math.log(2))
+    assert region_word_loss(logits, torch.zeros(1, 2, 2)).item() == pytest.approx(12 / 16 * math.log(2))
+
+
 # ------------------------------------------------------------------------------------------------- masks
 
 
 def test_masks_by_hand() -> None:
     """p = ½ at four pixels, one of them true: focal ¼·(¼ + 3·¾)·ln 2/4 = 0.15625 ln 2, dice 1 − 2/4."""
     logits, target = torch.zeros(1, 4), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
-    assert focal_loss(logits, target).item() == pytest.approx(0.15625 * math.log(2))
+    assert focal_loss(logits, target).mean().item() == pytest.approx(0.15625 * math.log(2))
     assert dice_loss(logits, target).item() == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
     sure = torch.tensor([[math.log(3), -40.0]])  # p = 3/4 of a true pixel, a false one is sure
-    assert focal_loss(sure, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(
+    assert focal_loss(sure, torch.tensor([[1.0, 0.0]])).mean().item() == pytest.approx(
         0.25 * (1 / 16) * math.log(4 / 3) / 2
     )
 

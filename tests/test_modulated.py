@@ -20,10 +20,13 @@ from groundling.losses.box import box_losses
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import match
 from groundling.losses.modulated import ModulatedLoss, Targets, modulated_losses
+from groundling.losses.regions import region_word_loss, wanted_words
 from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
 from groundling.models.mdetr import Mdetr, MdetrConfig, Memory
 from groundling.phrases import positive_map, tokens_of
 from groundling.roberta import ByteTokenizer, RobertaTextConfig
+
+REGIONS = CONFIG.model_copy(update={"regions": 4})
 
 
 def some_targets(**changes: Any) -> Targets:
@@ -144,8 +147,24 @@ def test_targets_without_a_mask_and_captions_without_a_question_teach_the_rest()
     assert float(found["metric/answer_accuracy"]) == 1
 
 
+def test_visual_tokens_learn_the_words_of_their_objects() -> None:
+    """Of three captions, the last without any object, all of them with padding."""
+    mdetr, targets = model(REGIONS), some_targets()
+    memory = read(mdetr)
+    found = modulated_losses(mdetr.net, memory, targets, ModulatedLoss(regions=3))
+    wanted = wanted_words(targets.boxes_cxcywh01, targets.tokens, CONFIG.grid)
+    assert memory.keep is not None
+    cells = CONFIG.grid**2
+    keep = memory.keep[:, :cells, None] & memory.keep[:, None, cells:]
+    assert not bool(keep.all())
+    assert_close(found["regions"], 3 * region_word_loss(mdetr.net.regions(memory), wanted, keep))
+    assert "regions" not in modulated_losses(mdetr.net, memory, targets, ModulatedLoss(regions=0))
+    with pytest.raises(ValueError, match="its configuration says regions=0"):
+        model().net.regions(memory)
+
+
 def test_training_reaches_every_parameter() -> None:
-    mdetr = model().train()
+    mdetr = model(REGIONS).train()
     losses = modulated_losses(mdetr.net, read(mdetr), some_targets(), ModulatedLoss())
     sum(loss for name, loss in losses.items() if not name.startswith("metric/")).backward()  # type: ignore[union-attr]
     untouched = {name for name, p in mdetr.named_parameters() if p.grad is None or not bool(p.grad.any())}
