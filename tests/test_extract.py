@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from groundling.dynamic.extract import ENTRY_BYTES, SubnetCache, extract, storages
 from groundling.dynamic.gates import LanguageGates
 from groundling.language import TextConfig, Tokens
-from groundling.layers.resnet import Basic
+from groundling.layers.resnet import BasicBlock
 from groundling.models import PRESETS
 from groundling.models.lads import GroundingNet, Lads
 from groundling.selection import Selection, Unit, is_filters, layer_of
@@ -132,7 +132,7 @@ def test_nothing_masked_remains(shape: str) -> None:
             if not (selection.on(name) and inner and filters):
                 assert not any(key.startswith("conv") for key, _ in block.named_parameters())
                 continue
-            if isinstance(block, Basic):  # all or nothing
+            if isinstance(block, BasicBlock):  # all or nothing
                 assert block.conv1.weight.shape == (block.width, block.inputs, 3, 3)
                 assert block.conv2.weight.shape == (block.outputs, block.width, 3, 3)
                 continue

@@ -8,7 +8,7 @@ from scrambled import scrambled
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from groundling.layers.resnet import Basic, Bottleneck, FrozenBatchNorm2d, ResNet, fold, units
+from groundling.layers.resnet import BasicBlock, Bottleneck, FrozenBatchNorm2d, ResNet, fold, units
 from groundling.layers.transformer import (
     MLP,
     Encoder,
@@ -191,7 +191,7 @@ def test_an_extracted_block_equals_the_masked_one(
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("on", [True, False])
 def test_a_basic_block_is_there_or_not(stride: int, norm: str, on: bool) -> None:
-    supernet = scrambled(Basic(6, 8 if stride > 1 else 6, 8 if stride > 1 else 6, stride, norm).double())
+    supernet = scrambled(BasicBlock(6, 8 if stride > 1 else 6, 8 if stride > 1 else 6, stride, norm).double())
     x = torch.randn(2, 6, 5, 5, dtype=torch.float64).relu()
     dense = supernet.extract(on, None, None)
     assert_close(dense(x), supernet(x, torch.full((2, 1), float(on), dtype=torch.float64)))

@@ -106,8 +106,6 @@ def load_detr_encoder(net: TransVGNet, source: Source, *, download: bool = False
     """DETR's encoder and the projection before it into a TransVG; its other parts stay out."""
     file = source_file(source, download)
     tensors = {k.removeprefix("transformer."): t for k, t in read(file)[0].items()}
-    if (projection := tensors.get("input_proj.weight")) is not None:
-        tensors["input_proj.weight"] = projection.flatten(1)  # a 1×1 convolution
     parts = nn.ModuleDict({"input_proj": net.input_proj, "encoder": net.visual_encoder})
     fit(parts, tensors, file, discard=("backbone.", "decoder.", *_DETR_HEADS))
 

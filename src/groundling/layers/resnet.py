@@ -19,7 +19,9 @@ from groundling.selection import Selection, Unit
 
 Gates = Mapping[str, Tensor]
 Norm = Literal["frozen", "batch", "none"]
-Kind = Literal["bottleneck", "basic"]  # of blocks: those of ResNet-50 and deeper, those of ResNet-18 and 34
+BlockKind = Literal[
+    "bottleneck", "basic"
+]  # of blocks: those of ResNet-50 and deeper, those of ResNet-18 and 34
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -156,9 +158,8 @@ class Bottleneck(nn.Module):
         )
 
 
-class Basic(nn.Module):
-    """3×3 → 3×3 with a shortcut; `conv1` is None once the residual branch was left out. No filters of it are
-    chosen: no paper does, and its two convolutions are what a bottleneck spends 1×1s to avoid."""
+class BasicBlock(nn.Module):
+    """3×3 → 3×3 with a shortcut; `conv1` is None once the residual branch was left out."""
 
     conv1: nn.Conv2d | None
 
@@ -179,7 +180,7 @@ class Basic(nn.Module):
         filters: Tensor | None = None,
         inner: Tensor | None = None,
     ) -> Tensor:
-        """(B, C, H, W) → (B, C', H/stride, W/stride); arguments as those of a bottleneck."""
+        """As a bottleneck's; there are no filters to gate, as no paper does."""
         assert (filters, inner) == (None, None), "units() gives these blocks no filters"
         shortcut = x if self.downsample is None else self.downsample(x)
         if self.conv1 is None:
@@ -189,7 +190,7 @@ class Basic(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(shortcut + gated(self.bn2(self.conv2(y)), layer))
 
-    def extract(self, layer: bool, filters: Tensor | None, inner: Tensor | None) -> "Basic":
+    def extract(self, layer: bool, filters: Tensor | None, inner: Tensor | None) -> "BasicBlock":
         """The dense block with or without its residual branch."""
         assert self.conv1 is not None, "this block is extracted already"
         assert (filters, inner) == (None, None), "units() gives these blocks no filters"
@@ -209,8 +210,8 @@ def _downsample(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Sequen
     return nn.Sequential(conv, make_norm(norm, outputs))
 
 
-Block = Bottleneck | Basic
-_BLOCKS: dict[Kind, type[Block]] = {"bottleneck": Bottleneck, "basic": Basic}
+Block = Bottleneck | BasicBlock
+_BLOCKS: dict[BlockKind, type[Block]] = {"bottleneck": Bottleneck, "basic": BasicBlock}
 
 
 def _constant(conv2: nn.Conv2d, conv3: nn.Conv2d) -> Tensor:
@@ -241,7 +242,7 @@ class ResNet(nn.Module):
         stem: Literal["conv7", "conv3"] = "conv7",
         stem_width: int = 64,
         norm: Norm = "frozen",
-        block: Kind = "bottleneck",
+        block: BlockKind = "bottleneck",
     ) -> None:
         super().__init__()
         self.stem, bias = stem, norm == "none"
@@ -320,7 +321,7 @@ def units(resnet: ResNet, gated: Literal["released", "paper", "all"], inner: boo
     for name, block in resnet.named_blocks():
         if gated == "all" or (block.stride == 1 if gated == "released" else block.downsample is None):
             found.append(Unit(name, "layer", 1, name))
-            if isinstance(block, Basic):
+            if isinstance(block, BasicBlock):
                 continue
             found.append(Unit(f"{name}.conv2", "filters", block.width, name))
             if inner:

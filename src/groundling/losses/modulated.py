@@ -27,6 +27,7 @@ class ModulatedLoss(GateLoss):
 
     Fine-tuned on GQA the answers weigh 25 there. Those of gates matter where words choose what runs. Of soft
     tokens the default `target` is the paper's; to reproduce the released weights' training it is "released".
+    `regions` is GLIP's; the released MDETR has no such scores.
     """
 
     target: Target = "paper"

@@ -146,8 +146,9 @@ class RegionWords(nn.Module):
 
     def forward(self, cells_EVD: Tensor, words_ELD: Tensor) -> Tensor:
         """Logits (E, V, L)."""
-        cells, words = self.cells(cells_EVD).float(), self.words(words_ELD).float()
-        return cells @ words.transpose(1, 2) * cells.shape[-1] ** -0.5 + self.bias
+        cells = self.cells(cells_EVD)
+        found: Tensor = cells @ self.words(words_ELD).transpose(1, 2) * cells.shape[-1] ** -0.5
+        return found.float() + self.bias
 
 
 class MdetrNet(Network):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
 from groundling.language import TextConfig, TextEncoder, Tokens
-from groundling.layers.resnet import Basic, Block, Gates, Kind, Norm, ResNet
+from groundling.layers.resnet import BasicBlock, Block, BlockKind, Gates, Norm, ResNet
 from groundling.roberta import RobertaEncoder
 from groundling.selection import Selection, Unit
 
@@ -30,7 +30,7 @@ class Sizes(Frozen):
 
     blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1, max_length=5)
     width: int = Field(64, gt=0, le=1024)
-    block: Kind = "bottleneck"
+    block: BlockKind = "bottleneck"
     expansion: int = Field(4, gt=0, le=16)  # of bottlenecks; basic blocks have 1
     stem: Literal["conv7", "conv3"] = "conv7"
     stem_width: int = Field(64, ge=4, le=1024)
@@ -168,7 +168,7 @@ def _block_cost(name: str, block: Block, sides: tuple[int, int]) -> tuple[BlockC
     out = _halved(sides, block.stride)
     before, after = math.prod(sides), math.prod(out)
     always = block.inputs * block.outputs * after if block.downsample is not None else 0
-    if isinstance(block, Basic):  # all or nothing
+    if isinstance(block, BasicBlock):  # all or nothing
         both = 9 * (block.inputs + block.outputs) * after
         return BlockCost(name, 0, 0, both, always, block.width), out
     first, middle, last = block.inputs * before, 9 * after, block.outputs * after
