@@ -93,11 +93,14 @@ def as_ours(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
             f"{file} is no MDETR: it has no transformer.resizer.fc.weight; "
             f"its keys begin {', '.join(list(kept)[:3]) or 'nowhere'}"
         )
-    return {
+    found = {
         our_name(name): tensor
         for name, tensor in kept.items()
         if name not in LEFT_OUT and not name.endswith(".num_batches_tracked")
     }
+    if (projection := found.get("net.input_proj.weight")) is not None:
+        found["net.input_proj.weight"] = projection.flatten(1)  # a 1×1 convolution
+    return found
 
 
 def our_name(name: str) -> str:
