@@ -462,7 +462,10 @@ def test_the_street_answers_are_those_of_its_questions() -> None:
 
 
 def test_the_recipe_fits_its_model(tmp_path: Path) -> None:
-    detect, made = applied(mdetr_street, {"data": str(tmp_path), "mdetr.loss.mask": "3", "steps": "500"})
+    detect, made, answers = applied(
+        mdetr_street, {"data": str(tmp_path), "ground.loss.mask": "3", "steps": "500"}
+    )
+    assert answers.config.model == made.config.model
     assert (detect.config.steps, "mask" in detect.config.loss) == (500, False)
     with torch.device("meta"):
         model = build(made.config.model)
