@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from groundling.cli import app
 from groundling.data import CaptionSet, available, open_captions, street
-from groundling.data.street.captions import captions
+from groundling.data.street.captions import MOST, captions
 from groundling.data.street.cuts import cuts
 from groundling.data.street.files import FRAMES, LINES, LIST, OBJECT, GrowingFiles, Row
 from groundling.data.street.masks import masks, polygons
@@ -163,12 +163,25 @@ def test_masks_are_read_as_phrasecut(written: Path) -> None:
     assert several > 20
 
 
+def test_lists_are_captions_of_all_that_is_there(written: Path) -> None:
+    """Each phrase is of one object, none comes twice, and boxes are the scene's."""
+    found = _sets(written, "jsonl", ("lists_train", "lists_val", "lists_test"))
+    assert [len({caption.image for caption in each.captions}) for each in found] == list(SPLITS.values())
+    for caption in (caption for each in found for caption in each.captions):
+        boxes = {thing.box for thing in _scene(caption.image).objects}
+        named = [phrase.boxes for phrase in caption.phrases]
+        assert all(len(of) == 1 and of[0] in boxes for of in named)
+        assert len(set(named)) == len(named) <= MOST
+    longest = max(len(caption.phrases) for each in found for caption in each.captions)
+    assert longest > 3  # captions name three at most
+
+
 def test_tasks_change_nothing_else(written: Path, tmp_path: Path) -> None:
     """Pictures and expressions are byte for byte those of a run without tasks."""
     street.write(tmp_path / "bare", scenes=COUNT, seed=SEED, size=SIZE)
     bare, full = _files(tmp_path / "bare"), _files(written)
     assert {name: full[name] for name in bare} == bare
-    assert len(full) == len(bare) + 2 * COUNT + 3 + 3 + 2 + 4
+    assert len(full) == len(bare) + 2 * COUNT + 3 + 3 + 2 + 4 + 3
 
 
 def test_workers_do_not_change_a_byte(written: Path, tmp_path: Path) -> None:
@@ -189,7 +202,7 @@ def test_a_run_with_fewer_tasks_removes_the_rest(tmp_path: Path) -> None:
 
 
 def test_unknown_tasks_write_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown tasks video; there are captions, questions, masks"):
+    with pytest.raises(ValueError, match="unknown tasks video; there are captions, questions, masks, lists"):
         street.write(tmp_path / "new", scenes=4, size=64, tasks=["masks", "video"])
     assert not (tmp_path / "new").exists()
 

@@ -1,6 +1,6 @@
 """A small MDETR on street scenes: phrases, questions and masks learned together, each from its own files.
 
-    groundling data street street --scenes 20000 --seed 0 --tasks captions,questions,masks
+    groundling data street street --scenes 20000 --seed 0 --tasks captions,questions,masks,lists
     groundling train mdetr_street --set data=street --out runs/mdetr_street
     groundling answer street/images/street_0_000001.jpg "Is it sunny?" --model runs/mdetr_street/answer/final
 

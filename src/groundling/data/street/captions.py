@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from groundling.data.street.meaning import Named, Program, Related, answer
@@ -23,6 +23,7 @@ from groundling.data.street.words import PEOPLE
 
 LISTS = ("There {is} {list}.", "A picture of {list}.", "{list} can be seen.", "A scene with {list}.")
 TRIES = 8  # for each caption
+MOST = 7  # things of a list: more would be more words than a small model reads
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,24 @@ def captions(scene: Scene, count: int = 5) -> tuple[StreetCaption, ...]:
             break
         new = _caption(scene, rng)
         if new is not None:
+            found.setdefault(new.text, new)
+    return tuple(found.values())
+
+
+def lists(scene: Scene, count: int = 3) -> tuple[StreetCaption, ...]:
+    """Up to `count` captions that list everything that one description tells from the rest.
+
+    Things of a kind stand beside each other in words, so that what tells them apart is learned from each.
+    """
+    if count < 0:
+        raise ValueError(f"count must be 0 or more, got {count}")
+    rng = random.Random(f"lists:{scene.seed}:{scene.index}")
+    found: dict[str, StreetCaption] = {}
+    for _ in range(count):
+        things = rng.sample(scene.objects, len(scene.objects))
+        nouns = [noun for thing in things if (noun := _single(scene, thing, rng))][:MOST]
+        if nouns:
+            new = _written([_series(nouns, rng)])
             found.setdefault(new.text, new)
     return tuple(found.values())
 
@@ -135,6 +154,11 @@ def _listed(scene: Scene, rng: random.Random) -> _Sentence | None:
     if not nouns:
         return None
     rng.shuffle(nouns)
+    return _series(nouns, rng)
+
+
+def _series(nouns: Sequence[_Noun], rng: random.Random) -> _Sentence:
+    """One sentence of all of them."""
     pieces: _Sentence = []
     for place, noun in enumerate(nouns):
         pieces += [" and " if place == len(nouns) - 1 else ", "] * bool(place) + [noun]

@@ -3,9 +3,11 @@
     Sentences/street_S_NNNNNN.txt   Annotations/street_S_NNNNNN.xml   {train,val,test}.txt     captions
     {train,val,testdev}_balanced_questions.json   {train,val}_sceneGraphs.json                 questions
     refer_{train,val,test}.json   image_data_split.json                                        masks
+    lists_{train,val,test}.jsonl                                                               lists
 
-Captions are as in Flickr30k Entities, questions as in GQA, masks as in PhraseCut. All of them name a picture
-by its file's name without .jpg. GQA publishes no scene graphs of its test pictures: there are none here.
+Captions are as in Flickr30k Entities, questions as in GQA, masks as in PhraseCut; lists are captions of all
+that is there, in our JSON Lines. Official files name a picture by its file without .jpg. GQA publishes no
+scene graphs of its test pictures: there are none here.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from groundling.data.street.captions import StreetCaption, captions
+from groundling.data.street.captions import StreetCaption, captions, lists
 from groundling.data.street.cuts import Cut, cuts
 from groundling.data.street.files import LINES, LIST, OBJECT, WHOLE, Row
 from groundling.data.street.masks import masks, polygons
@@ -29,13 +31,13 @@ from groundling.data.street.scenes import Scene, StreetObject
 from groundling.data.street.setting import setting
 from groundling.data.street.words import CATEGORIES
 
-TASKS = ("captions", "questions", "masks")
+TASKS = ("captions", "questions", "masks", "lists")
 TYPES = {"person": "people", "animal": "animals", "vehicle": "vehicles"}  # of Flickr30k Entities; else other
 FOLDERS = ("Sentences", "Annotations")
 FILES = re.compile(
     r"(Sentences/street_\d+_\d{6,}\.txt|Annotations/street_\d+_\d{6,}\.xml|(train|val|test)\.txt"
     r"|(train|val|testdev)_balanced_questions\.json|(train|val)_sceneGraphs\.json"
-    r"|refer_(train|val|test)\.json|image_data_split\.json)"
+    r"|refer_(train|val|test)\.json|image_data_split\.json|lists_(train|val|test)\.jsonl)"
 )
 TEST = ("testA", "testB")  # one split for these tasks, since a caption is about people and things alike
 
@@ -66,6 +68,8 @@ def rows(picture: Picture, tasks: Collection[str]) -> Iterator[Row]:
         yield from _question_rows(picture)
     if "masks" in tasks:
         yield from _mask_rows(picture)
+    if "lists" in tasks:
+        yield from _list_rows(picture)
 
 
 def part_of(split: str, test: str = "test") -> str:
@@ -114,6 +118,21 @@ def _annotation(picture: Picture, chains: dict[frozenset[int], int]) -> str:
     shape = f"<width>{size}</width><height>{size}</height><depth>3</depth>"
     file = f"<filename>{escape(picture.name)}.jpg</filename>"
     return f"<annotation>\n{file}\n<size>{shape}</size>\n{objects}</annotation>\n"
+
+
+# ---- lists
+
+
+def _list_rows(picture: Picture) -> Iterator[Row]:
+    boxes = {thing.id: thing.box for thing in picture.scene.objects}
+    for place, caption in enumerate(lists(picture.scene)):
+        phrases = [
+            {"spans": phrase.spans, "boxes": [boxes[number] for number in sorted(phrase.objects)]}
+            for phrase in caption.phrases
+        ]
+        row = {"image": f"images/{picture.name}.jpg", "caption": caption.text, "phrases": phrases}
+        row["id"] = f"{picture.name}_{place}"
+        yield Row(f"lists_{part_of(picture.split)}.jsonl", _compact(row), LINES)
 
 
 # ---- questions
