@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from groundling.data.sample import Box
 from groundling.draw import caption, ink
 from groundling.draw.caption import Mark
-from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size, line_width
+from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size
 from groundling.masks import Mask as Pixels
 from groundling.masks import decode
 from groundling.results import Answer, CaptionGrounding, Segmentation
@@ -28,7 +27,7 @@ def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
     draw_boxes(
         picture,
         scale,
-        apart([each.box for each, _ in objects], 1.5 * line_width(picture.size) / scale),
+        [each.box for each, _ in objects],
         [f"{mark.number or ''} {each.score:.2f}".strip() for each, mark in objects],
         colours=[mark.colour or ink.OFF for _, mark in objects],
     )
@@ -83,16 +82,6 @@ def marks_in(found: Answer) -> list[Mark]:
     """The names of the evidence as marks of the question, those that stand in it once: no other is sure."""
     places = {name: found.text.find(name) for name in colours_of(found) if found.text.count(name) == 1}
     return [Mark((at, at + len(name)), colours_of(found)[name]) for name, at in places.items()]
-
-
-def apart(boxes: Sequence[Box], step: float) -> list[Box]:
-    """The boxes; those nearly the same as earlier ones a step outside them, so that each frame is seen."""
-    found: list[Box] = []
-    for box in boxes:
-        while any(max(abs(a - b) for a, b in zip(box, other, strict=True)) < step for other in found):
-            box = (box[0] - step, box[1] - step, box[2] + step, box[3] + step)
-        found.append(box)
-    return found
 
 
 def tinted(picture: Image.Image, mask: Pixels, colour: str) -> Image.Image:

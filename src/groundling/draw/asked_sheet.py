@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 from groundling.boxes import pairwise_iou
 from groundling.data.sample import Box
 from groundling.draw import caption, ink
-from groundling.draw.asked import apart, at_size, colours_of, eroded, marks_in, marks_of, tinted
+from groundling.draw.asked import at_size, colours_of, eroded, marks_in, marks_of, tinted
 from groundling.draw.caption import Mark
 from groundling.draw.ink import Rect
-from groundling.draw.labels import scaled
+from groundling.draw.labels import apart, scaled
 from groundling.draw.sheet import CELL, GAP, HEADER, MARGIN, fit
 from groundling.images import open_image
 from groundling.masks import Mask as Pixels
