@@ -329,6 +329,8 @@ def test_cells_know_whether_they_are_right() -> None:
     assert asked_summary(*cells()) == said
     with pytest.raises(ValueError, match="2 phrases do not fit true boxes of 1"):
         CaptionCell(IMAGE, grounded([], []), ((LEFT,),))
+    with pytest.raises(ValueError, match=r"a mask of 400×480 .* does not fit a true one of 480×400"):
+        MaskCell(IMAGE, segmented(MASK), MASK.T)
 
 
 def test_the_sheet_shows_boxes_masks_and_truth() -> None:

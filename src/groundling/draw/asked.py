@@ -10,7 +10,7 @@ from groundling.draw.caption import Mark
 from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size
 from groundling.masks import Mask as Pixels
 from groundling.masks import decode
-from groundling.results import Answer, CaptionGrounding, Segmentation
+from groundling.results import Answer, CaptionGrounding, Detection, Segmentation
 
 SEEN = 0.5  # of the picture under a mask's colour
 
@@ -23,13 +23,13 @@ def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
     """
     picture, scale = _ready(image, "phrases", found.width, found.height)
     marks = marks_of(found)
-    objects = [(each, mark) for phrase, mark in zip(found, marks, strict=True) for each in phrase.objects]
+    objects = coloured(found, marks)
     draw_boxes(
         picture,
         scale,
-        [each.box for each, _ in objects],
-        [f"{mark.number or ''} {each.score:.2f}".strip() for each, mark in objects],
-        colours=[mark.colour or ink.OFF for _, mark in objects],
+        [each.box for each, _, _ in objects],
+        [f"{number or ''} {each.score:.2f}".strip() for each, _, number in objects],
+        colours=[colour for _, colour, _ in objects],
     )
     note = "framed in grey: nothing found" if any(mark.colour is None for mark in marks) else ""
     return _over(picture, found.text, marks, note=note)
@@ -70,6 +70,16 @@ def marks_of(found: CaptionGrounding) -> list[Mark]:
         place += bool(phrase.objects)
         marks.append(Mark(phrase.span, colour, place if numbered and colour else None))
     return marks
+
+
+def coloured(found: CaptionGrounding, marks: Sequence[Mark]) -> list[tuple[Detection, str, int | None]]:
+    """The objects of all phrases, each with the colour and the number of its phrase's mark."""
+    return [
+        (each, mark.colour, mark.number)
+        for phrase, mark in zip(found, marks, strict=True)
+        if mark.colour is not None
+        for each in phrase.objects
+    ]
 
 
 def colours_of(found: Answer) -> dict[str, str]:
