@@ -23,6 +23,7 @@ from groundling.cli.train import scorer
 from groundling.data import DataError, open_dataset
 from groundling.evaluate import evaluate
 from groundling.losses.grounding import GroundingLoss
+from groundling.models.answers import STREET, AnswersConfig
 from groundling.train import Run, Stopped, TrainingError
 
 VERBS = ("ground", "demo", "data", "train", "evaluate", "analyze", "info")
@@ -248,6 +249,24 @@ def test_demo_shows_fresh_scenes(shell: Shell, model: Path, tmp_path: Path) -> N
 def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path: Path) -> None:
     wrong = shell("demo", "--model", model, "--mdetr", model, "--out", tmp_path / "demo").complaint()
     assert "a lads finds one object of an expression" in wrong
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(
+    ("answers", "masks", "message"),
+    [
+        (None, True, "this MDETR answers no questions: the demo takes one that does both, mdetr_street or"),
+        (STREET, False, "this MDETR segments nothing: "),
+        (None, False, "this MDETR answers no questions and segments nothing: "),
+    ],
+)
+def test_demo_refuses_an_mdetr_without_heads_before_it_measures(
+    answers: AnswersConfig | None, masks: bool, message: str, shell: Shell, model: Path, tmp_path: Path
+) -> None:
+    """All expressions, then all captions were timed, and then there were no answers."""
+    mdetr = mdetr_folder(tmp_path / "mdetr", answers, masks)
+    wrong = shell("demo", "--model", model, "--mdetr", mdetr, "--out", tmp_path / "demo").complaint()
+    assert message in wrong
     assert not (tmp_path / "demo").exists()
 
 
