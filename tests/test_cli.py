@@ -129,6 +129,20 @@ def test_ground_draws_the_boxes(shell: Shell, model: Path, picture: Path, tmp_pa
         assert drawn.tobytes() != plain.convert(drawn.mode).resize(drawn.size).tobytes()
 
 
+@pytest.mark.parametrize("verb", ["ground", "detect", "phrases", "answer", "segment"])
+def test_pictures_of_no_format_are_refused_before_the_model_runs(
+    verb: str, shell: Shell, picture: Path, tmp_path: Path
+) -> None:
+    """`segment --overlay` of another name was an error after the model had run and --out was written."""
+    named = ("--out", tmp_path / "seen.txt")
+    if verb == "segment":
+        named = ("--out", tmp_path / "mask.png", "--overlay", tmp_path / "seen.txt")
+    missing = tmp_path / "no_model"  # it would be the complaint as soon as it is looked for
+    complaint = shell(verb, picture, "left", "--model", missing, *named).complaint()
+    assert "cannot save a picture as 'seen.txt'; a name in .png, .jpg, .jpeg, .webp fits" in complaint
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_long_expression_is_a_warning(shell: Shell, model: Path, picture: Path) -> None:
     ran = shell("ground", picture, "left " * 10_000, "--model", model, "--json")
     assert ran.code == 0

@@ -18,7 +18,6 @@ from groundling.grounder import load_grounder
 from groundling.results import Cost, Grounding
 from groundling.selection import Selection
 
-
 COST = Cost({"all": 1}, 1)
 
 
