@@ -11,7 +11,7 @@ from groundling import checkpoint
 from groundling.cli import main
 from groundling.data import jsonl
 from groundling.language import Tokenizer
-from groundling.models.answers import STREET
+from groundling.models.answers import STREET, AnswersConfig
 from groundling.models.lads import Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.roberta import ByteTokenizer, RobertaTextConfig
@@ -25,8 +25,8 @@ def model_folder(folder: Path, config: LadsConfig = tiny.MODEL) -> Path:
     return checkpoint.save(folder, scrambled(Lads(config)), tokenizer, training={"run": "none", "step": 0})
 
 
-def mdetr_folder(folder: Path) -> Path:
-    """A checkpoint of an MDETR with random weights that grounds, answers and segments."""
+def mdetr_folder(folder: Path, answers: AnswersConfig | None = STREET, masks: bool = True) -> Path:
+    """A checkpoint of an MDETR with random weights that grounds; by default, it answers and segments too."""
     text = RobertaTextConfig(vocabulary=300, layers=1, dim=16, heads=2, ffn=32, tokens=96, positions=98)
     config = MdetrConfig(
         image_size=64,
@@ -42,8 +42,8 @@ def mdetr_folder(folder: Path) -> Path:
         decoder_layers=1,
         queries=5,
         contrastive=0,
-        answers=STREET,
-        masks=True,
+        answers=answers,
+        masks=masks,
     )
     tokenizer = ByteTokenizer.train(WORDS, text.vocabulary, text.tokens)
     return checkpoint.save(folder, scrambled(Mdetr(config)), tokenizer)

@@ -23,6 +23,7 @@ from groundling.cli.train import scorer
 from groundling.data import DataError, open_dataset
 from groundling.evaluate import evaluate
 from groundling.losses.grounding import GroundingLoss
+from groundling.models.answers import STREET, AnswersConfig
 from groundling.train import Run, Stopped, TrainingError
 
 VERBS = ("ground", "demo", "data", "train", "evaluate", "analyze", "info")
@@ -126,6 +127,20 @@ def test_ground_draws_the_boxes(shell: Shell, model: Path, picture: Path, tmp_pa
         assert drawn.width >= 640
         assert drawn.width * plain.height == drawn.height * plain.width
         assert drawn.tobytes() != plain.convert(drawn.mode).resize(drawn.size).tobytes()
+
+
+@pytest.mark.parametrize("verb", ["ground", "detect", "phrases", "answer", "segment"])
+def test_pictures_of_no_format_are_refused_before_the_model_runs(
+    verb: str, shell: Shell, picture: Path, tmp_path: Path
+) -> None:
+    """`segment --overlay` of another name was an error after the model had run and --out was written."""
+    named = ("--out", tmp_path / "seen.txt")
+    if verb == "segment":
+        named = ("--out", tmp_path / "mask.png", "--overlay", tmp_path / "seen.txt")
+    missing = tmp_path / "no_model"  # it would be the complaint as soon as it is looked for
+    complaint = shell(verb, picture, "left", "--model", missing, *named).complaint()
+    assert "cannot save a picture as 'seen.txt'; a name in .png, .jpg, .jpeg, .webp fits" in complaint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_long_expression_is_a_warning(shell: Shell, model: Path, picture: Path) -> None:
@@ -248,6 +263,24 @@ def test_demo_shows_fresh_scenes(shell: Shell, model: Path, tmp_path: Path) -> N
 def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path: Path) -> None:
     wrong = shell("demo", "--model", model, "--mdetr", model, "--out", tmp_path / "demo").complaint()
     assert "a lads finds one object of an expression" in wrong
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(
+    ("answers", "masks", "message"),
+    [
+        (None, True, "this MDETR answers no questions: the demo takes one that does both, mdetr_street or"),
+        (STREET, False, "this MDETR segments nothing: "),
+        (None, False, "this MDETR answers no questions and segments nothing: "),
+    ],
+)
+def test_demo_refuses_an_mdetr_without_heads_before_it_measures(
+    answers: AnswersConfig | None, masks: bool, message: str, shell: Shell, model: Path, tmp_path: Path
+) -> None:
+    """All expressions, then all captions were timed, and then there were no answers."""
+    mdetr = mdetr_folder(tmp_path / "mdetr", answers, masks)
+    wrong = shell("demo", "--model", model, "--mdetr", mdetr, "--out", tmp_path / "demo").complaint()
+    assert message in wrong
     assert not (tmp_path / "demo").exists()
 
 

@@ -11,26 +11,31 @@ from groundling.data.street import scene
 from groundling.data.street.captions import captions
 from groundling.data.street.cuts import cuts
 from groundling.data.street.questions import questions as street_questions
-from groundling.demo import FamilyAsked, ask_family, family_questions
+from groundling.demo import MdetrAsked, ask_mdetr, mdetr_questions
+from groundling.demo.clock import timed
 from groundling.demo.expressions import SCENES
 from groundling.grounder import load_grounder
+from groundling.results import Cost, Grounding
+from groundling.selection import Selection
+
+COST = Cost({"all": 1}, 1)
 
 
 @pytest.fixture(scope="module")
-def asked() -> FamilyAsked:
-    return family_questions(7)
+def asked() -> MdetrAsked:
+    return mdetr_questions(7)
 
 
-def test_each_is_about_a_fresh_scene_of_its_own(asked: FamilyAsked) -> None:
-    assert family_questions(7) == asked
-    assert family_questions(8) != asked
+def test_each_is_about_a_fresh_scene_of_its_own(asked: MdetrAsked) -> None:
+    assert mdetr_questions(7) == asked
+    assert mdetr_questions(8) != asked
     places = [street.index for street, _ in (*asked.captions, *asked.questions, *asked.cuts)]
     assert len(set(places)) == len(places) == 9
     assert min(places) >= SCENES  # the others are those of the expressions
     assert all(street == scene(7, street.index) for street, _ in asked.captions)
 
 
-def test_what_is_asked_is_of_the_kinds_that_are_shown(asked: FamilyAsked) -> None:
+def test_what_is_asked_is_of_the_kinds_that_are_shown(asked: MdetrAsked) -> None:
     for street, caption in asked.captions:
         assert caption in captions(street)
         assert len(caption.phrases) >= 2
@@ -43,9 +48,9 @@ def test_what_is_asked_is_of_the_kinds_that_are_shown(asked: FamilyAsked) -> Non
     assert [len(cut.objects) > 1 for _, cut in asked.cuts] == [True, False, True]
 
 
-def test_answers_stand_beside_what_is_true(asked: FamilyAsked, tmp_path: Path) -> None:
+def test_answers_stand_beside_what_is_true(asked: MdetrAsked, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
-    answers = ask_family(load_grounder(mdetr_folder(tmp_path / "mdetr")), asked, repeats=2)
+    answers = ask_mdetr(load_grounder(mdetr_folder(tmp_path / "mdetr")), asked, repeats=2)
     assert torch.get_num_threads() == threads
     for (street, caption), cell in zip(asked.captions, answers.captions, strict=True):
         boxes = {thing.id: thing.box for thing in street.objects}
@@ -66,3 +71,17 @@ def test_answers_stand_beside_what_is_true(asked: FamilyAsked, tmp_path: Path) -
         assert rows.max() <= max(box[3] for box in boxes) + 1
     assert answers.summary().count(" of ") == 2
     assert answers.show().height > answers.show().width
+
+
+def test_requests_are_made_in_turns_and_the_first_turn_does_not_count() -> None:
+    made: list[str] = []
+    times = {"a": iter((90.0, 1.0, 4.0, 2.0)), "b": iter((90.0, 30.0, 10.0, 20.0))}
+
+    def request(name: str) -> Grounding:
+        made.append(name)
+        box = (0.0, 0.0, 1.0, 1.0)
+        return Grounding(name, box, None, COST, Selection(()), 8, 8, milliseconds=next(times[name]))
+
+    found = timed(lambda: request("a"), lambda: request("b"), repeats=3)
+    assert [(each.expression, each.milliseconds) for each in found] == [("a", 2.0), ("b", 20.0)]
+    assert made == ["a", "b"] * 4

@@ -11,9 +11,10 @@ from PIL import Image
 from test_draw import count, rgb
 
 from groundling.draw import caption, draw_answer, draw_mask, draw_phrases, ink
-from groundling.draw.asked import apart, eroded, grown, marks_in, marks_of, tinted
+from groundling.draw.asked import eroded, grown, marks_in, marks_of, tinted
 from groundling.draw.asked_sheet import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
 from groundling.draw.caption import Mark
+from groundling.draw.labels import apart
 from groundling.draw.sheet import CELL, HEADER, MARGIN
 from groundling.masks import encode
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
@@ -237,6 +238,13 @@ def test_an_answer_stands_under_its_question_and_its_evidence_has_the_colour_of_
     ]
 
 
+def test_evidence_of_one_box_is_all_seen() -> None:
+    """The frame of the second object lay on that of the first."""
+    picture, _ = halves(draw_answer(IMAGE, answered("Is the dog left of the red car?", "dog", "red car")))
+    row = [picture.getpixel((x, 130)) for x in range(140, 160)]
+    assert [row.count(rgb(colour)) for colour in ink.PHRASES[:2]] == [2, 2]
+
+
 def test_words_that_come_twice_or_not_at_all_are_not_coloured() -> None:
     assert [
         mark.span for mark in marks_in(answered("Is the dog a dog near a cat?", "dog", "cat", "car"))
@@ -321,6 +329,8 @@ def test_cells_know_whether_they_are_right() -> None:
     assert asked_summary(*cells()) == said
     with pytest.raises(ValueError, match="2 phrases do not fit true boxes of 1"):
         CaptionCell(IMAGE, grounded([], []), ((LEFT,),))
+    with pytest.raises(ValueError, match=r"a mask of 400×480 .* does not fit a true one of 480×400"):
+        MaskCell(IMAGE, segmented(MASK), MASK.T)
 
 
 def test_the_sheet_shows_boxes_masks_and_truth() -> None:

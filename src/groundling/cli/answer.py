@@ -26,10 +26,12 @@ def answer(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Answer a question about a picture, and show what the answer rests on."""
-    from groundling.draw import draw_answer, save
+    from groundling.draw import draw_answer, format_of, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
 
+    if out is not None:
+        format_of(out)  # before the model runs
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     found = loaded.answer(image, question, threshold=threshold)
     if out is not None:

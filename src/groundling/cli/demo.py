@@ -9,12 +9,12 @@ import typer
 from groundling.cli import console
 
 if TYPE_CHECKING:
-    from groundling.demo import FamilyAnswers
+    from groundling.demo import MdetrAnswers
     from groundling.draw import Cell
     from groundling.results import Asked
 
-SHEET, FAMILY_SHEET = "contact_sheet.png", "mdetr_sheet.png"
-FAMILY_COLUMNS = ("asked", "answered", "right", "M MACs", "ms")
+SHEET, MDETR_SHEET = "contact_sheet.png", "mdetr_sheet.png"
+MDETR_COLUMNS = ("asked", "answered", "right", "M MACs", "ms")
 COLUMNS = ("expression", "box (x1 y1 x2 y2)", "IoU", "MACs", "ms", "ms, full network")
 
 
@@ -31,20 +31,20 @@ def demo(
     Shows the boxes, and for each expression what part of the network ran and how long it took; of what the
     mdetr was asked, whether its answer is right.
     """
-    from groundling.demo import ask, ask_family, family_questions, questions, show
+    from groundling.demo import ask, ask_mdetr, check_tasks, mdetr_questions, questions, show
     from groundling.draw import save
     from groundling.grounder import load_grounder
 
-    loaded, family = load_grounder(model), load_grounder(mdetr)
-    family.mdetr()  # says so before anything is measured if it is none
+    loaded, answering = load_grounder(model), load_grounder(mdetr)
+    check_tasks(answering)  # before anything is measured
     cells = ask(loaded, questions(seed))
     file = save(show(cells), out / SHEET)
     console.print_table(COLUMNS, map(_row, cells))
     print(_summary(cells))
     print(file)
-    answers = ask_family(family, family_questions(seed))
-    file = save(answers.show(), out / FAMILY_SHEET)
-    console.print_table(FAMILY_COLUMNS, _family_rows(answers))
+    answers = ask_mdetr(answering, mdetr_questions(seed))
+    file = save(answers.show(), out / MDETR_SHEET)
+    console.print_table(MDETR_COLUMNS, _mdetr_rows(answers))
     print(f"{answers.summary()} ({mdetr}, one thread)")
     print(file)
 
@@ -72,7 +72,7 @@ def _summary(cells: "list[Cell]") -> str:
     )
 
 
-def _family_rows(answers: "FamilyAnswers") -> Iterator[tuple[str, ...]]:
+def _mdetr_rows(answers: "MdetrAnswers") -> Iterator[tuple[str, ...]]:
     for caption in answers.captions:
         boxes = sum(len(phrase.objects) for phrase in caption.found)
         right = f"{sum(caption.right)} of {len(caption.right)} phrases"

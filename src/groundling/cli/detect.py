@@ -31,11 +31,13 @@ def detect(
     """Find all objects of a picture that the model has a name for, or that are given names of."""
     from groundling import checkpoint
     from groundling.detector import load_detector
-    from groundling.draw import draw_detections, save
+    from groundling.draw import draw_detections, format_of, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
     from groundling.models import DETECTORS
 
+    if out is not None:
+        format_of(out)  # before the model runs
     system = checkpoint.system(model, download=download)
     if names and system in DETECTORS:
         raise ValueError(

@@ -42,11 +42,13 @@ def ground(
 
     Many pictures give JSON Lines; a file of them is taken up again where it stopped.
     """
-    from groundling.draw import draw_grounding, save
+    from groundling.draw import draw_grounding, format_of, save
     from groundling.images import open_image
     from groundling.runtime.streams import Stream, is_many
 
     stream = Stream(image, every, max_pixels) if is_many(image) else None
+    if out is not None and stream is None:
+        format_of(out)  # before the model runs
     answer, asked = _ready(model, expressions or (), budget, device, download, max_pixels)
     if stream is not None:
         many.run(stream, asked, answer, out, {"model": _hash(model, download), "budget": budget})

@@ -26,10 +26,12 @@ def phrases(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Find the objects of each noun phrase of a caption."""
-    from groundling.draw import draw_phrases, save
+    from groundling.draw import draw_phrases, format_of, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
 
+    if out is not None:
+        format_of(out)  # before the model runs
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     found = loaded.ground_phrases(image, caption, threshold=threshold)
     if out is not None:

@@ -28,13 +28,15 @@ def segment(
     """Find the pixels of everything that a phrase means."""
     from PIL import Image
 
-    from groundling.draw import draw_mask, save
+    from groundling.draw import draw_mask, format_of, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
     from groundling.masks import decode
 
     if out is not None and out.suffix.lower() != ".png":
         raise ValueError(f"a mask is saved as a PNG, which loses nothing; {out.name!r} is another name")
+    if overlay is not None:
+        format_of(overlay)  # before the model runs
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     found = loaded.segment(image, phrase, threshold=threshold)
     if out is not None:

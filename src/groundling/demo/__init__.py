@@ -1,15 +1,16 @@
 """The demo: what is asked about fresh street scenes, chosen without a look at the answers."""
 
 from groundling.demo.expressions import Question, ask, questions, show
-from groundling.demo.family import FamilyAnswers, FamilyAsked, ask_family, family_questions
+from groundling.demo.mdetr import MdetrAnswers, MdetrAsked, ask_mdetr, check_tasks, mdetr_questions
 
 __all__ = [
-    "FamilyAnswers",
-    "FamilyAsked",
+    "MdetrAnswers",
+    "MdetrAsked",
     "Question",
     "ask",
-    "ask_family",
-    "family_questions",
+    "ask_mdetr",
+    "check_tasks",
+    "mdetr_questions",
     "questions",
     "show",
 ]

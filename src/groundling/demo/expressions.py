@@ -4,18 +4,16 @@ Time is measured in one thread, the subnet and the full network in turns, after 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import dataclass
 
 from PIL import Image
 
 from groundling.data.sample import Box
 from groundling.data.street import describe, jpeg, scene
-from groundling.demo.clock import REPEATS, one_thread
+from groundling.demo.clock import REPEATS, one_thread, timed
 from groundling.draw import Cell, contact_sheet
 from groundling.grounder import Grounder
 from groundling.images import open_image
-from groundling.results import Grounding
 from groundling.selection import Selection
 
 SCENES, EACH, COLUMNS = 6, 2, 4
@@ -56,14 +54,9 @@ def show(cells: Sequence[Cell]) -> Image.Image:
 
 
 def _answer(model: Grounder, question: Question, whole: Selection, repeats: int) -> Cell:
-    def turn() -> tuple[Grounding, Grounding]:
-        return (
-            model.ground(question.picture, question.expression),
-            model.ground(question.picture, question.expression, selection=whole),
-        )
-
-    turn()  # extracts the subnet, which later requests find in the cache
-    turns = [turn() for _ in range(repeats)]
-    spent, full = (median(answer.milliseconds for answer in column) for column in zip(*turns, strict=True))
-    found = replace(turns[0][0], milliseconds=spent)
-    return Cell(open_image(question.picture), found, question.truth, full)
+    found, full = timed(
+        lambda: model.ground(question.picture, question.expression),
+        lambda: model.ground(question.picture, question.expression, selection=whole),
+        repeats=repeats,
+    )
+    return Cell(open_image(question.picture), found, question.truth, full.milliseconds)

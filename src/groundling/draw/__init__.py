@@ -3,7 +3,7 @@
 from groundling.draw.asked import draw_answer, draw_mask, draw_phrases
 from groundling.draw.asked_sheet import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
 from groundling.draw.labels import draw_detections, draw_grounding
-from groundling.draw.saving import save
+from groundling.draw.saving import format_of, save
 from groundling.draw.sheet import Cell, contact_sheet
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "draw_grounding",
     "draw_mask",
     "draw_phrases",
+    "format_of",
     "save",
 ]

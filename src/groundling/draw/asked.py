@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from groundling.data.sample import Box
 from groundling.draw import caption, ink
 from groundling.draw.caption import Mark
-from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size, line_width
+from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size
 from groundling.masks import Mask as Pixels
 from groundling.masks import decode
-from groundling.results import Answer, CaptionGrounding, Segmentation
+from groundling.results import Answer, CaptionGrounding, Detection, Segmentation
 
 SEEN = 0.5  # of the picture under a mask's colour
 
@@ -24,13 +23,13 @@ def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
     """
     picture, scale = _ready(image, "phrases", found.width, found.height)
     marks = marks_of(found)
-    objects = [(each, mark) for phrase, mark in zip(found, marks, strict=True) for each in phrase.objects]
+    objects = coloured(found, marks)
     draw_boxes(
         picture,
         scale,
-        apart([each.box for each, _ in objects], 1.5 * line_width(picture.size) / scale),
-        [f"{mark.number or ''} {each.score:.2f}".strip() for each, mark in objects],
-        colours=[mark.colour or ink.OFF for _, mark in objects],
+        [each.box for each, _, _ in objects],
+        [f"{number or ''} {each.score:.2f}".strip() for each, _, number in objects],
+        colours=[colour for _, colour, _ in objects],
     )
     note = "framed in grey: nothing found" if any(mark.colour is None for mark in marks) else ""
     return _over(picture, found.text, marks, note=note)
@@ -73,6 +72,16 @@ def marks_of(found: CaptionGrounding) -> list[Mark]:
     return marks
 
 
+def coloured(found: CaptionGrounding, marks: Sequence[Mark]) -> list[tuple[Detection, str, int | None]]:
+    """The objects of all phrases, each with the colour and the number of its phrase's mark."""
+    return [
+        (each, mark.colour, mark.number)
+        for phrase, mark in zip(found, marks, strict=True)
+        if mark.colour is not None
+        for each in phrase.objects
+    ]
+
+
 def colours_of(found: Answer) -> dict[str, str]:
     """A colour for each name of the evidence, in turn."""
     names = dict.fromkeys(each.label for each in found.evidence)
@@ -83,16 +92,6 @@ def marks_in(found: Answer) -> list[Mark]:
     """The names of the evidence as marks of the question, those that stand in it once: no other is sure."""
     places = {name: found.text.find(name) for name in colours_of(found) if found.text.count(name) == 1}
     return [Mark((at, at + len(name)), colours_of(found)[name]) for name, at in places.items()]
-
-
-def apart(boxes: Sequence[Box], step: float) -> list[Box]:
-    """The boxes; those nearly the same as earlier ones a step outside them, so that each frame is seen."""
-    found: list[Box] = []
-    for box in boxes:
-        while any(max(abs(a - b) for a, b in zip(box, other, strict=True)) < step for other in found):
-            box = (box[0] - step, box[1] - step, box[2] + step, box[3] + step)
-        found.append(box)
-    return found
 
 
 def tinted(picture: Image.Image, mask: Pixels, colour: str) -> Image.Image:

@@ -1,6 +1,6 @@
 """A contact sheet of what an MDETR answers: phrases, questions and masks, and whether each is right."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,10 @@ from PIL import Image, ImageDraw
 from groundling.boxes import pairwise_iou
 from groundling.data.sample import Box
 from groundling.draw import caption, ink
-from groundling.draw.asked import apart, at_size, colours_of, eroded, marks_in, marks_of, tinted
+from groundling.draw.asked import at_size, coloured, colours_of, eroded, marks_in, marks_of, tinted
 from groundling.draw.caption import Mark
 from groundling.draw.ink import Rect
-from groundling.draw.labels import scaled
-from groundling.draw.sheet import CELL, GAP, HEADER, MARGIN, fit
-from groundling.images import open_image
+from groundling.draw.sheet import CELL, GAP, HEADER, MARGIN, Sign, boxed, dashed, header, resized, solid
 from groundling.masks import Mask as Pixels
 from groundling.masks import decode
 from groundling.results import Answer, Asked, CaptionGrounding, Detection, Segmentation
@@ -23,7 +21,6 @@ from groundling.results import Answer, Asked, CaptionGrounding, Detection, Segme
 TITLE = "One network for whole sentences, questions and masks"
 ENOUGH = 0.5  # IoU of a box or mask that counts as found
 HEADING, TEXT, ANSWER, FOOT = 46, 17, 24, 30  # pixels: heights of heading and foot, sizes of letters
-FRAME = 4  # width
 DASH = 5
 
 
@@ -70,6 +67,12 @@ class MaskCell:
     found: Segmentation
     truth: Pixels
 
+    def __post_init__(self) -> None:
+        size = (self.found.height, self.found.width)
+        if self.truth.shape != size:
+            given, fitting = ("×".join(map(str, shape)) for shape in (self.truth.shape, size))
+            raise ValueError(f"a mask of {fitting} (height × width) does not fit a true one of {given}")
+
     @property
     def iou(self) -> float:
         """IoU of both masks; 1 if both are empty."""
@@ -115,7 +118,7 @@ def asked_sheet(
     heights = [HEADING + _high(panels) + GAP for _, _, panels in rows]
     sheet = Image.new("RGB", (width, HEADER + sum(heights) - GAP + MARGIN), ink.PAPER)
     draw = ImageDraw.Draw(sheet)
-    _header(draw, title, asked_summary(captions, questions, masks), width)
+    header(draw, title, asked_summary(captions, questions, masks), _LEGEND, width)
     top = HEADER
     for (name, meaning, panels), high in zip(rows, heights, strict=True):
         x = ink.write(draw, (MARGIN, top + 8), name, 20, ink.INK, bold=True)
@@ -155,13 +158,10 @@ def _on_one(found: Sequence[Detection], truth: Sequence[Box]) -> bool:
 
 def _phrases(cell: CaptionCell) -> _Panel:
     marks, right = marks_of(cell.found), cell.right
-    boxes = [each.box for phrase in cell.found for each in phrase.objects]
-    colours = [
-        mark.colour or "" for phrase, mark in zip(cell.found, marks, strict=True) for _ in phrase.objects
-    ]
+    objects = coloured(cell.found, marks)
     truth = [box for boxes in cell.truth for box in boxes]
     return _Panel(
-        _boxed(cell.image, boxes, colours, truth),
+        boxed(cell.image, [each.box for each, _, _ in objects], [colour for _, colour, _ in objects], truth),
         _lines(cell.found.text, marks),
         "",
         "",
@@ -174,7 +174,7 @@ def _phrases(cell: CaptionCell) -> _Panel:
 def _question(cell: QuestionCell) -> _Panel:
     colours = colours_of(cell.found)
     return _Panel(
-        _boxed(
+        boxed(
             cell.image,
             [each.box for each in cell.found.evidence],
             [colours[each.label] for each in cell.found.evidence],
@@ -191,7 +191,7 @@ def _question(cell: QuestionCell) -> _Panel:
 
 def _mask(cell: MaskCell) -> _Panel:
     mask = decode(cell.found.mask)
-    picture = _outlined(tinted(_resized(cell.image), mask, ink.MASK), cell.truth)
+    picture = _outlined(tinted(resized(cell.image), mask, ink.MASK), cell.truth)
     mark = Mark((0, len(cell.found.text)), ink.MASK if mask.any() else None)
     text = _lines(cell.found.text, [mark])
     return _Panel(picture, text, "", "", f"IoU {cell.iou:.2f}", cell.iou >= ENOUGH, _spent(cell.found))
@@ -203,24 +203,6 @@ def _lines(text: str, marks: Sequence[Mark]) -> list[caption.Line]:
 
 def _spent(found: Asked) -> str:
     return f"{found.milliseconds:.1f} ms · {found.cost.macs / 1e6:,.0f} M MACs"
-
-
-def _resized(image: Image.Image) -> Image.Image:
-    original = open_image(image, max_pixels=image.width * image.height)
-    return original.resize(fit(original), Image.Resampling.LANCZOS)
-
-
-def _boxed(
-    image: Image.Image, boxes: Sequence[Box], colours: Sequence[str], truth: Sequence[Box]
-) -> Image.Image:
-    picture = _resized(image)
-    draw, scale = ImageDraw.Draw(picture), max(picture.size) / max(image.size)
-    places = apart([scaled(box, scale) for box in boxes], 1.5 * FRAME)
-    for box, colour in zip(places, colours, strict=True):
-        ink.frame(draw, box, colour, FRAME)
-    for box in truth:
-        ink.dashes(draw, scaled(box, scale), ink.TRUTH, 2)
-    return picture
 
 
 def _outlined(picture: Image.Image, truth: Pixels) -> Image.Image:
@@ -236,24 +218,6 @@ def _outlined(picture: Image.Image, truth: Pixels) -> Image.Image:
 # --------------------------------------------------------------------------------------------- the layout
 
 
-def _header(draw: ImageDraw.ImageDraw, title: str, found: str, width: int) -> None:
-    ink.write(draw, (MARGIN, 28), title, 27, ink.INK, bold=True)
-    ink.write(draw, (MARGIN, 66), found, 16, ink.QUIET)
-    x = float(MARGIN)
-    for words, sign in _LEGEND:
-        sign(draw, (x, 99, x + 22, 113))
-        x = ink.write(draw, (x + 29, 98), words, 14, ink.INK) + 22
-    draw.line((MARGIN, HEADER - 10, width - MARGIN, HEADER - 10), fill=ink.RULE, width=1)
-
-
-def _found(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
-    draw.rectangle(rect, outline=ink.PHRASES[0], width=3)
-
-
-def _dashed(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
-    ink.dashes(draw, rect, ink.TRUTH, 2)
-
-
 def _tint(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
     draw.rectangle(rect, ink.pale(ink.MASK), ink.MASK, 2)
 
@@ -262,10 +226,10 @@ def _nothing(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
     draw.rounded_rectangle(rect, 4, None, ink.QUIET, 1)
 
 
-_LEGEND: tuple[tuple[str, Callable[[ImageDraw.ImageDraw, Rect], None]], ...] = (
-    ("found, in its words' colour", _found),
+_LEGEND: tuple[tuple[str, Sign], ...] = (
+    ("found, in its words' colour", solid(ink.PHRASES[0])),
     ("mask", _tint),
-    ("true box or outline", _dashed),
+    ("true box or outline", dashed),
     ("words of which nothing was found", _nothing),
 )
 

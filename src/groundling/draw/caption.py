@@ -7,8 +7,7 @@ from itertools import groupby
 from PIL import ImageDraw
 
 from groundling.draw import ink
-
-Span = tuple[int, int]  # characters of a text, from the first to before the second
+from groundling.phrases import Span
 
 
 @dataclass(frozen=True)

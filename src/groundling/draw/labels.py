@@ -65,6 +65,16 @@ def scaled(box: Box, times: float) -> Box:
     return x1, y1, x2, y2
 
 
+def apart(boxes: Sequence[Box], step: float) -> list[Box]:
+    """The boxes; those nearly the same as earlier ones a step outside them, so that each frame is seen."""
+    found: list[Box] = []
+    for box in boxes:
+        while any(max(abs(a - b) for a, b in zip(box, other, strict=True)) < step for other in found):
+            box = (box[0] - step, box[1] - step, box[2] + step, box[3] + step)
+        found.append(box)
+    return found
+
+
 def draw_boxes(
     picture: Image.Image,
     scale: float,
@@ -73,10 +83,13 @@ def draw_boxes(
     truth: Sequence[Box] | None = None,
     colours: Sequence[str] | None = None,
 ) -> None:
-    """Draw on a picture that was made so many times as large: each box with its label, dashed true boxes."""
+    """Draw on a picture that was made so many times as large: each box with its label, dashed true boxes.
+
+    Of boxes that are nearly the same, each later frame lies around the earlier ones.
+    """
     draw, size = ImageDraw.Draw(picture), letter_size(picture.size)
     width = line_width(picture.size)
-    boxes = [scaled(box, scale) for box in boxes]
+    boxes = apart([scaled(box, scale) for box in boxes], 1.5 * width)
     colours = colours or [ink.BOXES[i % len(ink.BOXES)] for i in range(len(boxes))]
     for box, colour in zip(boxes, colours, strict=True):
         ink.frame(draw, box, colour, width)

@@ -11,6 +11,7 @@ from groundling.boxes import iou
 from groundling.data.sample import Box
 from groundling.draw import ink
 from groundling.draw.ink import Rect
+from groundling.draw.labels import apart, scaled
 from groundling.images import open_image
 from groundling.results import Grounding
 from groundling.selection import Selection, is_filters, layer_of
@@ -19,6 +20,9 @@ TITLE = "Groundling runs only the part of the network your words need"
 CELL, GAP, MARGIN, HEADER = 372, 30, 36, 132  # pixels
 LINE, BELOW, STRIP = 22, 116, 34  # of a cell: a line of words, what is under them, the bars of its Selection
 LABELS = 72  # width of the words left of the bars
+FRAME = 4  # width
+
+Sign = Callable[[ImageDraw.ImageDraw, Rect], None]  # draws what a legend explains
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], title: str = TITLE) -> Image.I
     width = 2 * MARGIN + columns * (CELL + GAP) - GAP
     height = HEADER + sum(heights) + LINE * sum(lines) + (BELOW + GAP) * len(rows) - GAP + MARGIN
     sheet = Image.new("RGB", (width, height), ink.PAPER)
-    _header(ImageDraw.Draw(sheet), cells, title, width)
+    legend = _legend(any(cell.truth for cell in cells))
+    header(ImageDraw.Draw(sheet), title, _summary(cells), legend, width)
     top = HEADER
     for row, high, count in zip(rows, heights, lines, strict=True):
         for column, cell in enumerate(row):
@@ -97,14 +102,47 @@ def fit(image: Image.Image) -> tuple[int, int]:
     return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
-def _header(draw: ImageDraw.ImageDraw, cells: Sequence[Cell], title: str, width: int) -> None:
+def resized(image: Image.Image) -> Image.Image:
+    """A copy of the picture as large as in its cell."""
+    original = open_image(image, max_pixels=image.width * image.height)
+    return original.resize(fit(original), Image.Resampling.LANCZOS)
+
+
+def boxed(
+    image: Image.Image, boxes: Sequence[Box], colours: Sequence[str], truth: Sequence[Box]
+) -> Image.Image:
+    """The picture of a cell with framed boxes, each seen, and dashed true boxes."""
+    picture = resized(image)
+    draw, scale = ImageDraw.Draw(picture), max(picture.size) / max(image.size)
+    places = apart([scaled(box, scale) for box in boxes], 1.5 * FRAME)
+    for box, colour in zip(places, colours, strict=True):
+        ink.frame(draw, box, colour, FRAME)
+    for box in truth:
+        dashed(draw, scaled(box, scale))
+    return picture
+
+
+def header(
+    draw: ImageDraw.ImageDraw, title: str, summary: str, legend: Sequence[tuple[str, Sign]], width: int
+) -> None:
+    """Title, summary and legend over a sheet that is so wide."""
     ink.write(draw, (MARGIN, 28), title, 27, ink.INK, bold=True)
-    ink.write(draw, (MARGIN, 66), _summary(cells), 16, ink.QUIET)
+    ink.write(draw, (MARGIN, 66), summary, 16, ink.QUIET)
     x = float(MARGIN)
-    for words, sign in _legend(any(cell.truth for cell in cells)):
+    for words, sign in legend:
         sign(draw, (x, 99, x + 22, 113))
         x = ink.write(draw, (x + 29, 98), words, 14, ink.INK) + 22
     draw.line((MARGIN, HEADER - 10, width - MARGIN, HEADER - 10), fill=ink.RULE, width=1)
+
+
+def solid(colour: str) -> Sign:
+    """The sign of a box that was found."""
+    return lambda draw, rect: draw.rectangle(rect, outline=colour, width=3)
+
+
+def dashed(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
+    """A true box, and its sign."""
+    ink.dashes(draw, rect, ink.TRUTH, 2)
 
 
 def _summary(cells: Sequence[Cell]) -> str:
@@ -116,18 +154,12 @@ def _summary(cells: Sequence[Cell]) -> str:
     return " · ".join([*parts, f"{share:.0%} of the full network's computation on average"])
 
 
-def _legend(truth: bool) -> list[tuple[str, Callable[[ImageDraw.ImageDraw, Rect], None]]]:
-    def solid(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
-        draw.rectangle(rect, outline=ink.PREDICTED, width=3)
-
-    def dashed(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
-        ink.dashes(draw, rect, ink.TRUTH, 2)
-
-    def bar(colour: str, share: float) -> Callable[[ImageDraw.ImageDraw, Rect], None]:
+def _legend(truth: bool) -> list[tuple[str, Sign]]:
+    def bar(colour: str, share: float) -> Sign:
         return lambda draw, rect: _bar(draw, (rect[0] + 6, rect[1], rect[0] + 16, rect[3]), colour, share)
 
     return [
-        ("found", solid),
+        ("found", solid(ink.PREDICTED)),
         *([("true box", dashed)] if truth else []),
         ("layer, filled by its filters that run", bar(ink.LAYER, 0.6)),
         ("attention", bar(ink.ATTENTION, 1.0)),
@@ -137,7 +169,8 @@ def _legend(truth: bool) -> list[tuple[str, Callable[[ImageDraw.ImageDraw, Rect]
 
 
 def _cell(sheet: Image.Image, cell: Cell, x: int, y: int, high: int, lines: int) -> None:
-    picture = _picture(cell)
+    truth = () if cell.truth is None else (cell.truth,)
+    picture = boxed(cell.image, [cell.grounding.box], [ink.PREDICTED], truth)
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((x, y, x + CELL - 1, y + high - 1), fill=ink.BESIDE)
     sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (high - picture.height) // 2))
@@ -155,22 +188,6 @@ def _cell(sheet: Image.Image, cell: Cell, x: int, y: int, high: int, lines: int)
 
 def _words(cell: Cell) -> list[str]:
     return ink.wrapped(cell.grounding.expression, 18, CELL - (84 if cell.truth else 0), 2)
-
-
-def _picture(cell: Cell) -> Image.Image:
-    original = open_image(cell.image, max_pixels=cell.image.width * cell.image.height)
-    picture = original.resize(fit(original), Image.Resampling.LANCZOS)
-    draw = ImageDraw.Draw(picture)
-    scale = (picture.width / original.width, picture.height / original.height) * 2
-
-    def scaled(box: Box) -> Rect:
-        x1, y1, x2, y2 = (value * by for value, by in zip(box, scale, strict=True))
-        return x1, y1, x2, y2
-
-    ink.frame(draw, scaled(cell.grounding.box), ink.PREDICTED, 4)
-    if cell.truth is not None:
-        ink.dashes(draw, scaled(cell.truth), ink.TRUTH, 2)
-    return picture
 
 
 def _time(cell: Cell) -> tuple[float | None, str]:

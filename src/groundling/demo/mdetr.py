@@ -5,10 +5,9 @@ warm-up, then the median of some turns, from pixels to the answer.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from statistics import median
 from typing import TypeVar
 
 import numpy as np
@@ -21,23 +20,21 @@ from groundling.data.street.cuts import Cut, cuts
 from groundling.data.street.masks import masks
 from groundling.data.street.question import Question
 from groundling.data.street.questions import questions
-from groundling.demo.clock import REPEATS, one_thread
+from groundling.demo.clock import REPEATS, one_thread, timed
 from groundling.demo.expressions import SCENES
 from groundling.draw import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
 from groundling.grounder import Grounder
 from groundling.images import open_image
 from groundling.phrases import Span
-from groundling.results import Asked
 
 EACH = 3  # captions, questions and masks
 FORMS = ("query", "verify", "choose")  # of the questions, in turn
 
 T = TypeVar("T")
-Found = TypeVar("Found", bound=Asked)
 
 
 @dataclass(frozen=True)
-class FamilyAsked:
+class MdetrAsked:
     """What is asked, each with its scene."""
 
     captions: tuple[tuple[Scene, StreetCaption], ...]
@@ -46,7 +43,7 @@ class FamilyAsked:
 
 
 @dataclass(frozen=True)
-class FamilyAnswers:
+class MdetrAnswers:
     """What was answered, beside what is true."""
 
     captions: tuple[CaptionCell, ...]
@@ -62,24 +59,37 @@ class FamilyAnswers:
         return asked_summary(self.captions, self.questions, self.masks)
 
 
-def family_questions(seed: int) -> FamilyAsked:
+def mdetr_questions(seed: int) -> MdetrAsked:
     """The first scenes in turn that have a caption, a question and a phrase of the kind that is looked for.
 
     A caption has two phrases or more and says each once; a question is about an object; a mask is of one
     object and of several in turn, where there are several.
     """
     scenes = map(partial(scene, seed), count(SCENES))
-    return FamilyAsked(
+    return MdetrAsked(
         tuple(_first(scenes, _caption) for _ in range(EACH)),
         tuple(_first(scenes, partial(_question, form)) for form in FORMS),
         tuple(_first(scenes, partial(_cut, place % 2 == 0)) for place in range(EACH)),
     )
 
 
-def ask_family(model: Grounder, asked: FamilyAsked, repeats: int = REPEATS) -> FamilyAnswers:
-    """The model's answers, with the median time of `repeats` turns; ValueError for one that gives none."""
+def check_tasks(model: Grounder) -> None:
+    """ValueError for a model that is no MDETR, or one without heads for answers or masks."""
+    net, _ = model.mdetr()
+    missing = [] if net.config.answers else ["answers no questions"]
+    missing += [] if net.config.masks else ["segments nothing"]
+    if missing:
+        raise ValueError(
+            f"this MDETR {' and '.join(missing)}: the demo takes one that does both, mdetr_street or what is "
+            "trained with model.answers and model.masks"
+        )
+
+
+def ask_mdetr(model: Grounder, asked: MdetrAsked, repeats: int = REPEATS) -> MdetrAnswers:
+    """The model's answers, with the median time of `repeats` turns; ValueError as of `check_tasks`."""
+    check_tasks(model)
     with one_thread():
-        return FamilyAnswers(
+        return MdetrAnswers(
             tuple(_phrases(model, *one, repeats) for one in asked.captions),
             tuple(_answer(model, *one, repeats) for one in asked.questions),
             tuple(_mask(model, *one, repeats) for one in asked.cuts),
@@ -121,31 +131,26 @@ def _cut(several: bool, street: Scene) -> Cut | None:
 
 def _phrases(model: Grounder, street: Scene, caption: StreetCaption, repeats: int) -> CaptionCell:
     picture = jpeg(street)
-    found = _timed(lambda: model.ground_phrases(picture, caption.text, spans=_spans(caption)), repeats)
+    (found,) = timed(
+        lambda: model.ground_phrases(picture, caption.text, spans=_spans(caption)), repeats=repeats
+    )
     truth = tuple(_boxes(street, phrase.objects) for phrase in caption.phrases)
     return CaptionCell(open_image(picture), found, truth)
 
 
 def _answer(model: Grounder, street: Scene, question: Question, repeats: int) -> QuestionCell:
     picture = jpeg(street)
-    found = _timed(lambda: model.answer(picture, question.text), repeats)
+    (found,) = timed(lambda: model.answer(picture, question.text), repeats=repeats)
     truth = _boxes(street, {evidence.object for evidence in question.evidence})
     return QuestionCell(open_image(picture), found, question.answer, truth)
 
 
 def _mask(model: Grounder, street: Scene, cut: Cut, repeats: int) -> MaskCell:
     picture = jpeg(street)
-    found = _timed(lambda: model.segment(picture, cut.text), repeats)
+    (found,) = timed(lambda: model.segment(picture, cut.text), repeats=repeats)
     own = [mask for number, mask in masks(street).items() if number in cut.objects]
     return MaskCell(open_image(picture), found, np.logical_or.reduce(own))
 
 
 def _boxes(street: Scene, objects: Collection[int]) -> tuple[Box, ...]:
     return tuple(thing.box for thing in street.objects if thing.id in objects)
-
-
-def _timed(turn: Callable[[], Found], repeats: int) -> Found:
-    """What a turn gives, with the median of their times; the one before them warms up."""
-    turn()
-    turns = [turn() for _ in range(repeats)]
-    return replace(turns[0], milliseconds=median(found.milliseconds for found in turns))
