@@ -85,6 +85,21 @@ def test_expressions_are_asked_image_by_image() -> None:
     assert expressions.precision(EXPRESSIONS, ask, overlap="giou").as_dict()["rule"] == "giou ≥ 0.5"
 
 
+def test_what_texts_of_an_image_share_counts_for_each() -> None:
+    """A static model cost less a text, the more of an image were asked for; an adaptive one always the same.
+
+    The first costs 40 MACs of 50; the second, by itself, 5 + 35 of 10 + 35.
+    """
+    costs = [Cost({"stem": 35, "head": 5}, 50), Cost({"head": 5}, 10, shared=35)]
+    given = replace(EXPRESSIONS, samples=EXPRESSIONS.samples[:1] + EXPRESSIONS.samples[2:3])
+
+    def ask(image: Path, texts: Sequence[str]) -> list[Detections]:
+        return [replace(SAID[text], cost=cost) for text, cost in zip(texts, costs, strict=True)]
+
+    found = expressions.precision(given, ask)
+    assert (found.macs, found.macs_share) == (40, (40 / 50 + 40 / 45) / 2)
+
+
 # Phrases
 
 MEN = "Two men and their hat walk"
