@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from groundling import masks
 from groundling.data import Answer as TrueAnswer
 from groundling.data import Caption as Text
 from groundling.data import CaptionSet, Dataset, Phrase, Sample
@@ -304,6 +305,13 @@ def test_boxes_of_phrases_by_hand() -> None:
     assert row["all"]["cumulative_iou"] == round(250 / 300, 4)  # type: ignore[index]
     found = {name: (r["phrases"], r["mean_iou"]) for name, r in row["subsets"].items()}  # type: ignore[attr-defined]
     assert found == {"i_single": (1, 0.5), "i_multi": (1, 1.0), "s_large": (2, 0.75)}
+
+
+def test_a_true_mask_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, rle = [], encode(BOTTOM)
+    monkeypatch.setattr(masks, "decode", lambda given: [decoded.append(given), decode(given)][1])
+    phrase_masks.overlap(mask_set((rle,)), segmenting({"phrase 0": ~BOTTOM}))
+    assert decoded.count(rle) == 1
 
 
 def test_all_that_a_phrase_means_is_one_mask() -> None:

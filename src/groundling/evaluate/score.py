@@ -108,10 +108,12 @@ def by_image(items: Iterable[P]) -> list[P]:
     return sorted(items, key=attrgetter("image"))
 
 
-def together(items: Iterable[P], ask: Callable[[Path, Sequence[P]], Iterable[A]]) -> Iterator[A]:
-    """The answers to items that come `by_image`, those of one image asked for at once."""
+def together(
+    items: Iterable[P], say: Callable[[P], T], ask: Callable[[Path, Sequence[T]], Iterable[A]]
+) -> Iterator[A]:
+    """The answers to items that come `by_image`, those of one image asked for at once as `say` puts them."""
     for image, several in groupby(items, key=attrgetter("image")):
-        yield from ask(image, list(several))
+        yield from ask(image, list(map(say, several)))
 
 
 def collect(answers: Iterable[A], total: int, split: str, watch: Watch) -> Answers[A]:
