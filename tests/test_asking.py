@@ -410,7 +410,9 @@ def test_many_texts_are_answered_as_each_alone(
     vision = sum(alone[0].cost.parts[part] for part in ("stem", "layer1", "layer2", "layer3"))
     projected = mdetr.cost_model.visual * mdetr.net.backbone.channels * ASKED.dim
     for one, many in zip(alone[1:], found[1:], strict=True):
-        assert one.cost.macs - many.cost.macs == vision + projected
+        assert one.cost.macs - many.cost.macs == many.cost.shared == vision + projected
+        assert one.cost.full == many.cost.full + many.cost.shared
+        assert one.cost.shared == 0
     for wrong in ((), "a red car"):
         with pytest.raises(
             ValueError, match=f"{what} are a list of texts with at least one, given {wrong!r}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,19 @@ def test_a_fingerprint_is_of_what_captions_say_and_not_of_folders(tmp_path: Path
     other = Phrase(((0, 5),), (CAT,), (((10.0, 5.0, 30.0, 5.0, 30.0, 15.0),),))
     changed = {of(text="a cat and a cow"), of(answer=Answer("red")), of(phrases=(other, only.phrases[1]))}
     assert len(changed | {fingerprint(plain)}) == 4
+
+
+def test_a_fingerprint_is_of_the_same_bytes_as_ever() -> None:
+    """Or no run of an earlier version could be resumed: those of its data are in its checkpoints."""
+    image, sure = Path("anywhere") / "1.png", Answer("red", "attr", (CAT,), detailed="queryAttr")
+    asked = Caption("1", image, "is it?", answer=sure)
+    told = Caption("2", image, "a cat", (Phrase(((0, 5),), (CAT,), category="cat"),), referring=True)
+    said = (
+        "1\t1.png\tis it?\t[]\tAnswer(text='red', kind='attr', boxes=((10.0, 5.0, 30.0, 15.0),))\tFalse\n"
+        "2\t1.png\ta cat\t[(((0, 5),), ((10.0, 5.0, 30.0, 15.0),), 'cat')]\tNone\tTrue\n"
+    )
+    assert fingerprint(CaptionSet("mine", "train", (asked, told))) == sha256(said.encode()).hexdigest()
+    assert "queryAttr" in repr(sure)
 
 
 def test_datasets_of_a_folder_are_read_together(tmp_path: Path) -> None:

@@ -190,5 +190,7 @@ def test_a_cost_that_cannot_be() -> None:
     for parts, full in (({"stem": -1, "head": 2}, 8), ({"stem": 9}, 8), ({}, 8)):
         with pytest.raises(ValueError, match="does not fit"):
             Cost(parts, full)
+    with pytest.raises(ValueError, match="-1 MACs cannot be shared"):
+        Cost({"stem": 3}, 8, -1)
     with pytest.raises(TypeError):
         Cost({"stem": 3}, 8).parts["stem"] = 4  # type: ignore[index]

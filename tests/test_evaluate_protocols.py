@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from groundling import masks
 from groundling.data import Answer as TrueAnswer
 from groundling.data import Caption as Text
 from groundling.data import CaptionSet, Dataset, Phrase, Sample
@@ -83,6 +84,21 @@ def test_expressions_are_asked_image_by_image() -> None:
     border = expressions.precision(EXPRESSIONS, ask, strict=True).result
     assert (border.prec_at_5, border.prec_at_10) == (0.25, 0.5)  # type: ignore[attr-defined]
     assert expressions.precision(EXPRESSIONS, ask, overlap="giou").as_dict()["rule"] == "giou ≥ 0.5"
+
+
+def test_what_texts_of_an_image_share_counts_for_each() -> None:
+    """A static model cost less a text, the more of an image were asked for; an adaptive one always the same.
+
+    The first costs 40 MACs of 50; the second, by itself, 5 + 35 of 10 + 35.
+    """
+    costs = [Cost({"stem": 35, "head": 5}, 50), Cost({"head": 5}, 10, shared=35)]
+    given = replace(EXPRESSIONS, samples=EXPRESSIONS.samples[:1] + EXPRESSIONS.samples[2:3])
+
+    def ask(image: Path, texts: Sequence[str]) -> list[Detections]:
+        return [replace(SAID[text], cost=cost) for text, cost in zip(texts, costs, strict=True)]
+
+    found = expressions.precision(given, ask)
+    assert (found.macs, found.macs_share) == (40, (40 / 50 + 40 / 45) / 2)
 
 
 # Phrases
@@ -289,6 +305,13 @@ def test_boxes_of_phrases_by_hand() -> None:
     assert row["all"]["cumulative_iou"] == round(250 / 300, 4)  # type: ignore[index]
     found = {name: (r["phrases"], r["mean_iou"]) for name, r in row["subsets"].items()}  # type: ignore[attr-defined]
     assert found == {"i_single": (1, 0.5), "i_multi": (1, 1.0), "s_large": (2, 0.75)}
+
+
+def test_a_true_mask_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, rle = [], encode(BOTTOM)
+    monkeypatch.setattr(masks, "decode", lambda given: [decoded.append(given), decode(given)][1])
+    phrase_masks.overlap(mask_set((rle,)), segmenting({"phrase 0": ~BOTTOM}))
+    assert decoded.count(rle) == 1
 
 
 def test_all_that_a_phrase_means_is_one_mask() -> None:

@@ -131,6 +131,19 @@ def test_polygons_that_leave_the_image_as_faster_coco_eval(
     assert np.array_equal(from_polygons([polygon], *size), theirs)
 
 
+corners = st.lists(st.tuples(st.integers(-5, 60), st.integers(-5, 45)), min_size=3, max_size=9)
+
+
+@settings(deadline=None)
+@given(corners)
+def test_an_outline_inside_the_image_is_all_its_edges_at_once(given: list[tuple[int, int]]) -> None:
+    """In an image of 11 × 8 pixels, and a pixel around it: fifths of pixels from −5 to 60 and 45."""
+    points, most = np.array(given), (60, 45)
+    edges = zip(points, np.roll(points, -1, axis=0), strict=True)
+    expected = np.concatenate([masks._trace(start, end, most) for start, end in edges])
+    assert masks._outline(points, most).tolist() == expected.tolist()
+
+
 def test_a_corner_far_away_takes_no_memory() -> None:
     """An edge was traced in steps of a fifth of a pixel wherever it went: 40 GB to a corner at 10⁹."""
     far = 1e9

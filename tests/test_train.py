@@ -279,6 +279,26 @@ def test_the_averaged_model_is_evaluated_and_published(tmp_path: Path, dataset: 
     assert_same(final, trained(tmp_path / "alone", dataset))
 
 
+def test_an_error_while_measuring_loses_no_step(tmp_path: Path, dataset: Dataset) -> None:
+    """It came before the checkpoint of its step, at the end too: hours of a run were lost with it."""
+    measured = []
+
+    def evaluate(model: nn.Module, tokenizer: Any) -> dict[str, float]:
+        measured.append(model)
+        if len(measured) == 2:
+            raise ValueError("nothing to measure on")
+        return {"prec@0.5": 0.25}
+
+    steps = tiny.config().steps
+    assert steps
+    with pytest.raises(ValueError, match="nothing to measure on"):
+        trained(tmp_path / "bad", dataset, evaluate=evaluate, evaluate_every=steps - 1)
+    assert checkpoint.steps(tmp_path / "bad")[0].name == f"step-{steps:08}"
+    final = trained(tmp_path / "bad", dataset, evaluate=evaluate, evaluate_every=steps - 1, resume=True)
+    assert "scores" not in checkpoint.load(final).info.training  # those before the last steps are not its own
+    assert_same(final, trained(tmp_path / "plain", dataset))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, dataset: Dataset) -> None:
     def objective(model: Any, batch: Any, draw: Any) -> dict[str, Tensor]:
         losses = tiny.objective(model, batch, draw)

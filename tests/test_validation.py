@@ -13,13 +13,15 @@ from test_asking import ASKED, WORDS
 
 from groundling import checkpoint
 from groundling.cli.train import scorer
-from groundling.data import DataError, jsonl, open_captions, street
+from groundling.data import CaptionSet, DataError, jsonl, open_captions, open_dataset, street
 from groundling.data.street.words import CATEGORIES
 from groundling.detector import Detector
-from groundling.evaluate import validation
+from groundling.evaluate import evaluate, validation
 from groundling.evaluate.jobs import Source, prepared
-from groundling.evaluate.validation import UnmeasuredWarning, of_captions, of_objects
+from groundling.evaluate.validation import UnmeasuredWarning, of_captions, of_expressions, of_objects
 from groundling.grounder import Grounder
+from groundling.language import Tokenizer as WordPieces
+from groundling.models import build
 from groundling.models.answers import STREET
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
@@ -58,6 +60,28 @@ def config(
 ) -> TrainConfig:
     data = DataConfig(path=path, dataset=dataset, split=split, augment="none")
     return tiny.config(model=model, data=data, expressions_per_image=1, **more)
+
+
+# ---------------------------------------------------------------------------------------------- expressions
+
+
+def test_a_model_of_one_box_is_measured_on_the_split_beside(scenes: Path, tmp_path: Path) -> None:
+    """It was measured on val, whatever the name of the split of its training."""
+    samples = open_dataset(scenes, "refcoco", "val").samples[:4]
+    jsonl.write(tmp_path / "small_val.jsonl", samples)
+    model = scrambled(build(tiny.STILL), 3)
+    words = WordPieces.train([sample.expression for sample in samples], 120, tiny.STILL.text.tokens)
+    given = tiny.config(data=DataConfig(path=tmp_path, dataset="jsonl", split="small_train"))
+    score = of_expressions(given, 3)
+    assert score is not None
+    found = score(model, words)
+    metrics = evaluate(model, words, open_dataset(tmp_path, "jsonl", "small_val").limited(3))
+    assert found == {
+        "prec@0.5": metrics.prec_at_05, "mean_iou": metrics.mean_iou, "macs_share": metrics.macs_share,
+        "layers_on": metrics.layers_on,
+    }  # fmt: skip
+    whole = given.model_copy(update={"data": DataConfig(path=tmp_path, dataset="jsonl", split="all")})
+    assert of_expressions(whole, 3) is None
 
 
 # ------------------------------------------------------------------------------------------------- captions
@@ -111,6 +135,45 @@ def test_what_is_too_long_to_read_is_left_out_as_in_training(
     assert score(model, tokenizer) == {}
 
 
+def test_what_is_left_to_read_says_what_is_measured(
+    scenes: Path, tokenizer: ByteTokenizer, tmp_path: Path
+) -> None:
+    """The one question among captions was too long: then there was no question to measure answers by."""
+    told = open_captions(scenes, "flickr30k", "val").captions[:2]
+    asked = open_captions(scenes, "gqa", "val_balanced").captions[0]
+    long = replace(asked, text=asked.text + " in this very long street" * 20)
+    jsonl.write(tmp_path / "val.jsonl", [*told, long])
+    score = of_captions(config(MODEL, tmp_path, "jsonl"), 5)
+    assert score is not None
+    assert list(score(scrambled(Mdetr(MODEL), 7), tokenizer)) == ["recall@1"]
+
+
+def test_files_of_ones_own_have_their_splits_names(
+    scenes: Path, tokenizer: ByteTokenizer, tmp_path: Path
+) -> None:
+    """Both were called jsonl, and the second's number stood in the place of the first's."""
+    told = open_captions(scenes, "flickr30k", "val").captions
+    for name, captions in (("gqa_val", told[:2]), ("streets_val", told[2:4])):
+        jsonl.write(tmp_path / f"{name}.jsonl", captions)
+    score = of_captions(config(MODEL, tmp_path, "jsonl,jsonl", "gqa_train,streets_train"), 5)
+    assert score is not None
+    found = score(scrambled(Mdetr(MODEL), 7), tokenizer)
+    assert list(found) == ["gqa_val/recall@1", "streets_val/recall@1"]
+
+
+def test_splits_of_one_dataset_have_their_names_too(
+    scenes: Path, tokenizer: ByteTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def renamed(root: Path, dataset: str, split: str) -> CaptionSet:
+        return replace(open_captions(root, dataset, "val_balanced"), split=split)
+
+    monkeypatch.setattr(validation, "open_captions", renamed)
+    score = of_captions(config(MODEL, scenes, "gqa,gqa", "train_balanced,train_all"), 2)
+    assert score is not None
+    found = score(scrambled(Mdetr(MODEL), 7), tokenizer)
+    assert list(found) == ["gqa val_balanced/answer_accuracy", "gqa val_all/answer_accuracy"]
+
+
 @pytest.mark.parametrize(
     ("split", "tried"),
     [
@@ -121,16 +184,26 @@ def test_what_is_too_long_to_read_is_left_out_as_in_training(
         ("all", []),
     ],
 )
-def test_names_of_splits_beside(split: str, tried: list[str]) -> None:
+def test_names_of_splits_beside(split: str, tried: list[str], tmp_path: Path) -> None:
     asked = list[str]()
 
     def read(name: str) -> str:
         asked.append(name)
         raise ValueError("no such split")
 
-    assert validation._beside(split, read) is None
+    assert validation._beside(tmp_path, split, read) is None
     assert asked == tried
-    assert validation._beside(split, lambda name: name) == (tried[0] if tried else None)
+    assert validation._beside(tmp_path, split, lambda name: name) == (tried[0] if tried else None)
+    assert validation._beside(tmp_path / "none", split, lambda name: name) is None
+
+
+@pytest.mark.parametrize("error", [DataError, FileNotFoundError])
+def test_a_split_that_cannot_be_read_is_a_warning(error: type[Exception], tmp_path: Path) -> None:
+    def read(name: str) -> str:
+        raise error("its images are not here")
+
+    with pytest.warns(UnmeasuredWarning, match="val cannot be read, and is not measured on: its images are"):
+        assert validation._beside(tmp_path, "train", read) is None
 
 
 def test_a_split_that_is_not_there_is_not_measured(scenes: Path, tmp_path: Path) -> None:
@@ -139,8 +212,8 @@ def test_a_split_that_is_not_there_is_not_measured(scenes: Path, tmp_path: Path)
     given = config(MODEL, tmp_path, "jsonl")
     assert of_captions(given, 5) is None
     (tmp_path / "val.jsonl").write_text("half a row")
-    with pytest.raises(DataError, match=r"val\.jsonl"):
-        of_captions(given, 5)
+    with pytest.warns(UnmeasuredWarning, match=r"val cannot be read, and is not measured on: .*val\.jsonl"):
+        assert of_captions(given, 5) is None
     jsonl.write(tmp_path / "val.jsonl", [replace(each, phrases=()) for each in told])
     assert of_captions(given, 5) is None
 
@@ -184,12 +257,27 @@ def test_objects_of_expressions_are_those_of_the_official_file(scenes: Path) -> 
 def test_without_the_evaluator_a_detector_is_not_measured(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And nothing is read for it: the objects of a large dataset take minutes."""
+
     def missing() -> None:
         raise ValueError("AP needs faster-coco-eval")
 
     monkeypatch.setattr(validation, "require_evaluator", missing)
+    monkeypatch.setattr(validation, "_objects", lambda *_: pytest.fail("the split was read"))
     with pytest.warns(UnmeasuredWarning, match="this run is not measured: AP needs faster-coco-eval"):
         assert of_objects(config(DETR, scenes, "refcoco"), 5) is None
+
+
+def test_a_split_without_its_images_does_not_end_a_run(scenes: Path, tmp_path: Path) -> None:
+    """COCO with the images of train alone: nobody asked for val, and no step was made."""
+    pytest.importorskip("faster_coco_eval", reason="AP needs the extra `eval`")
+    (tmp_path / "annotations").symlink_to(scenes / "annotations")
+    with pytest.warns(UnmeasuredWarning, match="val2017 cannot be read, .*none of 12 rows can be used"):
+        assert of_objects(config(DETR, tmp_path, "coco", "train2017"), 5) is None
+
+
+def test_a_detector_without_a_name_or_a_split_is_not_measured(scenes: Path) -> None:
+    pytest.importorskip("faster_coco_eval", reason="AP needs the extra `eval`")
     other = DETR.model_copy(update={"categories": ("dinosaur",)})
     assert of_objects(config(other, scenes, "refcoco"), 5) is None
     assert of_objects(config(DETR, scenes, "refcoco", "testA"), 5) is None

@@ -8,8 +8,9 @@ The way of a request: image → `open_image`, `letterbox` · text → tokens wit
 soft tokens and boxes of each query → phrases by their tokens, boxes by `Placement.undo`.
 Functions of a model in evaluation mode: nothing of a request stays anywhere. Of many texts of one image
 (`ground_captions`, `rank_boxes`, `answer_all`, `segment_all`) each is answered as it would be alone, and the
-backbone sees the image once, unless words choose what runs: only the first has its cost. `milliseconds` of
-each are from pixels to its answer, others' before it too. Shapes: Q queries, C tokens.
+backbone sees the image once, unless words choose what runs: only the first has its cost, which the others
+call `shared`. `milliseconds` of each are from pixels to its answer, others' before it too. Shapes: Q queries,
+C tokens.
 """
 
 import os
@@ -373,8 +374,6 @@ def _ask(
     """
     if model.net.training or model.text.training:
         raise ValueError("an MDETR in training mode answers at random: call model.eval() first")
-    for text in texts:
-        _check_text(text)
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
     tokens = tokenizer.encode(texts)
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
@@ -449,16 +448,12 @@ def _at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:
     return F.interpolate(inside, size=(place.height, place.width), mode="bilinear")[0, 0]
 
 
-def _check_text(text: str) -> None:
-    if not isinstance(text, str):
-        raise ValueError(f"what is asked is a text, given {text!r}")
-
-
 def _check_texts(texts: Sequence[str], what: str) -> None:
     if isinstance(texts, str) or not texts:
         raise ValueError(f"{what} are a list of texts with at least one, given {texts!r}")
     for text in texts:
-        _check_text(text)
+        if not isinstance(text, str):
+            raise ValueError(f"what is asked is a text, given {text!r}")
 
 
 def _check_threshold(threshold: float) -> None:
@@ -467,6 +462,7 @@ def _check_threshold(threshold: float) -> None:
 
 
 def _sum(costs: Sequence[Cost]) -> Cost:
+    """Cost of all texts of a request: what they share is in it, with the first of them."""
     parts: dict[str, int] = {}
     for cost in costs:
         for name, macs in cost.parts.items():

@@ -10,14 +10,21 @@ from groundling.selection import Selection
 
 @dataclass(frozen=True)
 class Cost:
-    """MACs (multiply-accumulates) per part of what ran, and of the supernet for the same words."""
+    """MACs (multiply-accumulates) per part of what ran, and of the supernet for the same words.
+
+    `shared` ran for an earlier text of the same request and count there, in neither `parts` nor `full`: by
+    itself this text costs `macs` + `shared`.
+    """
 
     parts: Mapping[str, int]
     full: int
+    shared: int = 0
 
     def __post_init__(self) -> None:
         if min(self.parts.values(), default=0) < 0 or not 0 < self.macs <= self.full:
             raise ValueError(f"a cost of {self.macs} MACs does not fit a supernet of {self.full}")
+        if self.shared < 0:
+            raise ValueError(f"{self.shared} MACs cannot be shared: they ran for an earlier text")
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
 
     @property

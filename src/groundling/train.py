@@ -100,7 +100,7 @@ def train(
 
     resume: continue from the newest whole checkpoint in `out`, if there is one. init: a checkpoint folder
     whose weights to start from. evaluate: measures the (averaged) model every `evaluate_every` steps and at
-    the end; its numbers go to the log and into the checkpoint.
+    the end; its numbers go to the log and into the checkpoint, and an error of it comes after a checkpoint.
     dataset, objective: in place of those the configuration names.
     Raises Stopped after SIGINT or SIGTERM, TrainingError for a loss or gradient that is not finite.
     """
@@ -134,7 +134,7 @@ def train(
                     numbers = {**meter.read(), "lr": trainer.optimizer.param_groups[0]["lr"], "epoch": epoch}
                     progress.log(trainer.step, numbers)
                 if evaluate and (last or due(trainer.step, config.evaluate_every)):
-                    trainer.scores = measured(trainer, evaluate)
+                    trainer.scores = measured(trainer, evaluate, out)
                     progress.log(trainer.step, trainer.scores)
                 if last or stopping or due(trainer.step, config.checkpoint_every):
                     saved = save(trainer, out)
@@ -217,15 +217,22 @@ def due(step: int, every: int | None) -> bool:
     return every is not None and step % every == 0
 
 
-def measured(trainer: Trainer, evaluate: Evaluate) -> dict[str, float]:
-    """Scores of the model as it would be published, by the first process while the others wait."""
+def measured(trainer: Trainer, evaluate: Evaluate, out: Path) -> dict[str, float]:
+    """Scores of the model as it would be published, by the first process while the others wait.
+
+    An error while measuring leaves a checkpoint of the step, without scores, and goes on its way.
+    """
     scores: dict[str, float] = {}
     if trainer.group.first:
         trainer.model.eval()
-        with trainer.average.applied() if trainer.average else nullcontext(), torch.no_grad():
-            scores = {
-                f"eval/{name}": float(v) for name, v in evaluate(trainer.model, trainer.tokenizer).items()
-            }
+        try:
+            with trainer.average.applied() if trainer.average else nullcontext(), torch.no_grad():
+                found = evaluate(trainer.model, trainer.tokenizer)
+                scores = {f"eval/{name}": float(value) for name, value in found.items()}
+        except Exception:
+            trainer.scores = {}
+            save(trainer, out)
+            raise
         trainer.model.train()
         if trainer.run.config.freeze_norm:
             freeze_norms(trainer.model)

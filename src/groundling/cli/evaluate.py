@@ -88,7 +88,7 @@ def _print_scores(scores: Sequence["Score"]) -> None:
     """A table for all splits of one protocol: a row for all items, and one for each part of them."""
     for (columns, rules), several in groupby(scores, key=_heads):
         rows = [row for score in several for row in _rows(score, columns)]
-        console.print_table(("dataset", "split", "part", *columns, "M MACs", "of all", "ms"), rows)
+        console.print_table(("dataset", "split", "part", *columns, "M MACs", "MACs", "ms"), rows)
         if rules:
             print(rules)
 

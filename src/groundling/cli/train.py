@@ -1,7 +1,6 @@
 """`groundling train`: the runs of a recipe, one after another; under torchrun, over several processes."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,36 +45,15 @@ def train(
 
 
 def scorer(run: "Run") -> "Evaluate | None":
-    """What measures a run: some items of val, where its dataset has that split; several of a mixture.
+    """What measures a run: some items of the split beside its own, where there is one, or of several."""
+    from groundling.evaluate import validation
 
-    DataError for a split that is there and cannot be read.
-    """
-    from groundling.data import DataError, open_dataset
-    from groundling.evaluate import evaluate, validation
-
-    if run.objective == "mdetr":
-        return validation.of_captions(run.config, SCORED)
-    if run.objective == "detr":
-        return validation.of_objects(run.config, SCORED)
-    if run.objective != "grounding":
-        return None
-    try:
-        val = open_dataset(run.config.data.path, run.config.data.dataset, "val").limited(SCORED)
-    except DataError:
-        raise
-    except ValueError:
-        return None
-
-    def score(model: object, tokenizer: object) -> Mapping[str, float]:
-        found = evaluate(model, tokenizer, val)  # type: ignore[arg-type]
-        return {
-            "prec@0.5": found.prec_at_05,
-            "mean_iou": found.mean_iou,
-            "macs_share": found.macs_share,
-            "layers_on": found.layers_on,
-        }
-
-    return score
+    of = {
+        "grounding": validation.of_expressions,
+        "mdetr": validation.of_captions,
+        "detr": validation.of_objects,
+    }
+    return of[run.objective](run.config, SCORED) if run.objective in of else None
 
 
 def _first() -> bool:

@@ -1,7 +1,7 @@
 """Text with phrases: what captions, questions and lists of classes become, whatever format they came in."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Answer:
     text: str
     kind: str | None = None
     boxes: tuple[Box, ...] = ()
-    detailed: str | None = field(default=None, repr=False)  # `modulated.fingerprint` takes what is learned
+    detailed: str | None = None
 
     def __post_init__(self) -> None:
         if not self.text.strip():

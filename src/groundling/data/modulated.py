@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from groundling import masks
-from groundling.data.caption import Caption, CaptionSet, Span
+from groundling.data.caption import Answer, Caption, CaptionSet, Span
 from groundling.data.loader import Example, Ordered, Plan, by_image, canvases, on_canvas
 from groundling.data.mask import Mask
 from groundling.data.sample import Box, DataError, Rejects
@@ -262,12 +262,19 @@ def fingerprint(captions: CaptionSet) -> str:
     for caption in captions.captions:
         said = [(phrase.spans, phrase.boxes, phrase.category) for phrase in caption.phrases]
         digest.update(f"{caption.id}\t{caption.image.name}\t{caption.text}\t{said}".encode())
-        digest.update(f"\t{caption.answer}\t{caption.referring}\n".encode())
+        digest.update(f"\t{_learned(caption.answer)}\t{caption.referring}\n".encode())
         for mask in (mask for phrase in caption.phrases for mask in phrase.masks):
             numbers = [mask.counts] if isinstance(mask, Rle) else mask
             for polygon in numbers:
                 digest.update(array("d", polygon).tobytes() + b"\n")
     return digest.hexdigest()
+
+
+def _learned(answer: Answer | None) -> str:
+    """What is learned of an answer: not its detailed kind, which is measured by."""
+    if answer is None:
+        return "None"
+    return f"Answer(text={answer.text!r}, kind={answer.kind!r}, boxes={answer.boxes!r})"
 
 
 def _learnable(caption: Caption, tokenizer: ByteTokenizer, learned: Learned, mirror: bool) -> Caption:

@@ -164,19 +164,21 @@ class MdetrCost(CostModel):
         """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
 
         `selection`: the subnet that its words chose, of a network whose words choose. `seen`: another
-        caption's request has the image through the backbone already.
+        caption's request has the image through the backbone already, whose MACs are `shared` then.
         """
         parts = self.count(selection or Selection(()), tokens)
-        less = sum(self.count(None, tokens).values()) + parts["selector"] - sum(parts.values())
+        alone = sum(parts.values())
+        less = sum(self.count(None, tokens).values()) + parts["selector"] - alone
         if seen:
             stages = {block.name.split(".")[0] for block in self.blocks}
             parts = {name: macs for name, macs in parts.items() if name not in {"stem", *stages}}
             parts["projection"] -= self.visual * self.channels * self.fusion[1]
+        shared = alone - sum(parts.values())
         if answers:
             parts["answers"] = self.answers
         if masks:
             parts["masks"] = self.masks[0] + masks * self.masks[1]
-        return Cost(parts, sum(parts.values()) + less)
+        return Cost(parts, sum(parts.values()) + less, shared)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from groundling.data.sample import Dataset, Sample
+from groundling.data.sample import Dataset
 from groundling.evaluate.score import Score, Watch, by_image, collect, together, unwatched
 from groundling.protocols import refexp
 from groundling.results import Detections
@@ -27,12 +27,9 @@ def precision(
     """
     if not dataset.samples:
         raise ValueError(f"{dataset.name} {dataset.split} has no expressions to evaluate")
-
-    def asked(image: Path, several: Sequence[Sample]) -> Sequence[Detections]:
-        return ask(image, [sample.expression for sample in several])
-
     samples = by_image(dataset.samples)
-    answers = collect(together(samples, asked), len(samples), dataset.split, watch)
+    told = together(samples, lambda sample: sample.expression, ask)
+    answers = collect(told, len(samples), dataset.split, watch)
     boxes = [[each.box for each in found] for found in answers.found]
     truths = [sample.box for sample in samples]
     result = refexp.precision(boxes, truths, overlap=overlap, strict=strict)

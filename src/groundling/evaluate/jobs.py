@@ -143,12 +143,18 @@ def _told(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
     (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     captions = open_captions(root, dataset, split).limited(limit)
     task = task_of(captions)
-    if dataset == "jsonl":  # a file of one's own has the name of its split, as `open_dataset` says
-        captions = replace(captions, name=split)
-    return told(net, tokenizer, captions, task, protocol, max_pixels=loaded.max_pixels)
+    return measure_of(net, tokenizer, titled(captions), task, protocol, max_pixels=loaded.max_pixels)
 
 
-def told(
+def titled(captions: CaptionSet) -> CaptionSet:
+    """The same as results call it: a file of one's own by its split, as `open_dataset` does.
+
+    That is no name to tell a task by: a file may be called gqa, whatever it holds.
+    """
+    return replace(captions, name=captions.split) if captions.name == "jsonl" else captions
+
+
+def measure_of(
     net: Mdetr,
     tokenizer: ByteTokenizer,
     captions: CaptionSet,

@@ -5,7 +5,7 @@ Of masks, or of the regions that boxes cover; of all phrases and of PhraseCut's 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from groundling.data.caption import CaptionSet
 from groundling.data.mask import Mask as Annotated
@@ -14,6 +14,8 @@ from groundling.evaluate.score import Score, Watch, by_image, collect, together,
 from groundling.masks import Rle, encode
 from groundling.protocols import phrasecut, phrasecut_subsets
 from groundling.results import Detections, Segmentation
+
+A = TypeVar("A", Segmentation, Detections)
 
 Ask = Callable[[Path, Sequence[str]], Sequence[Segmentation]]  # an image, its phrases
 AskBoxes = Callable[[Path, Sequence[str]], Sequence[Detections]]
@@ -29,6 +31,14 @@ class _Wanted(NamedTuple):
     subsets: Sequence[str]  # of what its caption says
 
 
+class _True(NamedTuple):
+    """What is true of each phrase: all that it means as one mask, and as boxes; and its subsets."""
+
+    masks: Sequence[Rle]
+    boxes: Sequence[Sequence[Box]]
+    subsets: Sequence[tuple[str, ...]]
+
+
 def overlap(captions: CaptionSet, ask: Ask, *, model: str = "", watch: Watch = unwatched) -> Score:
     """Overlap of what `ask` says of each phrase with the masks of all that it means, drawn as PhraseCut does.
 
@@ -36,15 +46,10 @@ def overlap(captions: CaptionSet, ask: Ask, *, model: str = "", watch: Watch = u
     without any, and for one whose masks have another size than its images.
     """
 
-    def asked(image: Path, several: Sequence[_Wanted]) -> Sequence[Segmentation]:
-        return ask(image, [each.words for each in several])
+    def compare(found: Sequence[Segmentation], true: _True) -> phrasecut.PhraseCut:
+        return phrasecut.mask_overlap([each.mask for each in found], true.masks, true.subsets)
 
-    wanted = _wanted(captions)
-    answers = collect(together(wanted, asked), len(wanted), captions.split, watch)
-    truths = _truths(wanted, answers.found)
-    masks = [found.mask for found in answers.found]
-    result = phrasecut.mask_overlap(masks, truths, _subsets(wanted, truths))
-    return answers.score(captions.name, captions.split, model, result)
+    return _score(captions, ask, compare, model, watch)
 
 
 def box_overlap(captions: CaptionSet, ask: AskBoxes, *, model: str = "", watch: Watch = unwatched) -> Score:
@@ -53,15 +58,29 @@ def box_overlap(captions: CaptionSet, ask: AskBoxes, *, model: str = "", watch: 
     A box says as much as another, however sure it is: `ask` leaves out what is not sure enough.
     """
 
-    def asked(image: Path, several: Sequence[_Wanted]) -> Sequence[Detections]:
-        return ask(image, [each.words for each in several])
+    def compare(found: Sequence[Detections], true: _True) -> phrasecut.PhraseCut:
+        return phrasecut.box_overlap([[each.box for each in one] for one in found], true.boxes, true.subsets)
 
+    return _score(captions, ask, compare, model, watch)
+
+
+def _score(
+    captions: CaptionSet,
+    ask: Callable[[Path, Sequence[str]], Sequence[A]],
+    compare: Callable[[Sequence[A], _True], phrasecut.PhraseCut],
+    model: str,
+    watch: Watch,
+) -> Score:
+    """What the protocol that compares says of answers beside all that the phrases mean."""
     wanted = _wanted(captions)
-    answers = collect(together(wanted, asked), len(wanted), captions.split, watch)
-    subsets = _subsets(wanted, _truths(wanted, answers.found))
-    boxes = [[each.box for each in found] for found in answers.found]
-    result = phrasecut.box_overlap(boxes, [each.boxes for each in wanted], subsets)
-    return answers.score(captions.name, captions.split, model, result)
+    told = together(wanted, lambda each: each.words, ask)
+    answers = collect(told, len(wanted), captions.split, watch)
+    masks = [
+        _union(each.masks, found, f"phrase {index}")
+        for index, (each, found) in enumerate(zip(wanted, answers.found, strict=True))
+    ]
+    true = _True(masks, [each.boxes for each in wanted], list(map(_subsets, wanted, masks)))
+    return answers.score(captions.name, captions.split, model, compare(answers.found, true))
 
 
 def _wanted(captions: CaptionSet) -> list[_Wanted]:
@@ -84,21 +103,16 @@ def _wanted(captions: CaptionSet) -> list[_Wanted]:
     return wanted
 
 
-def _truths(wanted: Sequence[_Wanted], answers: Sequence[Segmentation | Detections]) -> list[list[Rle]]:
-    """The true masks of each phrase, on images of the size that the answers are of."""
-    return [
-        [_drawn(mask, found.height, found.width) for mask in each.masks]
-        for each, found in zip(wanted, answers, strict=True)
-    ]
+def _union(masks: Sequence[Annotated], answer: Segmentation | Detections, what: str) -> Rle:
+    """Annotated masks as one, on an image of the size that the answer is of; each is decoded once."""
+    first, *others = (_drawn(mask, answer.height, answer.width) for mask in masks)
+    return encode(phrasecut.union((first, *others), what)) if others else first
 
 
-def _subsets(wanted: Sequence[_Wanted], truths: Sequence[Sequence[Rle]]) -> list[tuple[str, ...]]:
-    """The subsets of each phrase: what its caption says, how many it means and how large they are."""
-    found = []
-    for index, (each, masks) in enumerate(zip(wanted, truths, strict=True)):
-        share = float(phrasecut.union(masks, f"phrase {index}").mean())
-        found.append((*each.subsets, *phrasecut_subsets.of_instances(len(masks), share)))
-    return found
+def _subsets(wanted: _Wanted, mask: Rle) -> tuple[str, ...]:
+    """The subsets of a phrase: what its caption says, how many it means and how large they are."""
+    share = mask.area / (mask.height * mask.width)
+    return *wanted.subsets, *phrasecut_subsets.of_instances(len(wanted.masks), share)
 
 
 def _drawn(mask: Annotated, height: int, width: int) -> Rle:

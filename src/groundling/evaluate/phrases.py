@@ -24,14 +24,13 @@ def recall(
     without phrases that have a box.
     """
 
-    def asked(image: Path, several: Sequence[Caption]) -> Sequence[CaptionGrounding]:
-        spans = [[span for phrase in each.phrases for span in phrase.spans] for each in several]
-        return ask(image, [each.text for each in several], spans)
+    def asked(image: Path, several: Sequence[tuple[str, Sequence[Span]]]) -> Sequence[CaptionGrounding]:
+        return ask(image, [text for text, _ in several], [spans for _, spans in several])
 
     told = by_image(each for each in captions.captions if any(phrase.boxes for phrase in each.phrases))
     if not told:
         raise ValueError(f"{captions.name} {captions.split} has no phrases with boxes to evaluate")
-    answers = collect(together(told, asked), len(told), captions.split, watch)
+    answers = collect(together(told, _said, asked), len(told), captions.split, watch)
     boxes: list[list[Box]] = []
     for caption, found in zip(told, answers.found, strict=True):
         spans = iter(found)
@@ -40,6 +39,11 @@ def recall(
     truths, types = [phrase.boxes for phrase in phrases], [_types(phrase) for phrase in phrases]
     result = flickr.recall(boxes, truths, types, protocol=protocol)
     return answers.score(captions.name, captions.split, model, result)
+
+
+def _said(caption: Caption) -> tuple[str, Sequence[Span]]:
+    """What is asked of a caption: its text, and all spans of its phrases."""
+    return caption.text, [span for phrase in caption.phrases for span in phrase.spans]
 
 
 def _boxes(spans: Sequence[PhraseObjects]) -> list[Box]:

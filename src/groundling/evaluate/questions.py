@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from groundling.data.caption import Caption, CaptionSet
+from groundling.data.caption import CaptionSet
 from groundling.evaluate.score import Score, Watch, by_image, collect, together, unwatched
 from groundling.protocols import gqa
 from groundling.results import Answer
@@ -19,14 +19,11 @@ def accuracy(captions: CaptionSet, ask: Ask, *, model: str = "", watch: Watch = 
     Captions that are no question are not asked about; all questions of an image are, at once. ValueError
     where no question has an answer, as in the splits that a leaderboard keeps.
     """
-
-    def asked(image: Path, several: Sequence[Caption]) -> Sequence[Answer]:
-        return ask(image, [caption.text for caption in several])
-
     questions = by_image(caption for caption in captions.captions if caption.answer is not None)
     if not questions:
         raise ValueError(f"{captions.name} {captions.split} has no questions whose answers are known")
-    answers = collect(together(questions, asked), len(questions), captions.split, watch)
+    told = together(questions, lambda caption: caption.text, ask)
+    answers = collect(told, len(questions), captions.split, watch)
     true = [caption.answer for caption in questions if caption.answer is not None]
     types = [answer.kind or UNSORTED for answer in true]
     said = [found.kind for found in answers.found if found.kind is not None]

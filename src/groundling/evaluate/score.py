@@ -60,10 +60,10 @@ def unwatched(items: Iterable[T], total: int, doing: str) -> Iterable[T]:
 class Score:
     """A protocol's result, and what an item (an expression, a caption, an image, …) cost in the mean.
 
-    `macs` are those of the parts that ran for it; `milliseconds` is wall time, images decoded. Texts of one
-    image are asked together, so that both are less than those of a text by itself where no word changes what
-    the backbone sees: it sees the image once, and the first text alone has the cost of that. `macs_share` is
-    what ran of the full network for the same request, 1 where nothing chooses.
+    `macs` are those of an item by itself, and `macs_share` what they are of the full network for it, 1 where
+    nothing chooses: neither depends on which items are asked for. `milliseconds` is wall time, images
+    decoded, and does: texts of one image are asked together, and where no word changes what the backbone
+    sees, it sees the image once for all of them.
     """
 
     dataset: str
@@ -90,7 +90,7 @@ class Score:
 
 
 class Answers(NamedTuple, Generic[A]):
-    """All answers of a model, and what one cost in the mean."""
+    """All answers of a model, and what one cost in the mean, as a Score says it."""
 
     found: list[A]
     macs: float
@@ -108,10 +108,12 @@ def by_image(items: Iterable[P]) -> list[P]:
     return sorted(items, key=attrgetter("image"))
 
 
-def together(items: Iterable[P], ask: Callable[[Path, Sequence[P]], Iterable[A]]) -> Iterator[A]:
-    """The answers to items that come `by_image`, those of one image asked for at once."""
+def together(
+    items: Iterable[P], say: Callable[[P], T], ask: Callable[[Path, Sequence[T]], Iterable[A]]
+) -> Iterator[A]:
+    """The answers to items that come `by_image`, those of one image asked for at once as `say` puts them."""
     for image, several in groupby(items, key=attrgetter("image")):
-        yield from ask(image, list(several))
+        yield from ask(image, list(map(say, several)))
 
 
 def collect(answers: Iterable[A], total: int, split: str, watch: Watch) -> Answers[A]:
@@ -122,5 +124,6 @@ def collect(answers: Iterable[A], total: int, split: str, watch: Watch) -> Answe
     assert len(found) == total
     milliseconds = 1000 * (time.perf_counter() - began) / total
     costs = [each.cost for each in found]
-    macs, share = (sum(part) / total for part in zip(*((c.macs, c.share) for c in costs), strict=True))
+    macs = sum(cost.macs + cost.shared for cost in costs) / total
+    share = sum((cost.macs + cost.shared) / (cost.full + cost.shared) for cost in costs) / total
     return Answers(found, macs, share, milliseconds)

@@ -1,32 +1,35 @@
-"""What a run of an MDETR or a DETR is measured on while it trains: some items of the splits beside its own.
+"""What a run is measured on while it trains: some items of the splits beside its own.
 
     score = of_captions(run.config, 500)       # None where there is no such split
     score(model, tokenizer)                    # {"recall@1": 0.71, "answer_accuracy": 0.64}
 
 A split goes with that of the training by its name: val with train, val_balanced with train_balanced, val2017
-with train2017. Numbers are shares in [0, 1].
+with train2017. Nobody asked for it: what cannot be read, or not be measured, is an UnmeasuredWarning, and the
+run trains all the same. Numbers are shares in [0, 1], but for a count of layers.
 """
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from torch import nn
 
 from groundling.data import DataError, coco, mixture, open_captions, open_dataset
-from groundling.data.caption import Caption, CaptionSet
+from groundling.data.caption import CaptionSet
 from groundling.data.image_folder import Sizes
 from groundling.data.sample import spread
 from groundling.detector import Detector
-from groundling.evaluate import objects
-from groundling.evaluate.jobs import Task, task_of, told
+from groundling.evaluate import objects, one_box
+from groundling.evaluate.jobs import Task, measure_of, task_of, titled
 from groundling.language import Tokenizer
 from groundling.models import parse_config
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.models.supernet import Supernet
 from groundling.protocols.detections import require_evaluator
 from groundling.protocols.flickr import FlickrRecall
 from groundling.protocols.gqa import GqaAccuracy
@@ -47,7 +50,7 @@ NAMES: Mapping[Task, str] = {
 
 
 class UnmeasuredWarning(UserWarning):
-    """A run that is not measured, though there is something to measure it on."""
+    """A run, or a split of what it would be measured on, that is not measured; the message says why."""
 
 
 class _Part(NamedTuple):
@@ -59,54 +62,75 @@ class _Part(NamedTuple):
     protocol: str | None = None
 
 
+def of_expressions(config: TrainConfig, limit: int) -> Evaluate | None:
+    """What measures a model that finds one box: accuracy and cost on at most `limit` expressions."""
+    data = config.data
+    found = _beside(data.path, data.split, partial(open_dataset, data.path, data.dataset))
+    if found is None:
+        return None
+    expressions = found.limited(limit)
+
+    def score(net: nn.Module, tokenizer: Tokenizer | None) -> Mapping[str, float]:
+        assert isinstance(net, Supernet)
+        assert tokenizer is not None
+        metrics = one_box.evaluate(net, tokenizer, expressions)
+        return {
+            "prec@0.5": metrics.prec_at_05,
+            "mean_iou": metrics.mean_iou,
+            "macs_share": metrics.macs_share,
+            "layers_on": metrics.layers_on,
+        }
+
+    return score
+
+
 def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
     """What measures an MDETR: a number of each dataset of a mixture, of at most `limit` captions of it.
 
     Where the model has no masks it is PhraseCut's IoU of boxes, and where it answers nothing the boxes of
-    questions count. Of datasets that give the same number each has its name before it. Captions that are too
-    long for the model are left out, as in training. DataError for a split that is there and cannot be read.
+    questions count. Of datasets that give the same number each has its name before it, and its split where
+    the dataset is measured twice. Captions that are too long for the model are left out, as in training, and
+    what the others ask for is what is measured.
     """
     model, data = parse_config(config.model), config.data
     assert isinstance(model, MdetrConfig)
-    parts = list[_Part]()
+    sets = list[CaptionSet]()
     for dataset, split in dict.fromkeys(mixture(data.dataset, data.split)):
-        captions = _beside(split, partial(open_captions, data.path, dataset))
-        if captions is not None and (part := _part(captions.limited(limit), model)):
-            parts.append(part)
-    often = Counter(part.name for part in parts)
+        captions = _beside(data.path, split, partial(open_captions, data.path, dataset))
+        sets += [] if captions is None else [captions.limited(limit)]
+    if not any(_part(captions, model) for captions in sets):
+        return None
 
     def score(net: nn.Module, tokenizer: Tokenizer | None) -> Mapping[str, float]:
         assert isinstance(net, Mdetr)
         assert isinstance(tokenizer, ByteTokenizer)
+        parts = [part for captions in sets if (part := _part(_readable(captions, tokenizer), model))]
+        names = Counter(part.name for part in parts)
+        datasets = Counter(part.captions.name for part in parts)
         numbers = dict[str, float]()
         for captions, task, name, protocol in parts:
-            if readable := _readable(captions.captions, tokenizer):
-                measure = told(net, tokenizer, replace(captions, captions=readable), task, protocol)
-                key = name if often[name] == 1 else f"{captions.name}/{name}"
-                found = measure()
-                numbers[key] = _number(found.result)
-                if net.selector is not None:
-                    numbers[f"{captions.name}/macs_share"] = found.macs_share
+            found = measure_of(net, tokenizer, captions, task, protocol)()
+            title = captions.name if datasets[captions.name] == 1 else f"{captions.name} {captions.split}"
+            numbers[name if names[name] == 1 else f"{title}/{name}"] = _number(found.result)
+            if net.selector is not None:
+                numbers[f"{title}/macs_share"] = found.macs_share
         return numbers
 
-    return score if parts else None
+    return score
 
 
 def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
-    """What measures a DETR: AP and AP50 of at most `limit` images, where the extra `eval` is installed.
-
-    Raises as `of_captions` does; warns where only the extra is missing.
-    """
+    """What measures a DETR: AP and AP50 of at most `limit` images, where the extra `eval` is installed."""
     model = parse_config(config.model)
     assert isinstance(model, DetrConfig)
-    found = _beside(config.data.split, partial(_objects, config.data, limit))
-    labels = objects.shared(found.content.categories, model.categories) if found else {}
-    if found is None or not labels:
-        return None
     try:
-        require_evaluator()
+        require_evaluator()  # before a large file is read
     except ValueError as error:
         warnings.warn(f"this run is not measured: {error}", UnmeasuredWarning, stacklevel=3)
+        return None
+    found = _beside(config.data.path, config.data.split, partial(_objects, config.data, limit))
+    labels = objects.shared(found.content.categories, model.categories) if found else {}
+    if found is None or not labels:
         return None
 
     def score(net: nn.Module, tokenizer: Tokenizer | None) -> Mapping[str, float]:
@@ -118,14 +142,19 @@ def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
     return score
 
 
-def _beside(split: str, read: Callable[[str], T]) -> T | None:
-    """The split that goes with one of the training; None where there is none."""
+def _beside(root: Path, split: str, read: Callable[[str], T]) -> T | None:
+    """The split that goes with one of the training; None if there is none or, with a warning, it is bad."""
     before, train, after = split.rpartition("train")
+    if not root.exists():  # said by what reads the training's own
+        return None
     for name in BESIDE if train else ():
+        beside = f"{before}{name}{after}"
         try:
-            return read(f"{before}{name}{after}")
-        except DataError:
-            raise
+            return read(beside)
+        except (DataError, FileNotFoundError) as error:
+            message = f"the split {beside} cannot be read, and is not measured on: {error}"
+            warnings.warn(message, UnmeasuredWarning, stacklevel=3)
+            return None
         except ValueError:  # no such split
             continue
     return None
@@ -134,19 +163,25 @@ def _beside(split: str, read: Callable[[str], T]) -> T | None:
 def _part(captions: CaptionSet, model: MdetrConfig) -> _Part | None:
     """What of these captions this model is measured on; None where nothing is known of them."""
     task = task_of(captions)
-    if task == "masks" and not model.masks:
-        return _Part(captions, task, "box_mean_iou", "boxes")
     if task == "questions" and model.answers is None:
         task = "phrases"
-    known = {
+    phrases = [phrase for caption in captions.captions for phrase in caption.phrases]
+    known: Mapping[Task, bool] = {
+        "expressions": bool(phrases),
+        "phrases": any(phrase.boxes for phrase in phrases),
         "questions": any(caption.answer for caption in captions.captions),
-        "phrases": any(phrase.boxes for caption in captions.captions for phrase in caption.phrases),
+        "masks": any(phrase.masks for phrase in phrases),
     }
-    return _Part(captions, task, NAMES[task]) if known.get(task, True) else None
+    if not known[task]:
+        return None
+    if task == "masks" and not model.masks:
+        return _Part(titled(captions), task, "box_mean_iou", "boxes")
+    return _Part(titled(captions), task, NAMES[task])
 
 
-def _readable(captions: Sequence[Caption], tokenizer: ByteTokenizer) -> tuple[Caption, ...]:
-    return tuple(each for each in captions if _fits(each.text, tokenizer))
+def _readable(captions: CaptionSet, tokenizer: ByteTokenizer) -> CaptionSet:
+    fits = (each for each in captions.captions if _fits(each.text, tokenizer))
+    return replace(captions, captions=tuple(fits))
 
 
 def _fits(text: str, tokenizer: ByteTokenizer) -> bool:
