@@ -15,7 +15,7 @@ D channels, C = token slots + 1, the last of which says that there is no object.
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -325,7 +325,7 @@ class Mdetr(Supernet):
     config: MdetrConfig
     text: RobertaEncoder
     net: MdetrNet
-    kept: SubnetCache[MdetrNet] | None
+    kept: SubnetCache[Any] | None
 
     def __init__(self, config: MdetrConfig) -> None:
         super().__init__()
@@ -348,7 +348,8 @@ class Mdetr(Supernet):
 
     def cut(self, selection: Selection) -> MdetrNet:
         """The subnet of a Selection, out of the cache that a Grounder gives its model."""
-        return extract(self, selection) if self.kept is None else self.kept.get(selection)
+        found: MdetrNet = extract(self, selection) if self.kept is None else self.kept.get(selection)
+        return found
 
     @cached_property
     def cost_model(self) -> MdetrCost:
