@@ -93,6 +93,18 @@ def test_the_tokens_of_the_caption(tokenizer: ByteTokenizer) -> None:
 # ------------------------------------------------------------------------------------------------ phrases
 
 
+@pytest.mark.parametrize(("own", "kept"), [(0.7, 1), (0.5, 2), (0.2, 3)])
+def test_a_model_has_a_threshold_of_its_own(
+    tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr], own: float, kept: int
+) -> None:
+    mdetr = speaks({CAR: 0.9}, {CAR: 0.6}, {CAR: 0.3}, threshold=own)
+    found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(0, 9)])
+    assert len(found.phrases[0].objects) == kept
+    assert len(segment(mdetr, tokenizer, PHOTO, "red car").objects) == kept
+    both = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(0, 9)], threshold=0.5)
+    assert len(both.phrases[0].objects) == 2
+
+
 def test_queries_become_phrases_by_their_tokens(
     tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]
 ) -> None:

@@ -48,7 +48,6 @@ from groundling.selection import Selection
 # tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
 Score = Literal["object", "token"]
 
-THRESHOLD = 0.7  # of the published demo
 NAMED = 0.1  # a query is named after the tokens that are at least as likely, as in the published demo
 
 
@@ -62,15 +61,16 @@ def ground_phrases(
     spans: Sequence[Span] | None = None,
     split: Literal["auto", "spacy", "rules"] = "auto",
     score: Score = "object",
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     most: int = 100,
     max_pixels: int = MAX_PIXELS,
 ) -> CaptionGrounding:
     """The objects of each noun phrase of a caption, at most `most` with a score of at least `threshold`.
 
-    spans: character ranges [begin, end) of the caption to ground instead of its noun phrases. Raises
-    ValueError for a caption without noun phrases, one that is longer than the model reads, and spans outside
-    it; ValueError and FileNotFoundError for images as `open_image` does.
+    threshold: in [0, 1]; None, here and below, is the model's own. spans: character ranges [begin, end) of
+    the caption to ground instead of its noun phrases. Raises ValueError for a caption without noun phrases,
+    one that is longer than the model reads, and spans outside it; ValueError and FileNotFoundError for
+    images as `open_image` does.
     """
     (found,) = ground_captions(
         model,
@@ -97,7 +97,7 @@ def ground_captions(
     spans: Sequence[Sequence[Span]] | None = None,
     split: Literal["auto", "spacy", "rules"] = "auto",
     score: Score = "object",
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     most: int = 100,
     max_pixels: int = MAX_PIXELS,
 ) -> list[CaptionGrounding]:
@@ -105,7 +105,7 @@ def ground_captions(
 
     spans: those of each caption. Raises ValueError for no captions, too, and for spans of more or fewer.
     """
-    _check_threshold(threshold)
+    threshold = _threshold(model, threshold)
     _check_texts(captions, "captions")
     if spans is not None and len(spans) != len(captions):
         raise ValueError(f"{len(captions)} captions have spans each, given {len(spans)} lists of spans")
@@ -140,7 +140,7 @@ def rank_boxes(
     The first is the object that `Grounder.ground` answers with. Raises ValueError for no expressions and for
     one that is longer than the model reads.
     """
-    _check_threshold(threshold)
+    threshold = _threshold(model, threshold)
     _check_texts(expressions, "expressions")
     found: list[Detections] = []
     for asked in _ask(model, tokenizer, image, expressions, max_pixels):
@@ -158,7 +158,7 @@ def detect_names(
     names: Sequence[str],
     *,
     score: Score = "object",
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Detections:
     """All objects that one of these names says, each with its name; as many captions as the names fill.
@@ -166,7 +166,7 @@ def detect_names(
     The backbone sees the image once. Raises ValueError for no names, a name that comes twice or is empty,
     and one that is longer than the model reads.
     """
-    _check_threshold(threshold)
+    threshold = _threshold(model, threshold)
     captions = captions_of(names, tokenizer)
     found: list[Detection] = []
     costs: list[Cost] = []
@@ -186,7 +186,7 @@ def answer(
     image: ImageSource,
     question: str,
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Answer:
     """The likeliest answer of the likeliest type of question, and the objects that are its evidence.
@@ -203,11 +203,11 @@ def answer_all(
     image: ImageSource,
     questions: Sequence[str],
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Answer]:
     """`answer` to each question about one image. Raises ValueError for no questions, too."""
-    _check_threshold(threshold)
+    threshold = _threshold(model, threshold)
     _check_texts(questions, "questions")
     config = model.config.answers
     if config is None:
@@ -228,7 +228,7 @@ def segment(
     image: ImageSource,
     phrase: str,
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Segmentation:
     """The pixels of everything that a phrase means: a union of the masks of queries above `threshold`.
@@ -246,11 +246,11 @@ def segment_all(
     image: ImageSource,
     phrases: Sequence[str],
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Segmentation]:
     """`segment` of each phrase of one image. Raises ValueError for no phrases, too."""
-    _check_threshold(threshold)
+    threshold = _threshold(model, threshold)
     _check_texts(phrases, "phrases")
     if not model.config.masks:
         raise ValueError(f"this MDETR segments nothing; those that do are {MASKS}")
@@ -456,9 +456,13 @@ def _check_texts(texts: Sequence[str], what: str) -> None:
             raise ValueError(f"what is asked is a text, given {text!r}")
 
 
-def _check_threshold(threshold: float) -> None:
+def _threshold(model: Mdetr, threshold: float | None) -> float:
+    """The score from which an object counts; the model's own where none is given."""
+    if threshold is None:
+        return model.config.threshold
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
         raise ValueError(f"a threshold is a score, a number in [0, 1], given {threshold!r}")
+    return threshold
 
 
 def _sum(costs: Sequence[Cost]) -> Cost:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.asking import THRESHOLD, answer, detect_names, ground_phrases, segment
+from groundling.asking import answer, detect_names, ground_phrases, segment
 from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.detector import Detector, load_detector
 from groundling.device import checked
@@ -179,9 +179,12 @@ class Grounder:
         ]
 
     def detect(
-        self, image: ImageSource, names: Sequence[str] = (), *, threshold: float = THRESHOLD
+        self, image: ImageSource, names: Sequence[str] = (), *, threshold: float | None = None
     ) -> Detections:
-        """All objects that one of these names says, of an mdetr; ValueError that names what needs none."""
+        """All objects that one of these names says, of an mdetr; ValueError that names what needs none.
+
+        threshold: the least score, in [0, 1]; None, here and below, is the model's own.
+        """
         if not isinstance(self.model, Mdetr):
             raise ValueError(
                 f"a {self.model.config.system} grounds expressions: `ground` runs it; "
@@ -198,18 +201,18 @@ class Grounder:
         caption: str,
         *,
         spans: Sequence[Span] | None = None,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
     ) -> CaptionGrounding:
         """The objects of each noun phrase of a caption, or of its character ranges `spans`, of an mdetr."""
         return ground_phrases(
             *self.mdetr(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
         )
 
-    def answer(self, image: ImageSource, question: str, *, threshold: float = THRESHOLD) -> Answer:
+    def answer(self, image: ImageSource, question: str, *, threshold: float | None = None) -> Answer:
         """The answer to a question, and the objects it rests on, of an mdetr with answer heads."""
         return answer(*self.mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
 
-    def segment(self, image: ImageSource, phrase: str, *, threshold: float = THRESHOLD) -> Segmentation:
+    def segment(self, image: ImageSource, phrase: str, *, threshold: float | None = None) -> Segmentation:
         """The pixels that a phrase means, of an mdetr with a mask head."""
         return segment(*self.mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
 

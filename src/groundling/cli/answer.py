@@ -16,7 +16,10 @@ def answer(
     model: Annotated[
         str, typer.Option(help="A packaged model, a checkpoint folder of an mdetr that answers, or a hub id.")
     ] = "mdetr_street",
-    threshold: Annotated[float, typer.Option(help="Least confidence of evidence, in [0, 1].")] = 0.7,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Least confidence of evidence, in [0, 1]; the model's own without it."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Save the picture with its evidence, over the answer, here.")

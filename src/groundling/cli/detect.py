@@ -21,7 +21,9 @@ def detect(
     model: Annotated[
         str, typer.Option(help="A packaged model, a checkpoint folder of a detr or mdetr, or a hub id.")
     ] = "mdetr_street",
-    threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least confidence, in [0, 1]; 0.7 or an mdetr's own without it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the picture with its boxes here.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
@@ -30,7 +32,7 @@ def detect(
 ) -> None:
     """Find all objects of a picture that the model has a name for, or that are given names of."""
     from groundling import checkpoint
-    from groundling.detector import load_detector
+    from groundling.detector import THRESHOLD, load_detector
     from groundling.draw import draw_detections, format_of, save
     from groundling.grounder import load_grounder
     from groundling.images import open_image
@@ -48,7 +50,7 @@ def detect(
         found = reader.detect(image, names or (), threshold=threshold)
     else:
         loaded = load_detector(model, device=device, download=download, max_pixels=max_pixels)
-        found = loaded.detect(image, threshold=threshold)
+        found = loaded.detect(image, threshold=THRESHOLD if threshold is None else threshold)
     if out is not None:
         save(draw_detections(open_image(image, max_pixels), found), out)
     if json:

@@ -16,7 +16,9 @@ def phrases(
     model: Annotated[
         str, typer.Option(help="A packaged model, a checkpoint folder of an mdetr, or a hub id.")
     ] = "mdetr_street",
-    threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least confidence, in [0, 1]; the model's own without it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Save the picture over its caption, in colours, here.")

@@ -17,7 +17,9 @@ def segment(
         str,
         typer.Option(help="A packaged model, a checkpoint folder of an mdetr that segments, or a hub id."),
     ] = "mdetr_street",
-    threshold: Annotated[float, typer.Option(help="Least confidence, in [0, 1].")] = 0.7,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least confidence, in [0, 1]; the model's own without it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line, with COCO's run lengths.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the mask here, white on black (*.png).")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Save the mask over the picture here.")] = None,

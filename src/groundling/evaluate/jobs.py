@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from groundling.asking import THRESHOLD, answer_all, detect_names, ground_captions, rank_boxes, segment_all
+from groundling.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.data import CaptionSet, coco, open_captions, open_dataset
 from groundling.data.caption import Span
 from groundling.detector import Detector
@@ -183,7 +183,7 @@ def measure_of(
             questions.accuracy, captions, partial(answer_all, net, tokenizer, max_pixels=max_pixels)
         )
     if _chosen(protocol, MASKS, f"masks of {captions.name}") == "boxes":
-        ask = partial(rank_boxes, net, tokenizer, threshold=THRESHOLD, max_pixels=max_pixels)
+        ask = partial(rank_boxes, net, tokenizer, threshold=net.config.threshold, max_pixels=max_pixels)
         return partial(phrase_masks.box_overlap, captions, ask)
     return partial(
         phrase_masks.overlap, captions, partial(segment_all, net, tokenizer, max_pixels=max_pixels)

@@ -64,6 +64,7 @@ class MdetrConfig(SupernetConfig):
     gating: GatingConfig | None = None  # words choose what of backbone, encoder and decoder runs
     is_final: bool = False  # whether an object is what is asked for, or only mentioned on the way
     masks: bool = False
+    threshold: float = Field(0.7, ge=0, le=1)  # score from which an object counts; the published demo's
 
     @property
     def slots(self) -> int:
