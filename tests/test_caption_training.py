@@ -249,6 +249,10 @@ def test_datasets_of_a_folder_are_read_together(tmp_path: Path) -> None:
     street.write(tmp_path, scenes=6, seed=1, size=64, tasks=("captions", "questions"))
     both = open_mixture(tmp_path, "flickr30k, gqa", "train,train_balanced")
     assert {each.answer is None for each in both.captions} == {True, False}
+    twice = open_mixture(tmp_path, "flickr30k,gqa,gqa", "train,train_balanced,train_balanced")
+    asked = [each for each in both.captions if each.answer]
+    assert [*twice.captions] == [*both.captions, *asked]
+    assert len({id(each) for each in twice.captions}) == len(both.captions)  # read once
     with pytest.raises(ValueError, match=r"2 splits \(train,val\) for 1 datasets \(gqa\); give one or"):
         open_mixture(tmp_path, "gqa", "train,val")
 

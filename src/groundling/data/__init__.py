@@ -103,13 +103,14 @@ def open_captions(root: str | Path, dataset: str, split: str, need_images: bool 
 
 
 def open_mixture(root: str | Path, datasets: str, splits: str, need_images: bool = True) -> CaptionSet:
-    """Captions of several datasets of one folder, each with its split, as `mixture` reads them.
+    """Captions of several datasets of one folder, named as in `mixture`; what is named twice counts twice.
 
     Raises as `open_dataset` and `mixture` do.
     """
-    found = [open_captions(root, name, part, need_images) for name, part in mixture(datasets, splits)]
-    captions = tuple(caption for each in found for caption in each.captions)
-    return CaptionSet(datasets, splits, captions, sum(each.left_out for each in found))
+    named = mixture(datasets, splits)
+    found = {each: open_captions(root, *each, need_images) for each in dict.fromkeys(named)}
+    captions = tuple(caption for each in named for caption in found[each].captions)
+    return CaptionSet(datasets, splits, captions, sum(each.left_out for each in found.values()))
 
 
 def mixture(datasets: str, splits: str) -> list[tuple[str, str]]:
