@@ -16,7 +16,7 @@ from groundling.losses.answers import answer_losses, final_loss
 from groundling.losses.grounding import GateLoss
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import MatchCost, Matching, match
-from groundling.losses.regions import region_word_loss, wanted_words
+from groundling.losses.regions import phrase_cell_loss, region_word_loss, wanted_words
 from groundling.losses.sets import matched_box_losses, number_of_boxes
 from groundling.losses.soft_tokens import Target, soft_token_cost, soft_token_loss, wanted
 from groundling.models.mdetr import MdetrNet, Memory
@@ -27,7 +27,7 @@ class ModulatedLoss(GateLoss):
 
     Fine-tuned on GQA the answers weigh 25 there. Those of gates matter where words choose what runs. Of soft
     tokens the default `target` is the paper's; to reproduce the released weights' training it is "released".
-    `regions` is GLIP's; the released MDETR has no such scores.
+    `regions` and `cells` are of scores that the released MDETR does not have.
     """
 
     target: Target = "paper"
@@ -36,7 +36,8 @@ class ModulatedLoss(GateLoss):
     giou: float = Field(2.0, ge=0)
     alignment: float = Field(1.0, ge=0)
     temperature: float = Field(0.07, gt=0)
-    regions: float = Field(1.0, ge=0)  # of region-word alignment, where the model has scores of it
+    regions: float = Field(1.0, ge=0)  # of region-word alignment, where the model has scores of it,
+    cells: float = Field(1.0, ge=0)  # and of which cells are a phrase's by these scores
     final: float = Field(1.0, ge=0)
     answers: float = Field(1.0, ge=0)
     mask: float = Field(1.0, ge=0)
@@ -103,8 +104,9 @@ def modulated_losses(
     for index in range(last + 1) if weights.auxiliary else (last,):
         found, matching = layer_losses(net, memory, hidden[index], targets, boxes, weights)
         losses |= {name if index == last else f"{name}.{index}": loss for name, loss in found.items()}
-    if net.region_words is not None and weights.regions:
-        losses["regions"] = weights.regions * _region_loss(net, memory, targets)
+    if net.region_words is not None and (weights.regions or weights.cells):
+        words, cells = _region_losses(net, memory, targets)
+        losses |= {"regions": weights.regions * words, "cells": weights.cells * cells}
     if targets.masks is not None:
         focal, dice = _mask_losses(net, memory, hidden[last], targets, matching, boxes)
         losses |= {"mask": weights.mask * focal, "dice": weights.dice * dice}
@@ -150,14 +152,16 @@ def layer_losses(
     return losses, matching
 
 
-def _region_loss(net: MdetrNet, memory: Memory, targets: Targets) -> Tensor:
-    """Of every visual token and word."""
+def _region_losses(net: MdetrNet, memory: Memory, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Of every visual token and word, and of every phrase."""
+    logits_EVL = net.regions(memory)
     wanted_EVL = wanted_words(targets.boxes_cxcywh01, targets.tokens, net.config.grid)
     keep = memory.keep
     if keep is not None:
         cells = wanted_EVL.shape[1]
         keep = keep[:, :cells, None] & keep[:, None, cells:]
-    return region_word_loss(net.regions(memory), wanted_EVL, keep)
+    where = phrase_cell_loss(logits_EVL, targets.boxes_cxcywh01, targets.tokens, net.config.grid)
+    return region_word_loss(logits_EVL, wanted_EVL, keep), where
 
 
 def _mask_losses(

@@ -1,8 +1,10 @@
-"""Region-word alignment: every visual token says which words are about it, as GLIP's regions do.
+"""Region-word alignment: every visual token says which words are about it, and each phrase where it is.
 
 Li et al., "Grounded Language-Image Pre-training", CVPR 2022, Eq. 3-4, on the encoder's visual tokens. It is
 dense where MDETR's losses are of matched queries alone: a network that begins with random words learns by it
-what they mean. Shapes: E captions, V = grid² cells (rows first), L tokens, N targets (padded).
+what they mean. Scores of a word at all cells say where its phrase is, for which cells compete as in LADS'
+dense loss: of two cats only one is white. Shapes: E captions, V = grid² cells (rows first), L tokens, N
+targets (padded).
 """
 
 import torch
@@ -20,6 +22,22 @@ def wanted_words(boxes_ENC: Tensor, tokens_ENL: Tensor, grid: int) -> Tensor:
     captions, targets = tokens_ENL.shape[:2]
     cells_ENV = positive_cells(boxes_ENC.flatten(0, 1), grid).view(captions, targets, -1)
     return (cells_ENV.transpose(1, 2) @ tokens_ENL.to(cells_ENV.dtype) > 0).float()
+
+
+def phrase_cell_loss(logits_EVL: Tensor, boxes_ENC: Tensor, tokens_ENL: Tensor, grid: int) -> Tensor:
+    """Cross-entropy over cells of the mean score of each target's phrase; the mean over targets, or 0.
+
+    Targets of the same tokens are of one phrase, whose cells are those of all of them.
+    """
+    captions, targets = tokens_ENL.shape[:2]
+    cells_ENV = positive_cells(boxes_ENC.flatten(0, 1), grid).view(captions, targets, -1)
+    same_ENN = (tokens_ENL[:, :, None] == tokens_ENL[:, None]).all(-1).to(cells_ENV.dtype)
+    wanted_ENV = (same_ENN @ cells_ENV > 0).float()
+    count_EN = tokens_ENL.sum(-1)
+    scores_ENV = tokens_ENL.float() @ logits_EVL.float().transpose(1, 2) / count_EN.clamp(min=1)[..., None]
+    each_EN = -(wanted_ENV / wanted_ENV.sum(-1, keepdim=True) * scores_ENV.log_softmax(-1)).sum(-1)
+    real_EN = count_EN > 0
+    return (each_EN * real_EN).sum() / real_EN.sum().clamp(min=1)
 
 
 def region_word_loss(logits_EVL: Tensor, wanted_EVL: Tensor, keep_EVL: Tensor | None = None) -> Tensor:
