@@ -11,7 +11,7 @@ from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses, final_loss
 from groundling.losses.masks import dice_loss, focal_loss, mask_losses
 from groundling.losses.matching import Matching
-from groundling.losses.regions import region_word_loss, wanted_words
+from groundling.losses.regions import phrase_cell_loss, region_word_loss, wanted_words
 from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss, wanted
 
 
@@ -143,6 +143,21 @@ def test_region_words_by_hand() -> None:
     both = region_word_loss(logits.expand(2, -1, -1), torch.cat((wanted_, two)))
     assert both.item() == pytest.approx((10 / 16 + 8 / 32) / 2 * math.log(2))
     assert region_word_loss(logits, torch.zeros(1, 2, 2)).item() == pytest.approx(12 / 16 * math.log(2))
+
+
+def test_cells_of_phrases_by_hand() -> None:
+    """The objects above under one phrase, then each under its own; a 2×2 grid of equal scores is ln 4."""
+    boxes = torch.tensor([[[0.25, 0.5, 0.5, 1.0], [0.75, 0.75, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0]]])
+    one = torch.tensor([[[True, True, False], [True, True, False], [False, False, False]]])
+    two = torch.tensor([[[True, False, False], [False, True, False], [False, False, False]]])
+    even = torch.zeros(1, 4, 3)
+    assert phrase_cell_loss(even, boxes, one, 2).item() == pytest.approx(math.log(4))
+    found = even.clone()
+    found[0, [0, 2, 3], 0] = 200.0  # half of it is the phrase's mean: three cells share it
+    assert phrase_cell_loss(found, boxes, one, 2).item() == pytest.approx(math.log(3))
+    # of the first phrase two of those three are right: −½·2·ln ⅓; the second's word says nothing: ln 4
+    assert phrase_cell_loss(found, boxes, two, 2).item() == pytest.approx((math.log(3) + math.log(4)) / 2)
+    assert phrase_cell_loss(even, boxes, torch.zeros_like(one), 2).item() == 0
 
 
 # ------------------------------------------------------------------------------------------------- masks

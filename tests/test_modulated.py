@@ -20,7 +20,7 @@ from groundling.losses.box import box_losses
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import match
 from groundling.losses.modulated import ModulatedLoss, Targets, modulated_losses
-from groundling.losses.regions import region_word_loss, wanted_words
+from groundling.losses.regions import phrase_cell_loss, region_word_loss, wanted_words
 from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
 from groundling.models.mdetr import Mdetr, MdetrConfig, Memory
 from groundling.phrases import positive_map, tokens_of
@@ -158,7 +158,10 @@ def test_visual_tokens_learn_the_words_of_their_objects() -> None:
     keep = memory.keep[:, :cells, None] & memory.keep[:, None, cells:]
     assert not bool(keep.all())
     assert_close(found["regions"], 3 * region_word_loss(mdetr.net.regions(memory), wanted, keep))
-    assert "regions" not in modulated_losses(mdetr.net, memory, targets, ModulatedLoss(regions=0))
+    where = phrase_cell_loss(mdetr.net.regions(memory), targets.boxes_cxcywh01, targets.tokens, CONFIG.grid)
+    assert_close(found["cells"], where)
+    none = modulated_losses(mdetr.net, memory, targets, ModulatedLoss(regions=0, cells=0))
+    assert not {"regions", "cells"} & none.keys()
     with pytest.raises(ValueError, match="its configuration says regions=0"):
         model().net.regions(memory)
 
