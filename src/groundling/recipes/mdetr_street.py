@@ -11,7 +11,8 @@ MDETR's authors trained theirs on CLEVR, and without it boxes hardly come while 
 *words*: captions, lists of all that is there, expressions, questions and masks are learned together, six
 texts of a picture sharing one pass of the backbone. Queries that match nothing weigh ten times as in MDETR,
 which is as much as others: what tells two cats apart is learned from the one that is not meant. Visual tokens
-learn which words are about them (GLIP). The backbone begins as that of `lads_street`, which knows the scenes.
+learn which words are about them (GLIP), and compete for a phrase (LADS). The backbone begins as that of
+`lads_street`, which knows the scenes.
 
 The goals are, on scenes of another seed, 85 % of phrases found at the first box, 85 % of questions answered,
 and masks with a mean IoU of 0.7; *mdetr_adaptive*, whose words choose what of backbone, encoder and decoder
@@ -57,7 +58,7 @@ def mdetr_street(data: Path = Path("street")) -> tuple[Run, ...]:
             split="train,lists_train,lists_train,train,train_balanced,train",
             augment="mirror",
         ),
-        loss={"nothing": 1.0, "regions": 10.0, "answers": 1.5},
+        loss={"nothing": 1.0, "regions": 5.0, "cells": 2.0, "answers": 1.5},
         fresh=BEYOND_BOXES,
         discard=("text.", "net.class_embed."),
         steps=11_500,
