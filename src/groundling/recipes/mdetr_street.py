@@ -14,10 +14,10 @@ which is as much as others: what tells two cats apart is learned from the one th
 learn which words are about them (GLIP), and compete for a phrase (LADS). The backbone begins as that of
 `lads_street`, which knows the scenes.
 
-An hour and a half on two cores: `OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m groundling train …`. Reached
-on scenes of another seed: 79 % of phrases found at the first box, 77 % of questions answered, masks with a mean
-IoU of 0.72 (docs/results.md); the goals are 85, 85 and 0.7. *mdetr_adaptive*, whose words choose what of
-backbone, encoder and decoder runs, is to stay within a point of it at 60 % of its MACs; it was not run.
+An hour and a half on two cores: `OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m groundling train …`.
+Reached on scenes of another seed: 79 % of phrases found at the first box, 77 % of questions answered, masks
+with a mean IoU of 0.72 (docs/results.md); the goals are 85, 85 and 0.7. *mdetr_adaptive*, whose words choose
+what of backbone, encoder and decoder runs, is to stay within a point of it at 60 % of its MACs; it was not run.
 """
 
 from pathlib import Path
