@@ -17,7 +17,7 @@ learn which words are about them (GLIP), and compete for a phrase (LADS). The ba
 An hour and a half on two cores: `OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m groundling train …`.
 Reached on scenes of another seed: 79 % of phrases found at the first box, 77 % of questions answered, masks
 with a mean IoU of 0.72 (docs/results.md); the goals are 85, 85 and 0.7. *mdetr_adaptive*, whose words choose
-what of backbone, encoder and decoder runs, is to stay within a point of it at 60 % of its MACs; it was not run.
+what of backbone, encoder and decoder runs, is to stay within a point of it at 60 % of its MACs; not run yet.
 """
 
 from pathlib import Path
