@@ -259,27 +259,16 @@ def test_datasets_of_a_folder_are_read_together(tmp_path: Path) -> None:
 
 # ----------------------------------------------------------------------------------------------- objective
 
-SMALL = MdetrConfig(
-    image_size=32,
-    text=RobertaTextConfig(
-        vocabulary=280, layers=1, dim=16, heads=2, ffn=32, tokens=COLUMNS, positions=14, dropout=0.1
-    ),
-    blocks=(1, 1),
-    width=8,
-    expansion=2,
-    stem="conv3",
-    stem_width=8,
-    norm="batch",
-    dim=16,
-    heads=2,
-    ffn=32,
-    layers=1,
-    decoder_layers=2,
-    queries=4,
-    dropout=0.1,
-    contrastive=8,
-    answers=SIDES,
-    masks=True,
+SMALL = tiny.MDETR.model_copy(
+    update={
+        "text": RobertaTextConfig(
+            vocabulary=280, layers=1, dim=16, heads=2, ffn=32, tokens=COLUMNS, positions=14, dropout=0.1
+        ),
+        "dropout": 0.1,
+        "contrastive": 8,
+        "answers": SIDES,
+        "masks": True,
+    }
 )
 
 

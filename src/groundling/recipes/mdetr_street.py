@@ -22,21 +22,12 @@ what of backbone, encoder and decoder runs, is to stay within a point of it at 6
 
 from pathlib import Path
 
-from groundling.data.street.words import CATEGORIES
 from groundling.models import MDETR
 from groundling.models.detr import DetrConfig
 from groundling.models.supernet import Sizes
+from groundling.recipes.detr_street import detr_street
 from groundling.train import DataConfig, Run, TrainConfig
 
-OF_LADS = ("text.", "selector.", "net.visual_proj.", "net.text_proj.", "net.dense_head.", "net.encoder.")
-BEYOND_BACKBONE = (
-    "net.input_proj.",
-    "net.encoder.",
-    "net.query_embed.",
-    "net.decoder.",
-    "net.class_embed.",
-    "net.bbox_embed.",
-)
 BEYOND_BOXES = (
     "text.",
     "net.resizer.",
@@ -78,35 +69,20 @@ def mdetr_street(data: Path = Path("street")) -> tuple[Run, ...]:
 
 
 def _detect(data: Path) -> Run:
-    """A DETR of the same sizes, on pictures of 112 pixels, of which it sees twice as many."""
+    """`detr_street` in the sizes of the MDETR, for fewer steps; pictures of 112 pixels are faster."""
+    (run,) = detr_street(data)
     street = MDETR["mdetr_street"]
     model = DetrConfig(
         **street.model_dump(include=set(Sizes.model_fields)),
-        categories=tuple(CATEGORIES),
+        categories=run.config.model["categories"],
         queries=street.queries,
         encoder_layers=street.layers,
         decoder_layers=street.decoder_layers,
         short_side=112,
         long_side=street.image_size,
     )
-    config = TrainConfig(
-        model=model.model_dump(mode="json"),
-        data=DataConfig(path=data, dataset="refcoco", things=True, augment="mirror"),
-        init="lads_street",
-        fresh=BEYOND_BACKBONE,
-        discard=OF_LADS,
-        steps=2000,
-        images_per_batch=32,
-        lr=5e-4,
-        lr_groups={"net.backbone": 2e-4},
-        weight_decay=1e-4,
-        schedule="cosine",
-        warmup=100,
-        clip_norm=0.1,
-        ema=0.998,
-        autocast="bf16",
-    )
-    return Run("detect", config, "detr")
+    update = {"model": model.model_dump(mode="json"), "steps": 2000}
+    return Run("detect", run.config.model_copy(update=update), run.objective)
 
 
 def mdetr_adaptive(data: Path = Path("street")) -> tuple[Run, ...]:

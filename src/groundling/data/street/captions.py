@@ -76,7 +76,7 @@ def captions(scene: Scene, count: int = 5) -> tuple[StreetCaption, ...]:
 def lists(scene: Scene, count: int = 3) -> tuple[StreetCaption, ...]:
     """Up to `count` captions that list everything that one description tells from the rest.
 
-    Things of a kind stand beside each other in words, so that what tells them apart is learned from each.
+    Things of a kind stand in one caption, each with what tells it from the others.
     """
     if count < 0:
         raise ValueError(f"count must be 0 or more, got {count}")
