@@ -34,6 +34,7 @@ from groundling.data.modulated import (
 )
 from groundling.data.sample import DataError
 from groundling.data.street.question import ANSWERS
+from groundling.data.street.tasks import TASKS
 from groundling.data.transforms import flip_spans, flip_words
 from groundling.dynamic.gates import Draw
 from groundling.images import Placement
@@ -469,7 +470,7 @@ def test_the_street_answers_are_those_of_its_questions() -> None:
 
 
 def test_the_recipe_fits_its_model(tmp_path: Path) -> None:
-    detect, made = applied(mdetr_street, {"data": str(tmp_path), "words.loss.mask": "3", "steps": "500"})
+    _, detect, made = applied(mdetr_street, {"data": str(tmp_path), "words.loss.mask": "3", "steps": "500"})
     assert (detect.config.steps, "mask" in detect.config.loss) == (500, False)
     with torch.device("meta"):
         model = build(made.config.model)
@@ -504,7 +505,7 @@ def test_the_adaptive_recipe_adds_what_chooses(tmp_path: Path) -> None:
 
 @pytest.mark.skipif("lads_street" not in checkpoint.packaged(), reason="no packaged weights")
 def test_the_recipe_begins_with_the_packaged_backbone_and_words_of_its_own(tmp_path: Path) -> None:
-    street.write(tmp_path / "street", scenes=8, seed=1, tasks=("captions", "questions", "masks", "lists"))
+    street.write(tmp_path / "street", scenes=8, seed=1, tasks=TASKS)
     short = {"steps": 1, "warmup": 0, "images_per_batch": 2, "tensorboard": False, "device": "cpu"}
     frozen = {"lr_groups": {"net.backbone": 0.0}, "ema": None, "freeze_norm": True}
     runs = [

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from groundling.asking import captions_of
 from groundling.cli import app
 from groundling.data import CaptionSet, available, open_captions, street
-from groundling.data.street.captions import MOST, captions
+from groundling.data.street.captions import MOST, captions, names
 from groundling.data.street.cuts import cuts
 from groundling.data.street.files import FRAMES, LINES, LIST, OBJECT, GrowingFiles, Row
 from groundling.data.street.masks import masks, polygons
@@ -23,6 +24,8 @@ from groundling.data.street.questions import questions
 from groundling.data.street.reader import matching
 from groundling.data.street.scenes import Scene, StreetObject
 from groundling.data.street.tasks import TASKS
+from groundling.data.street.words import COLOUR_WORDS, NOUNS
+from groundling.roberta import ByteTokenizer
 
 SEED, SIZE, COUNT = 3, 96, 24
 SPLITS = {"train": 24 - 4, "val": 2, "test": 2}
@@ -176,12 +179,42 @@ def test_lists_are_captions_of_all_that_is_there(written: Path) -> None:
     assert longest > 3  # captions name three at most
 
 
+def test_names_are_what_detect_asks_with(written: Path) -> None:
+    """A phrase is of all objects that its name may denote; names without one mean nothing that is there."""
+    absent, coloured, tokenizer = 0, 0, ByteTokenizer.train(["a name."], 300, 999)
+    for caption in (
+        caption
+        for found in _sets(written, "jsonl", ("names_train", "names_val", "names_test"))
+        for caption in found.captions
+    ):
+        asked = caption.text.removesuffix(".").split(". ")
+        assert captions_of(asked, tokenizer)[0][0] == caption.text
+        of = {caption.text[slice(*phrase.spans[0])]: phrase.boxes for phrase in caption.phrases}
+        for name in asked:
+            colour, _, noun = name.partition(" ") if name not in NOUNS else ("", "", name)
+            colours = {known for known, words in COLOUR_WORDS.items() if colour in words}
+            things = [
+                thing
+                for thing in _scene(caption.image).objects
+                if thing.category in NOUNS[noun].denotes and (not colour or thing.colour in colours)
+            ]
+            absent, coloured = absent + (not things), coloured + bool(colour)
+            assert sorted(of.get(name, ())) == sorted(thing.box for thing in things), (caption.text, name)
+    assert min(absent, coloured) > 5
+
+
+def test_no_names_of_an_empty_request() -> None:
+    assert names(street.scene(SEED, 0, SIZE), 0) == ()
+    with pytest.raises(ValueError, match="count must be 0 or more"):
+        names(street.scene(SEED, 0, SIZE), -1)
+
+
 def test_tasks_change_nothing_else(written: Path, tmp_path: Path) -> None:
     """Pictures and expressions are byte for byte those of a run without tasks."""
     street.write(tmp_path / "bare", scenes=COUNT, seed=SEED, size=SIZE)
     bare, full = _files(tmp_path / "bare"), _files(written)
     assert {name: full[name] for name in bare} == bare
-    assert len(full) == len(bare) + 2 * COUNT + 3 + 3 + 2 + 4 + 3
+    assert len(full) == len(bare) + 2 * COUNT + 3 + 3 + 2 + 4 + 3 + 3
 
 
 def test_workers_do_not_change_a_byte(written: Path, tmp_path: Path) -> None:
@@ -202,7 +235,7 @@ def test_a_run_with_fewer_tasks_removes_the_rest(tmp_path: Path) -> None:
 
 
 def test_unknown_tasks_write_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown tasks video; there are captions, questions, masks, lists"):
+    with pytest.raises(ValueError, match="unknown tasks video; there are .*lists, names"):
         street.write(tmp_path / "new", scenes=4, size=64, tasks=["masks", "video"])
     assert not (tmp_path / "new").exists()
 

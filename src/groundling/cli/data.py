@@ -12,6 +12,7 @@ READ_AS = {
     "questions": "the dataset gqa: train_balanced, val_balanced, testdev_balanced",
     "masks": "the dataset phrasecut: train, val, test",
     "lists": "the dataset jsonl: lists_train, lists_val, lists_test",
+    "names": "the dataset jsonl: names_train, names_val, names_test",
 }
 
 app = typer.Typer(rich_markup_mode=None, help="Make datasets.")
@@ -29,7 +30,7 @@ def street(
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
     size: Annotated[int, typer.Option(help="Side of a picture in pixels.")] = 192,
     workers: Annotated[int, typer.Option(help="Processes that draw.")] = 1,
-    tasks: Annotated[str, typer.Option(help="Of captions,questions,masks,lists: what more to write.")] = "",
+    tasks: Annotated[str, typer.Option(help="More to write: captions,questions,masks,lists,names.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Draw over the scenes that are there.")] = False,
 ) -> None:
     """Draw street scenes with expressions, in the layout of RefCOCO.

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from groundling.data.street.meaning import Named, Program, Related, answer
+from groundling.data.street.meaning import Coloured, Named, Program, Related, answer
 from groundling.data.street.phrases import (
     NUMBERS,
     RELATION_WORDS,
@@ -19,7 +19,7 @@ from groundling.data.street.phrases import (
     spoken,
 )
 from groundling.data.street.scenes import Scene, StreetObject
-from groundling.data.street.words import PEOPLE
+from groundling.data.street.words import COLOURS, NOUNS, PEOPLE
 
 LISTS = ("There {is} {list}.", "A picture of {list}.", "{list} can be seen.", "A scene with {list}.")
 TRIES = 8  # for each caption
@@ -89,6 +89,47 @@ def lists(scene: Scene, count: int = 3) -> tuple[StreetCaption, ...]:
             new = _written([_series(nouns, rng)])
             found.setdefault(new.text, new)
     return tuple(found.values())
+
+
+def names(scene: Scene, count: int = 2) -> tuple[StreetCaption, ...]:
+    """Up to `count` captions as `detect` asks with: "woman. red car. bus." of what is there and what is not.
+
+    A phrase is of all that its name means, and no two share an object; a name of nothing is no phrase.
+    """
+    if count < 0:
+        raise ValueError(f"count must be 0 or more, got {count}")
+    rng = random.Random(f"names:{scene.seed}:{scene.index}")
+    found: dict[str, StreetCaption] = {}
+    for _ in range(count):
+        things = rng.sample(scene.objects, rng.randint(1, min(MOST, len(scene.objects))))
+        programs = [_named(rng, thing) for thing in things] + [_named(rng) for _ in range(rng.randint(0, 3))]
+        new = _in_a_row(scene, rng.sample(programs, len(programs)), rng)
+        if new.phrases:
+            found.setdefault(new.text, new)
+    return tuple(found.values())
+
+
+def _named(rng: random.Random, thing: StreetObject | None = None) -> Program:
+    """A name, sometimes with a colour, of this thing; or of any."""
+    named = Named(rng.choice([noun for noun in NOUNS if not thing or thing.category in NOUNS[noun].names]))
+    if rng.random() < 0.6 or not NOUNS[named.noun].denotes.isdisjoint(PEOPLE):
+        return named
+    return Coloured(named, thing.colour if thing else rng.choice(tuple(COLOURS)))
+
+
+def _in_a_row(scene: Scene, programs: Sequence[Program], rng: random.Random) -> StreetCaption:
+    """The names of what each program means beyond doubt; a thing has the first name that means it."""
+    text, phrases, used = "", list[StreetPhrase](), frozenset[int]()
+    for program in programs:
+        said, words = answer(scene, program), spoken(program, rng)
+        if said.sure != said.maybe or said.sure & used or f"{words}." in text:
+            continue
+        start = len(text) + bool(text)
+        text += f"{' ' * bool(text)}{words}."
+        if said.sure:
+            phrases.append(StreetPhrase(((start, start + len(words)),), said.sure))
+            used |= said.sure
+    return StreetCaption(text, tuple(phrases))
 
 
 def _caption(scene: Scene, rng: random.Random) -> StreetCaption | None:

@@ -4,10 +4,12 @@
     {train,val,testdev}_balanced_questions.json   {train,val}_sceneGraphs.json                 questions
     refer_{train,val,test}.json   image_data_split.json                                        masks
     lists_{train,val,test}.jsonl                                                               lists
+    names_{train,val,test}.jsonl                                                               names
 
-Captions are as in Flickr30k Entities, questions as in GQA, masks as in PhraseCut; lists are captions of all
-that is there, in our JSON Lines. Official files name a picture by its file without .jpg. GQA publishes no
-scene graphs of its test pictures: there are none here.
+Captions are as in Flickr30k Entities, questions as in GQA, masks as in PhraseCut; in our JSON Lines, lists
+are captions of all that is there, and names those that `detect` asks with: "woman. red car." Official files
+name a picture by its file without .jpg. GQA publishes no scene graphs of its test pictures: there are none
+here.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from groundling.data.street.captions import StreetCaption, captions, lists
+from groundling.data.street.captions import StreetCaption, captions, lists, names
 from groundling.data.street.cuts import Cut, cuts
 from groundling.data.street.files import LINES, LIST, OBJECT, WHOLE, Row
 from groundling.data.street.masks import masks, polygons
@@ -31,13 +33,13 @@ from groundling.data.street.scenes import Scene, StreetObject
 from groundling.data.street.setting import setting
 from groundling.data.street.words import CATEGORIES
 
-TASKS = ("captions", "questions", "masks", "lists")
+TASKS = ("captions", "questions", "masks", "lists", "names")
 TYPES = {"person": "people", "animal": "animals", "vehicle": "vehicles"}  # of Flickr30k Entities; else other
 FOLDERS = ("Sentences", "Annotations")
 FILES = re.compile(
     r"(Sentences/street_\d+_\d{6,}\.txt|Annotations/street_\d+_\d{6,}\.xml|(train|val|test)\.txt"
     r"|(train|val|testdev)_balanced_questions\.json|(train|val)_sceneGraphs\.json"
-    r"|refer_(train|val|test)\.json|image_data_split\.json|lists_(train|val|test)\.jsonl)"
+    r"|refer_(train|val|test)\.json|image_data_split\.json|(lists|names)_(train|val|test)\.jsonl)"
 )
 TEST = ("testA", "testB")  # one split for these tasks, since a caption is about people and things alike
 
@@ -69,7 +71,9 @@ def rows(picture: Picture, tasks: Collection[str]) -> Iterator[Row]:
     if "masks" in tasks:
         yield from _mask_rows(picture)
     if "lists" in tasks:
-        yield from _list_rows(picture)
+        yield from _lines(picture, "lists", lists(picture.scene))
+    if "names" in tasks:
+        yield from _lines(picture, "names", names(picture.scene))
 
 
 def part_of(split: str, test: str = "test") -> str:
@@ -120,19 +124,19 @@ def _annotation(picture: Picture, chains: dict[frozenset[int], int]) -> str:
     return f"<annotation>\n{file}\n<size>{shape}</size>\n{objects}</annotation>\n"
 
 
-# ---- lists
+# ---- lists and names
 
 
-def _list_rows(picture: Picture) -> Iterator[Row]:
+def _lines(picture: Picture, task: str, said: Sequence[StreetCaption]) -> Iterator[Row]:
     boxes = {thing.id: thing.box for thing in picture.scene.objects}
-    for place, caption in enumerate(lists(picture.scene)):
+    for place, caption in enumerate(said):
         phrases = [
             {"spans": phrase.spans, "boxes": [boxes[number] for number in sorted(phrase.objects)]}
             for phrase in caption.phrases
         ]
         row = {"image": f"images/{picture.name}.jpg", "caption": caption.text, "phrases": phrases}
         row["id"] = f"{picture.name}_{place}"
-        yield Row(f"lists_{part_of(picture.split)}.jsonl", _compact(row), LINES)
+        yield Row(f"{task}_{part_of(picture.split)}.jsonl", _compact(row), LINES)
 
 
 # ---- questions
