@@ -235,7 +235,7 @@ def test_a_run_with_fewer_tasks_removes_the_rest(tmp_path: Path) -> None:
 
 
 def test_unknown_tasks_write_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown tasks video; there are .*lists, names"):
+    with pytest.raises(ValueError, match=r"unknown tasks video; there are .*lists, names"):
         street.write(tmp_path / "new", scenes=4, size=64, tasks=["masks", "video"])
     assert not (tmp_path / "new").exists()
 
