@@ -107,6 +107,34 @@ def test_processes_go_from_run_to_run(tmp_path: Path) -> None:
     assert checkpoint.read_config(tmp_path / "two/again/final")["training"]["init"] == "final"
 
 
+LEAVES = """
+from pathlib import Path
+import torch
+from groundling.training.distributed import joined
+
+def train():
+    held = [torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 3))]
+    held.append(held)
+    held[0](torch.ones(2, 3)).sum().backward()
+
+with joined("cpu") as group:
+    train()
+    group.wait()
+print([name for task in Path("/proc/self/task").iterdir() if "gloo" in (name := (task / "comm").read_text())])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads")
+def test_a_group_that_was_left_has_no_threads(tmp_path: Path) -> None:
+    """Threads of gloo that live on at a process's end may terminate it after all is done."""
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*TORCHRUN[:-1], str(script)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["[]", "[]"]
+
+
 def test_two_processes_stop_at_the_same_step(tmp_path: Path) -> None:
     out = tmp_path / "two"
     process = launched(out, "steps=500", "slow=0.05")

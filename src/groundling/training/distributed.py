@@ -1,5 +1,7 @@
 """The processes of one training, as torchrun starts them; without torchrun, a group of one."""
 
+import gc
+import importlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -70,9 +72,12 @@ def joined(device: str) -> Iterator[Group]:
         torch.cuda.set_device(place)
     opened = world > 1 and not dist.is_initialized()
     if opened:
+        # DistributedDataParallel imports it, whose functions would keep the group of that moment as a default
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
         yield Group(rank, world, place)
     finally:
         if opened:
+            gc.collect()  # models that are done with would hold the group, whose threads would live on
             dist.destroy_process_group()
