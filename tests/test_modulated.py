@@ -85,6 +85,7 @@ def test_the_losses_are_the_parts_written_out() -> None:
     said = net.answer(hidden)
     answers = torch.nn.functional.cross_entropy(said["type"], torch.tensor([1, 0, 2]))
     assert_close(found["answer_type"], 25 * answers)
+    assert not {name for name in found if name.startswith("answer_type.")}  # the first layer answers
     assert {name for name in found if name.startswith("final")} == {"final.0", "final.1", "final"}
     assert 0 <= found["metric/answer_accuracy"] <= 1
 
@@ -102,6 +103,20 @@ def test_the_released_target_is_a_one_at_each_token() -> None:
     assert found["soft_tokens"] > paper["soft_tokens"] + 0.1
     with pytest.raises(ValueError, match="loss target: Input should be 'paper' or 'released'"):
         OBJECTIVES["mdetr"]({"target": "multi-hot"})
+
+
+def test_layers_before_the_one_that_answers_learn_to() -> None:
+    last = SMALL_ANSWERS.model_copy(update={"layer": "last"})
+    net = (mdetr := model(CONFIG.model_copy(update={"answers": last}))).net
+    memory = read(mdetr)
+    found = modulated_losses(net, memory, some_targets(), ModulatedLoss(answers=3))
+    assert net.answers is not None
+    for hidden, suffix in zip(net.decode(memory), (".0", ".1", ""), strict=True):
+        said = net.answers(hidden[:, CONFIG.queries :])
+        wanted = torch.nn.functional.cross_entropy(said["type"], torch.tensor([1, 0, 2]))
+        assert_close(found[f"answer_type{suffix}"], 3 * wanted)
+    alone = modulated_losses(net, memory, some_targets(), ModulatedLoss(answers=3, auxiliary=False))
+    assert {name for name in alone if name.startswith("answer_type")} == {"answer_type"}
 
 
 def test_what_a_batch_does_not_teach_has_no_loss() -> None:

@@ -111,7 +111,15 @@ def modulated_losses(
         focal, dice = _mask_losses(net, memory, hidden[last], targets, matching, boxes)
         losses |= {"mask": weights.mask * focal, "dice": weights.dice * dice}
     if targets.answers is not None and config.answers is not None:
-        said = answer_losses(net.answer(hidden), targets.answers, targets.types, config.answers.types)
+        *before, answer = net.answer_each(hidden)
+        for index, logits in enumerate(before if weights.auxiliary else ()):
+            said = answer_losses(logits, targets.answers, targets.types, config.answers.types)
+            losses |= {
+                f"{name}.{index}": weights.answers * loss
+                for name, loss in said.items()
+                if not name.startswith("metric/")
+            }
+        said = answer_losses(answer, targets.answers, targets.types, config.answers.types)
         losses |= {
             name: loss if name.startswith("metric/") else weights.answers * loss
             for name, loss in said.items()

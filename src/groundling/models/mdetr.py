@@ -270,11 +270,14 @@ class MdetrNet(Network):
 
     def answer(self, hidden: list[Tensor]) -> dict[str, Tensor]:
         """Logits of the question's type and of each type's answers, from the layer that answers."""
+        return self.answer_each(hidden)[-1]
+
+    def answer_each(self, hidden: list[Tensor]) -> list[dict[str, Tensor]]:
+        """The same from each decoder layer up to the one that answers."""
         if self.answers is None:
             raise ValueError(f"this MDETR has no answer heads; those that answer are {ANSWERS}")
-        layer = hidden[0 if self.answers.config.layer == "first" else -1]
-        found: dict[str, Tensor] = self.answers(layer[:, self.config.queries :])
-        return found
+        asked = hidden[:1] if self.answers.config.layer == "first" else hidden
+        return [self.answers(layer[:, self.config.queries :]) for layer in asked]
 
     def masks(self, hidden_EQD: Tensor, memory: Memory) -> Tensor:
         """Mask logits (E, Q, h, w) of the queries given, at a quarter of the canvas."""
