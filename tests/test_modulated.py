@@ -119,6 +119,26 @@ def test_layers_before_the_one_that_answers_learn_to() -> None:
     assert {name for name in alone if name.startswith("answer_type")} == {"answer_type"}
 
 
+def test_the_one_object_that_a_question_is_about_learns_to_answer_it() -> None:
+    """The second caption has one object, the first two, and the third is of an answer without one."""
+    mdetr, targets = model(), some_targets()
+    memory = read(mdetr)
+    found = modulated_losses(mdetr.net, memory, targets, ModulatedLoss(evidence=3))
+    assert mdetr.net.answers is not None
+    kind = SMALL_ANSWERS.types[0]
+    for hidden, suffix in zip(mdetr.net.decode(memory), (".0", ".1", ""), strict=True):
+        objects = mdetr.net.objects(hidden)
+        cost = soft_token_cost(objects.logits, targets.positive)
+        pairs = match(cost, objects.boxes_cxcywh01, targets.boxes_cxcywh01, targets.counts)
+        (query,) = pairs.prediction[pairs.image == 1].tolist()
+        logits = mdetr.net.answers.heads[f"{kind}_head"](hidden[1, query])
+        no = (1 - logits.sigmoid())[0] if len(logits) == 1 else logits.softmax(0)[0]
+        assert_close(found[f"evidence{suffix}"], -3 * no.log())
+    nobody = replace(targets, answers=torch.tensor([-1] * 3), types=torch.tensor([-1] * 3))
+    assert float(modulated_losses(mdetr.net, memory, nobody, ModulatedLoss(evidence=3))["evidence"]) == 0
+    assert "evidence" not in modulated_losses(mdetr.net, memory, targets, ModulatedLoss())
+
+
 def test_what_a_batch_does_not_teach_has_no_loss() -> None:
     nothing = {"final": None, "masks": None, "answers": None, "types": None}
     mdetr = model()

@@ -44,15 +44,38 @@ def answer_losses(
 
 def _of(kind: str, logits: Tensor, answers_E: Tensor, own_E: Tensor, right_E: Tensor) -> dict[str, Tensor]:
     """The loss of one kind over its own questions, and how many of them it answers, if there are any."""
-    place = answers_E.masked_fill(~own_E, 0)  # an answer of another kind is no index here
+    each = _wrong(logits, answers_E, own_E)
+    losses = {f"answer_{kind}": each.sum() / own_E.sum().clamp(min=1)}
+    if bool(own_E.any()):
+        losses[f"metric/{kind}_accuracy"] = right_E[own_E].float().mean()
+    return losses
+
+
+def evidence_loss(
+    said: Mapping[str, Tensor], answers_M: Tensor, types_M: Tensor | None, types: Sequence[str]
+) -> Tensor:
+    """The mean cross-entropy of answers said by objects that are, each alone, what its question is about.
+
+    Arguments as those of `answer_losses`, without the type; 0 without an object.
+    """
+    if types_M is None:
+        ((_, logits),) = said.items()
+        each = _wrong(logits, answers_M, torch.ones_like(answers_M, dtype=torch.bool))
+    else:
+        each = torch.stack(
+            [_wrong(said[kind], answers_M, types_M == index) for index, kind in enumerate(types)]
+        ).sum(0)
+    return each.sum() / max(len(each), 1)
+
+
+def _wrong(logits: Tensor, answers_E: Tensor, own_E: Tensor) -> Tensor:
+    """Cross-entropy of each question of this kind, 0 of others: their answers are no index here."""
+    place = answers_E.masked_fill(~own_E, 0)
     if logits.shape[1] == 1:
         each = F.binary_cross_entropy_with_logits(logits[:, 0].float(), place.float(), reduction="none")
     else:
         each = F.cross_entropy(logits.float(), place, reduction="none")
-    losses = {f"answer_{kind}": each.masked_fill(~own_E, 0).sum() / own_E.sum().clamp(min=1)}
-    if bool(own_E.any()):
-        losses[f"metric/{kind}_accuracy"] = right_E[own_E].float().mean()
-    return losses
+    return each.masked_fill(~own_E, 0)
 
 
 def _right(logits: Tensor, answers_E: Tensor) -> Tensor:

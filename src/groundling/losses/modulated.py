@@ -12,13 +12,14 @@ from pydantic import Field
 from torch import Tensor
 
 from groundling.losses.alignment import alignment_loss
-from groundling.losses.answers import answer_losses, final_loss
+from groundling.losses.answers import answer_losses, evidence_loss, final_loss
 from groundling.losses.grounding import GateLoss
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import MatchCost, Matching, match
 from groundling.losses.regions import phrase_cell_loss, region_word_loss, wanted_words
 from groundling.losses.sets import matched_box_losses, number_of_boxes
 from groundling.losses.soft_tokens import Target, soft_token_cost, soft_token_loss, wanted
+from groundling.models.answers import AnswerHeads
 from groundling.models.mdetr import MdetrNet, Memory
 
 
@@ -40,6 +41,7 @@ class ModulatedLoss(GateLoss):
     cells: float = Field(1.0, ge=0)  # and of which cells are a phrase's by these scores
     final: float = Field(1.0, ge=0)
     answers: float = Field(1.0, ge=0)
+    evidence: float = Field(0.0, ge=0)  # of the answer said by the one object that a question is about
     mask: float = Field(1.0, ge=0)
     dice: float = Field(1.0, ge=0)
     nothing: float = Field(0.1, ge=0)  # of the cross-entropy of queries that match nothing
@@ -157,7 +159,18 @@ def layer_losses(
         losses["alignment"] = weights.alignment * near
     if targets.final is not None and found.final is not None:
         losses["final"] = weights.final * final_loss(found.final, targets.final, matching, boxes)
+    if targets.answers is not None and net.answers is not None and weights.evidence:
+        losses["evidence"] = weights.evidence * _evidence_loss(net.answers, hidden_BQD, targets, matching)
     return losses, matching
+
+
+def _evidence_loss(heads: AnswerHeads, hidden_BQD: Tensor, targets: Targets, matching: Matching) -> Tensor:
+    """Objects learn what answers of them will be asked for; answer queries find it there sooner."""
+    assert targets.answers is not None
+    alone = matching.where((targets.counts == 1)[matching.image] & (targets.answers >= 0)[matching.image])
+    types = None if targets.types is None else targets.types[alone.image]
+    said = heads.of_objects(alone.of_predictions(hidden_BQD))
+    return evidence_loss(said, targets.answers[alone.image], types, heads.config.types)
 
 
 def _region_losses(net: MdetrNet, memory: Memory, targets: Targets) -> tuple[Tensor, Tensor]:

@@ -122,6 +122,10 @@ class AnswerHeads(nn.Module):
             for index, (name, head) in enumerate(self.heads.items())
         }
 
+    def of_objects(self, hidden_MD: Tensor) -> dict[str, Tensor]:
+        """Logits (M, outputs) of each kind, as an object's query would answer: training asks for them."""
+        return {kind.name: self.heads[f"{kind.name}_head"](hidden_MD).float() for kind in self.config.kinds}
+
     def macs(self) -> int:
         """MACs of all heads for one question."""
         return sum(parameter.numel() for parameter in self.heads.parameters() if parameter.dim() > 1)
