@@ -13,6 +13,7 @@ from torch import Tensor
 
 from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses, evidence_loss, final_loss
+from groundling.losses.dense import positive_cells
 from groundling.losses.grounding import GateLoss
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import MatchCost, Matching, match
@@ -41,7 +42,8 @@ class ModulatedLoss(GateLoss):
     cells: float = Field(1.0, ge=0)  # and of which cells are a phrase's by these scores
     final: float = Field(1.0, ge=0)
     answers: float = Field(1.0, ge=0)
-    evidence: float = Field(0.0, ge=0)  # of the answer said by the one object that a question is about
+    evidence: float = Field(0.0, ge=0)  # of the answer said by the one object that a question is about,
+    # by its query in each decoder layer and by its cells behind the encoder
     mask: float = Field(1.0, ge=0)
     dice: float = Field(1.0, ge=0)
     nothing: float = Field(0.1, ge=0)  # of the cross-entropy of queries that match nothing
@@ -109,6 +111,12 @@ def modulated_losses(
     if net.region_words is not None and (weights.regions or weights.cells):
         words, cells = _region_losses(net, memory, targets)
         losses |= {"regions": weights.regions * words, "cells": weights.cells * cells}
+    if targets.answers is not None and net.answers is not None and weights.evidence:
+        (rows,) = _one_object(targets).nonzero(as_tuple=True)
+        cells = positive_cells(targets.boxes_cxcywh01[rows, 0], config.grid)
+        cells = (cells / cells.sum(1, keepdim=True)).to(memory.encoded.dtype)
+        said = (cells[:, None] @ memory.encoded[rows, : memory.visual.shape[1]])[:, 0]
+        losses["evidence_cells"] = weights.evidence * _evidence_loss(net.answers, said, targets, rows)
     if targets.masks is not None:
         focal, dice = _mask_losses(net, memory, hidden[last], targets, matching, boxes)
         losses |= {"mask": weights.mask * focal, "dice": weights.dice * dice}
@@ -160,17 +168,23 @@ def layer_losses(
     if targets.final is not None and found.final is not None:
         losses["final"] = weights.final * final_loss(found.final, targets.final, matching, boxes)
     if targets.answers is not None and net.answers is not None and weights.evidence:
-        losses["evidence"] = weights.evidence * _evidence_loss(net.answers, hidden_BQD, targets, matching)
+        alone = matching.where(_one_object(targets)[matching.image])
+        said = alone.of_predictions(hidden_BQD)
+        losses["evidence"] = weights.evidence * _evidence_loss(net.answers, said, targets, alone.image)
     return losses, matching
 
 
-def _evidence_loss(heads: AnswerHeads, hidden_BQD: Tensor, targets: Targets, matching: Matching) -> Tensor:
-    """Objects learn what answers of them will be asked for; answer queries find it there sooner."""
+def _one_object(targets: Targets) -> Tensor:
+    """Which captions (B,) are questions about one object."""
     assert targets.answers is not None
-    alone = matching.where((targets.counts == 1)[matching.image] & (targets.answers >= 0)[matching.image])
-    types = None if targets.types is None else targets.types[alone.image]
-    said = heads.of_objects(alone.of_predictions(hidden_BQD))
-    return evidence_loss(said, targets.answers[alone.image], types, heads.config.types)
+    return (targets.counts == 1) & (targets.answers >= 0)
+
+
+def _evidence_loss(heads: AnswerHeads, said_MD: Tensor, targets: Targets, rows_M: Tensor) -> Tensor:
+    """What is known of the one object of each of these questions learns the answer; answer queries find it."""
+    assert targets.answers is not None
+    types = None if targets.types is None else targets.types[rows_M]
+    return evidence_loss(heads.of_objects(said_MD), targets.answers[rows_M], types, heads.config.types)
 
 
 def _region_losses(net: MdetrNet, memory: Memory, targets: Targets) -> tuple[Tensor, Tensor]:
