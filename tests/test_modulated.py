@@ -17,6 +17,7 @@ from groundling.losses import OBJECTIVES
 from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses
 from groundling.losses.box import box_losses
+from groundling.losses.dense import positive_cells
 from groundling.losses.masks import mask_losses
 from groundling.losses.matching import match
 from groundling.losses.modulated import ModulatedLoss, Targets, modulated_losses
@@ -134,8 +135,14 @@ def test_the_one_object_that_a_question_is_about_learns_to_answer_it() -> None:
         logits = mdetr.net.answers.heads[f"{kind}_head"](hidden[1, query])
         no = (1 - logits.sigmoid())[0] if len(logits) == 1 else logits.softmax(0)[0]
         assert_close(found[f"evidence{suffix}"], -3 * no.log())
+    cells = positive_cells(targets.boxes_cxcywh01[1:2, 0], CONFIG.grid)[0].bool()
+    visual = memory.encoded[1, : memory.visual.shape[1]]
+    logits = mdetr.net.answers.heads[f"{kind}_head"](visual[cells].mean(0))
+    no = (1 - logits.sigmoid())[0] if len(logits) == 1 else logits.softmax(0)[0]
+    assert_close(found["evidence_cells"], -3 * no.log())
     nobody = replace(targets, answers=torch.tensor([-1] * 3), types=torch.tensor([-1] * 3))
     assert not modulated_losses(mdetr.net, memory, nobody, ModulatedLoss(evidence=3))["evidence"].any()
+    assert not modulated_losses(mdetr.net, memory, nobody, ModulatedLoss(evidence=3))["evidence_cells"].any()
     assert "evidence" not in modulated_losses(mdetr.net, memory, targets, ModulatedLoss())
 
 

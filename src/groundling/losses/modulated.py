@@ -181,7 +181,10 @@ def _one_object(targets: Targets) -> Tensor:
 
 
 def _evidence_loss(heads: AnswerHeads, said_MD: Tensor, targets: Targets, rows_M: Tensor) -> Tensor:
-    """What is known of the one object of each of these questions learns the answer; answer queries find it."""
+    """What is known (M, D) of the one object of questions `rows_M` learns to say their answers.
+
+    Answer queries hardly find what no object query had to carry.
+    """
     assert targets.answers is not None
     types = None if targets.types is None else targets.types[rows_M]
     return evidence_loss(heads.of_objects(said_MD), targets.answers[rows_M], types, heads.config.types)
