@@ -93,7 +93,6 @@ def modulated_losses(
     Each layer is matched for itself. Masks and answers are of one layer only. ValueError for targets that
     the model has no head for.
     """
-    config = net.config
     for given, head, name in (
         (targets.masks, net.mask_head, "masks"),
         (targets.answers, net.answers, "answers"),
@@ -111,29 +110,13 @@ def modulated_losses(
     if net.region_words is not None and (weights.regions or weights.cells):
         words, cells = _region_losses(net, memory, targets)
         losses |= {"regions": weights.regions * words, "cells": weights.cells * cells}
-    if targets.answers is not None and net.answers is not None and weights.evidence:
-        (rows,) = _one_object(targets).nonzero(as_tuple=True)
-        cells = positive_cells(targets.boxes_cxcywh01[rows, 0], config.grid)
-        cells = (cells / cells.sum(1, keepdim=True)).to(memory.encoded.dtype)
-        said = (cells[:, None] @ memory.encoded[rows, : memory.visual.shape[1]])[:, 0]
-        losses["evidence_cells"] = weights.evidence * _evidence_loss(net.answers, said, targets, rows)
     if targets.masks is not None:
         focal, dice = _mask_losses(net, memory, hidden[last], targets, matching, boxes)
         losses |= {"mask": weights.mask * focal, "dice": weights.dice * dice}
-    if targets.answers is not None and config.answers is not None:
-        *before, answer = net.answer_each(hidden)
-        for index, logits in enumerate(before if weights.auxiliary else ()):
-            said = answer_losses(logits, targets.answers, targets.types, config.answers.types)
-            losses |= {
-                f"{name}.{index}": weights.answers * loss
-                for name, loss in said.items()
-                if not name.startswith("metric/")
-            }
-        said = answer_losses(answer, targets.answers, targets.types, config.answers.types)
-        losses |= {
-            name: loss if name.startswith("metric/") else weights.answers * loss
-            for name, loss in said.items()
-        }
+    if targets.answers is not None and net.answers is not None:
+        losses |= _answers_losses(net, hidden, targets, weights)
+        if weights.evidence:
+            losses["evidence_cells"] = weights.evidence * _cells_evidence_loss(net, memory, targets)
     return losses
 
 
@@ -168,26 +151,57 @@ def layer_losses(
     if targets.final is not None and found.final is not None:
         losses["final"] = weights.final * final_loss(found.final, targets.final, matching, boxes)
     if targets.answers is not None and net.answers is not None and weights.evidence:
-        alone = matching.where(_one_object(targets)[matching.image])
-        said = alone.of_predictions(hidden_BQD)
-        losses["evidence"] = weights.evidence * _evidence_loss(net.answers, said, targets, alone.image)
+        alone = matching.where(_about_one_object(targets)[matching.image])
+        known_MD = alone.of_predictions(hidden_BQD)
+        losses["evidence"] = weights.evidence * _evidence_loss(net.answers, known_MD, targets, alone.image)
     return losses, matching
 
 
-def _one_object(targets: Targets) -> Tensor:
+def _answers_losses(
+    net: MdetrNet, hidden: list[Tensor], targets: Targets, weights: ModulatedLoss
+) -> dict[str, Tensor]:
+    """Weighted losses of the layer that answers and, as of boxes, of those before it; its metrics."""
+    assert targets.answers is not None
+    assert net.answers is not None
+    each = net.answer_each(hidden)
+    losses: dict[str, Tensor] = {}
+    for index, logits in enumerate(each):
+        suffix = "" if index == len(each) - 1 else f".{index}"
+        if suffix and not weights.auxiliary:
+            continue
+        said = answer_losses(logits, targets.answers, targets.types, net.answers.config.types)
+        losses |= {
+            f"{name}{suffix}": weights.answers * loss
+            for name, loss in said.items()
+            if not name.startswith("metric/")
+        }
+    return losses | {name: value for name, value in said.items() if name.startswith("metric/")}
+
+
+def _about_one_object(targets: Targets) -> Tensor:
     """Which captions (B,) are questions about one object."""
     assert targets.answers is not None
     return (targets.counts == 1) & (targets.answers >= 0)
 
 
-def _evidence_loss(heads: AnswerHeads, said_MD: Tensor, targets: Targets, rows_M: Tensor) -> Tensor:
-    """What is known (M, D) of the one object of questions `rows_M` learns to say their answers.
+def _evidence_loss(heads: AnswerHeads, known_MD: Tensor, targets: Targets, rows_M: Tensor) -> Tensor:
+    """What is known of the one object of each of the questions `rows_M` learns to answer it.
 
-    Answer queries hardly find what no object query had to carry.
+    Answer queries hardly find what no query of an object had to carry.
     """
     assert targets.answers is not None
     types = None if targets.types is None else targets.types[rows_M]
-    return evidence_loss(heads.of_objects(said_MD), targets.answers[rows_M], types, heads.config.types)
+    return evidence_loss(heads.of_objects(known_MD), targets.answers[rows_M], types, heads.config.types)
+
+
+def _cells_evidence_loss(net: MdetrNet, memory: Memory, targets: Targets) -> Tensor:
+    """The same of the mean of the object's cells behind the encoder."""
+    assert net.answers is not None
+    (rows_M,) = _about_one_object(targets).nonzero(as_tuple=True)
+    cells_MV = positive_cells(targets.boxes_cxcywh01[rows_M, 0], net.config.grid)
+    share_MV = (cells_MV / cells_MV.sum(1, keepdim=True)).to(memory.encoded.dtype)
+    known_MD = (share_MV[:, None] @ memory.encoded[rows_M, : memory.visual.shape[1]])[:, 0]
+    return _evidence_loss(net.answers, known_MD, targets, rows_M)
 
 
 def _region_losses(net: MdetrNet, memory: Memory, targets: Targets) -> tuple[Tensor, Tensor]:
