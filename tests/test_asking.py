@@ -105,6 +105,37 @@ def test_a_model_has_a_threshold_of_its_own(
     assert len(both.phrases[0].objects) == 2
 
 
+def test_an_object_that_several_queries_say_is_one(
+    tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]
+) -> None:
+    """All queries have the same box: 1 − 0.1 · 0.4 that one of the car's is right; a name is an object."""
+    queries = ({CAR: 0.9}, {CAR: 0.6}, {DOGS: 0.8}, {ALSO_RED: 0.3})
+    mdetr = speaks(*queries, threshold=0.2, overlap=0.7)
+    found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, split="rules")
+    assert [[round(o.score, 3) for o in f.objects] for f in found] == [[0.96], [0.86]]
+    said = segment(mdetr, tokenizer, PHOTO, CAPTION)  # a phrase is of one thing, whatever word says it
+    assert [(o.label, round(o.score, 4)) for o in said.objects] == [("car", 1 - 0.1 * 0.4 * 0.2 * 0.7)]
+    assert said.cost == mdetr.cost_model.asked(10, masks=1)
+    both = speaks(*queries, threshold=0.2)  # 1: all are kept
+    found = ground_phrases(both, tokenizer, PHOTO, CAPTION, split="rules")
+    assert [len(f.objects) for f in found] == [2, 2]
+
+
+def test_boxes_that_overlap_a_little_are_of_two_objects(
+    tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Widths of 0.5 a quarter apart have an IoU of a third; `most` counts what is kept."""
+    mdetr = speaks({CAR: 0.9}, {CAR: 0.8}, {CAR: 0.7}, threshold=0.2, overlap=0.3)
+    boxes = torch.tensor(BOX).repeat(1, ASKED.queries, 1)
+    boxes[0, 2, 0] = 0.75
+    said = mdetr.net.objects(torch.zeros(1))
+    monkeypatch.setattr(mdetr.net, "objects", lambda hidden: Objects(said.logits, boxes, None))
+    for overlap, kept in ((0.3, [0.994]), (0.4, [0.98, 0.7])):
+        mdetr.config = mdetr.config.model_copy(update={"overlap": overlap})
+        found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(0, 9)], most=2)
+        assert [round(o.score, 3) for o in found.phrases[0].objects] == kept
+
+
 def test_queries_become_phrases_by_their_tokens(
     tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]
 ) -> None:

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from groundling.boxes import clip, cxcywh_to_xyxy
+from groundling.boxes import clip, cxcywh_to_xyxy, pairwise_iou
 from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokens
@@ -231,10 +231,10 @@ def segment(
     threshold: float | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Segmentation:
-    """The pixels of everything that a phrase means: a union of the masks of queries above `threshold`.
+    """The pixels of everything that a phrase means: a union of the masks of objects above `threshold`.
 
-    As MDETR on PhraseCut: a query is kept by 1 − P(no object), a pixel of it by a probability above one half
-    at the image's own size. Raises ValueError for a model without a mask head.
+    As MDETR on PhraseCut: an object is kept by 1 − P(no object), a pixel of it by a probability above one
+    half at the image's own size. Raises ValueError for a model without a mask head.
     """
     return segment_all(model, tokenizer, image, [phrase], threshold=threshold, max_pixels=max_pixels)[0]
 
@@ -273,6 +273,7 @@ class _Asked:
     memory: Memory
     hidden: list[Tensor]
     found: Objects
+    overlap: float  # of MdetrConfig
     cost: Cost
     length: int
     selection: Selection | None  # what the words chose to run, of a network whose words choose
@@ -291,17 +292,44 @@ class _Asked:
         return PhraseObjects(text, span, tuple(self.objects(scores, threshold, most, text)))
 
     def objects(
-        self, scores_Q: Tensor, threshold: float, most: int, label: str | None = None
+        self, scores_Q: Tensor, threshold: float, most: int, label: str | None = None, *, apart: bool = True
     ) -> Iterator[Detection]:
-        """Queries by their scores, those below 0 or the threshold left out; named after their tokens."""
-        place, likely = self.placement, self.found.token_probabilities()[0]
+        """Objects by their scores, those below 0 or the threshold left out; named after their tokens.
+
+        apart: one place may hold objects of several names.
+        """
+        likely = self.found.token_probabilities()[0]
+        names = [label if label is not None else self._named(one) for one in likely]
+        boxes = self._boxes()
+        for query, score in self.best(scores_Q, threshold, names if apart else None)[:most]:
+            x1, y1, x2, y2 = boxes[query].tolist()
+            yield Detection(names[query], (x1, y1, x2, y2), min(1.0, score))
+
+    def best(
+        self, scores_Q: Tensor, threshold: float, names: Sequence[str] | None = None
+    ) -> list[tuple[int, float]]:
+        """The best query of each object and how sure it is that one of the object's queries is right.
+
+        Queries are of one object where their boxes overlap and their names, if any are given, are the same.
+        """
+        boxes, found = self._boxes(), list[tuple[int, float]]()
+        same = pairwise_iou(boxes, boxes) > self.overlap
+        for query in scores_Q.argsort(descending=True, stable=True).tolist():
+            if (score := float(scores_Q[query])) < 0:
+                break
+            for place, (better, sure) in enumerate(found):
+                if same[query, better] and (names is None or names[query] == names[better]):
+                    found[place] = (better, 1 - (1 - sure) * (1 - min(score, 1.0)))
+                    break
+            else:
+                found.append((query, score))
+        return sorted((one for one in found if one[1] >= threshold), key=lambda one: -one[1])
+
+    def _boxes(self) -> Tensor:
+        """Those of all queries (Q, 4) in pixels of the image."""
+        place = self.placement
         boxes = place.undo(cxcywh_to_xyxy(self.found.boxes_cxcywh01[0].cpu()) * place.size)
-        for query in scores_Q.argsort(descending=True, stable=True)[:most].tolist():
-            if float(scores_Q[query]) < max(threshold, 0):
-                return
-            x1, y1, x2, y2 = clip(boxes[query], place.width, place.height).tolist()
-            name = label if label is not None else self._named(likely[query])
-            yield Detection(name, (x1, y1, x2, y2), min(1.0, float(scores_Q[query])))
+        return clip(boxes, place.width, place.height)
 
     def _named(self, likely_C: Tensor) -> str:
         """The text from the first to the last of a query's likely tokens; its likeliest where none is."""
@@ -332,12 +360,12 @@ def _answer(model: Mdetr, config: AnswersConfig, asked: _Asked, threshold: float
 
 
 def _segmentation(model: Mdetr, asked: _Asked, threshold: float) -> Segmentation:
-    """The union of the masks of queries above the threshold."""
+    """The union of the masks of objects above the threshold."""
     scores = asked.found.scores()[0]
-    kept = (scores >= threshold).nonzero()[:, 0]
+    kept = [query for query, _ in asked.best(scores, threshold)]
     place = asked.placement
     union = torch.zeros(place.height, place.width, dtype=torch.bool)
-    if len(kept):
+    if kept:
         for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
             union |= _at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
     cost = model.cost_model.asked(asked.length, asked.selection, masks=len(kept), seen=asked.seen)
@@ -346,7 +374,7 @@ def _segmentation(model: Mdetr, asked: _Asked, threshold: float) -> Segmentation
         cost,
         *asked.known()[2:],
         mask=encode(union.numpy()),
-        objects=tuple(asked.objects(scores, threshold, len(scores))),
+        objects=tuple(asked.objects(scores, threshold, len(scores), apart=False)),
     )
 
 
@@ -391,7 +419,8 @@ def _ask(
         again = shared is not None and row > 0
         cost = model.cost_model.asked(length, selection, answers=answers, seen=again)
         place, found = (_name(image), offsets[row], placement), net.objects(hidden[-1])
-        yield _Asked(text, *place, memory, hidden, found, cost, length, selection, again, began)
+        overlap = model.config.overlap
+        yield _Asked(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began)
 
 
 def chosen(model: Mdetr, words_1LD: Tensor, tokens: Tokens) -> Selection | None:

@@ -87,7 +87,8 @@ _STREET_MDETR = MdetrConfig(
     regions=64,
     answers=STREET,
     masks=True,
-    threshold=0.06,  # best for masks of val scenes; low, since in training nothing weighs as much as objects
+    threshold=0.3,  # this and what follows are best for phrases and masks of val scenes
+    overlap=0.5,
 )
 MDETR: dict[str, MdetrConfig] = {
     "mdetr_r101": MdetrConfig(),  # pre-trained, and fine-tuned on RefCOCO, RefCOCO+ or RefCOCOg

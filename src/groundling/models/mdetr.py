@@ -65,6 +65,8 @@ class MdetrConfig(SupernetConfig):
     is_final: bool = False  # whether an object is what is asked for, or only mentioned on the way
     masks: bool = False
     threshold: float = Field(0.7, ge=0, le=1)  # score from which an object counts; the published demo's
+    # IoU with a better box above which a query is of the same object and adds to its score; as published, 1
+    overlap: float = Field(1.0, gt=0, le=1)
 
     @property
     def slots(self) -> int:
