@@ -44,10 +44,11 @@ from groundling.roberta import ByteTokenizer
 from groundling.selection import Selection
 
 # How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
-# says that, of the queries whose likeliest token is the phrase's. "token": the likeliest of the phrase's
-# tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
+# says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest of
+# the phrase's tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
 Score = Literal["object", "token"]
 
+ALIKE = 0.5  # a model learns the same probability for all words of a phrase, and may take more for one phrase
 NAMED = 0.1  # a query is named after the tokens that are at least as likely, as in the published demo
 
 
@@ -437,7 +438,7 @@ def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor
         return likely[:, list(tokens)].amax(-1)
     if score != "object":
         raise ValueError(f"no score {score!r}; object and token are")
-    own = torch.isin(likely.argmax(-1), torch.tensor(tokens, device=likely.device))
+    own = likely[:, list(tokens)].amax(-1) >= ALIKE * likely.amax(-1)
     return torch.where(own, found.scores()[0], -1.0)
 
 
