@@ -44,8 +44,8 @@ from groundling.roberta import ByteTokenizer
 from groundling.selection import Selection
 
 # How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
-# says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest of
-# the phrase's tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
+# says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest
+# of the phrase's tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
 Score = Literal["object", "token"]
 
 ALIKE = 0.5  # a model learns the same probability for all words of a phrase, and may take more for one phrase
