@@ -31,6 +31,7 @@ class GateLoss(BaseModel):
     mi_conditional: float = 1.0
     budget: float = 0.0  # (expected MACs share − budget_share)², as DGE's budget loss
     budget_share: float = 0.5
+    budget_of: Literal["batch", "text"] = "batch"  # whose share: the mean of all texts, or each for itself
     # tossed: Eq. 5, the selector learns. chosen: as in evaluation, the network learns to be these subnets.
     # open: everything on (warm-up; static twin).
     gates: Literal["tossed", "chosen", "open"] = "tossed"
@@ -82,10 +83,12 @@ def gate_losses(
     for unit in model.units():
         kinds.setdefault(unit.kind, []).append(information[unit.name])
     mi = torch.stack([torch.stack(values).mean() for values in kinds.values()]).sum()
-    share = batch_mean(model.cost_model.expected_share(soft, tokens_E))
+    share_E = model.cost_model.expected_share(soft, tokens_E)
+    share = batch_mean(share_E)
     losses = {"mi": -weights.mi * mi, "metric/mi": mi.detach(), "metric/share": share.detach()}
     if weights.budget:
-        losses["budget"] = weights.budget * (share - weights.budget_share).square()
+        each = share_E if weights.budget_of == "text" else share[None]
+        losses["budget"] = weights.budget * batch_mean((each - weights.budget_share).square())
     return losses
 
 
