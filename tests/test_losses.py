@@ -104,6 +104,19 @@ def test_gate_losses_weigh_kinds_equally() -> None:
     assert "budget" not in gate_losses(model, soft, 6, GroundingLoss())
 
 
+def test_a_budget_of_each_text_is_not_met_by_their_mean() -> None:
+    """One text with everything on and one with everything off; of the batch half the MACs between is enough."""
+    model = lads("inner")
+    soft = {u.name: torch.tensor([1.0, 0.0])[:, None].expand(2, u.size) for u in model.units()}
+    low, high = sorted(model.cost_model.expected_share(soft, 6).tolist())
+    weights = GroundingLoss(budget=8.0, budget_share=(low + high) / 2)
+    assert gate_losses(model, soft, 6, weights)["budget"].item() == pytest.approx(0, abs=1e-6)
+    each = weights.model_copy(update={"budget_of": "text"})
+    assert gate_losses(model, soft, 6, each)["budget"].item() == pytest.approx(
+        2 * (high - low) ** 2, rel=1e-4
+    )
+
+
 def test_budget_loss_closes_every_gate() -> None:
     """Where the expected share is above the budget, the loss grows with every gate."""
     model = lads("inner")
