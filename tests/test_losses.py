@@ -105,7 +105,7 @@ def test_gate_losses_weigh_kinds_equally() -> None:
 
 
 def test_a_budget_of_each_text_is_not_met_by_their_mean() -> None:
-    """One text with everything on and one with everything off; of the batch half the MACs between is enough."""
+    """One text with everything on and one with everything off: half the MACs between are the batch's mean."""
     model = lads("inner")
     soft = {u.name: torch.tensor([1.0, 0.0])[:, None].expand(2, u.size) for u in model.units()}
     low, high = sorted(model.cost_model.expected_share(soft, 6).tolist())
