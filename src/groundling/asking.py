@@ -15,8 +15,9 @@ C tokens.
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -299,27 +300,34 @@ class _Asked:
 
         apart: one place may hold objects of several names.
         """
-        likely = self.found.token_probabilities()[0]
-        names = [label if label is not None else self._named(one) for one in likely]
-        boxes = self._boxes()
-        for query, score in self.best(scores_Q, threshold, names if apart else None)[:most]:
+        likely, boxes = self.found.token_probabilities()[0].tolist(), self._boxes()
+
+        @cache
+        def name(query: int) -> str:
+            return self._named(likely[query]) if label is None else label
+
+        for query, score in self.best(scores_Q, threshold, name if apart else None)[:most]:
             x1, y1, x2, y2 = boxes[query].tolist()
-            yield Detection(names[query], (x1, y1, x2, y2), min(1.0, score))
+            yield Detection(name(query), (x1, y1, x2, y2), min(1.0, score))
 
     def best(
-        self, scores_Q: Tensor, threshold: float, names: Sequence[str] | None = None
+        self, scores_Q: Tensor, threshold: float, name: Callable[[int], str] | None = None
     ) -> list[tuple[int, float]]:
         """The best query of each object and how sure it is that one of the object's queries is right.
 
-        Queries are of one object where their boxes overlap and their names, if any are given, are the same.
+        Queries are of one object where their boxes overlap and their names, if they have any, are the same.
         """
+        scores = scores_Q.tolist()
+        order = scores_Q.argsort(descending=True, stable=True).tolist()
+        if self.overlap == 1:
+            return [(query, scores[query]) for query in order if scores[query] >= max(threshold, 0)]
         boxes, found = self._boxes(), list[tuple[int, float]]()
-        same = pairwise_iou(boxes, boxes) > self.overlap
-        for query in scores_Q.argsort(descending=True, stable=True).tolist():
-            if (score := float(scores_Q[query])) < 0:
+        same = (pairwise_iou(boxes, boxes) > self.overlap).tolist()
+        for query in order:
+            if (score := scores[query]) < 0:
                 break
             for place, (better, sure) in enumerate(found):
-                if same[query, better] and (names is None or names[query] == names[better]):
+                if same[query][better] and (name is None or name(query) == name(better)):
                     found[place] = (better, 1 - (1 - sure) * (1 - min(score, 1.0)))
                     break
             else:
@@ -332,13 +340,11 @@ class _Asked:
         boxes = place.undo(cxcywh_to_xyxy(self.found.boxes_cxcywh01[0].cpu()) * place.size)
         return clip(boxes, place.width, place.height)
 
-    def _named(self, likely_C: Tensor) -> str:
+    def _named(self, likely_C: Sequence[float]) -> str:
         """The text from the first to the last of a query's likely tokens; its likeliest where none is."""
         real = [place for place, (begin, end) in enumerate(self.offsets) if begin < end]
-        positions = [place for place in real if float(likely_C[place]) >= NAMED]
-        begin, end = characters_of(
-            positions or [max(real, key=lambda place: float(likely_C[place]))], self.offsets
-        )
+        positions = [place for place in real if likely_C[place] >= NAMED]
+        begin, end = characters_of(positions or [max(real, key=lambda place: likely_C[place])], self.offsets)
         return self.text[begin:end]
 
 
