@@ -139,8 +139,9 @@ def rank_boxes(
 ) -> list[Detections]:
     """Of each expression as a whole at most `most` boxes, the surest first: what Prec@k looks at.
 
-    The first is the object that `Grounder.ground` answers with. Raises ValueError for no expressions and for
-    one that is longer than the model reads.
+    The first is the object that `Grounder.ground` answers with; where the model joins queries that say the
+    same object (`model.overlap`), which `ground` does not, it may be another. Raises ValueError for no
+    expressions and for one that is longer than the model reads.
     """
     threshold = _threshold(model, threshold)
     _check_texts(expressions, "expressions")

@@ -16,7 +16,8 @@ MDETR, which is as much as others: what tells two cats apart is learned from the
 tokens learn which words are about them (GLIP), and compete for a phrase (LADS). The object that a question
 is about learns to answer it, in its cells and its query: answer queries find nothing that nobody carries.
 
-Less than two hours on two cores: `OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m groundling train …`.
+Less than two hours on two cores, by the speed of its runs:
+`OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m groundling train …`.
 Reached on scenes of another seed: 87 % of phrases found at the first box, 90 % of questions answered, masks
 with a mean IoU of 0.79 (docs/results.md); the goals are 85, 85 and 0.7. *mdetr_adaptive*, whose words choose
 what of backbone, encoder and decoder runs, is to stay within a point of it at 60 % of its MACs; 2,300 steps
