@@ -136,6 +136,23 @@ def test_boxes_that_overlap_a_little_are_of_two_objects(
         assert [round(o.score, 3) for o in found.phrases[0].objects] == kept
 
 
+@pytest.mark.parametrize("overlap", [1.0, 0.6, 0.3, 0.1])
+def test_the_first_box_of_an_expression_is_the_object_that_ground_answers_with(
+    tokenizer: ByteTokenizer, overlap: float
+) -> None:
+    mdetr = model(overlap=overlap, queries=12)
+    ground = Grounder(mdetr, tokenizer)
+    for text in ("red car", "two red dogs", CAPTION):
+        (ranked,) = rank_boxes(mdetr, tokenizer, PHOTO, [text])
+        first = ranked.objects[0]
+        answer = ground.ground(PHOTO, text)
+        assert_close(torch.tensor(first.box), torch.tensor(answer.box), rtol=1e-4, atol=1e-3)
+        assert first.score == pytest.approx(answer.score, abs=1e-5)
+        scores = [each.score for each in ranked.objects]
+        assert scores == sorted(scores, reverse=True)
+        assert (len(scores) == 12) == (overlap == 1)
+
+
 def test_queries_become_phrases_by_their_tokens(
     tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]
 ) -> None:

@@ -18,7 +18,7 @@ from groundling.images import Placement, letterbox, normalise
 from groundling.language import Tokens
 from groundling.models import PRESETS, build, parse_config
 from groundling.models.answers import CLEVR, GQA, AnswerKind, AnswersConfig
-from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.models.mdetr import Mdetr, MdetrConfig, Objects, joined
 from groundling.roberta import RobertaTextConfig
 from groundling.selection import Selection
 
@@ -289,6 +289,34 @@ def test_a_score_is_how_little_it_is_no_object_and_how_much_it_is_final() -> Non
     prediction = mdetr(some_images(), tokens)
     assert_close(prediction.scores, scores.amax(1))
     assert_close(prediction.boxes_cxcywh01, found["boxes"][torch.arange(3), best])
+
+
+def test_queries_of_one_object_make_it_likelier() -> None:
+    """Two of 0.5 and 0.6 side by side, 1 − 0.5 · 0.4, beat one of 0.7; one below 0 is none's."""
+    same = torch.eye(4, dtype=torch.bool)
+    same[0, 1] = same[1, 0] = same[2, 3] = same[3, 2] = True
+    sure, surest = joined(torch.tensor([[0.5, 0.6, 0.7, -1.0]]), same[None])
+    assert_close(sure[0], torch.tensor([0.8, 0.8, 0.7, 0.7]))
+    assert surest[0].tolist() == [1, 1, 2, 2]
+
+
+def test_the_object_of_an_expression_is_what_most_queries_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box of half the height has an IoU of ½; an empty one is the same as itself."""
+    net = model(CONFIG.model_copy(update={"overlap": 0.45, "is_final": False})).net
+    boxes = torch.tensor([(0.5, 0.5, 0.4, 0.4), (0.5, 0.5, 0.4, 0.2), (0.2, 0.2, 0.1, 0.1), (0.8, 0.8, 0, 0)])
+    there = torch.tensor([0.4, 0.5, 0.6, 0.1])
+    logits = torch.stack((there, 1 - there), -1).log()
+    said = Objects(logits[None], boxes[None], None)
+    assert said.same(0.45)[0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert said.same(0.55)[0].int().tolist() == torch.eye(4).int().tolist()
+    monkeypatch.setattr(net, "objects", lambda hidden: said)
+    tokens, text = some_tokens((3,)), torch.zeros(1, 3, 16)
+    found = net(some_images()[:1], text, tokens)
+    assert_close(found.scores, torch.tensor([1 - 0.6 * 0.5]))
+    assert_close(found.boxes_cxcywh01, boxes[None, 1])
+    net.config = CONFIG.model_copy(update={"is_final": False})
+    apart = net(some_images()[:1], text, tokens)
+    assert_close(apart.boxes_cxcywh01, boxes[None, 2])
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from groundling.boxes import clip, cxcywh_to_xyxy, pairwise_iou
+from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.dynamic.gates import hard_gates
 from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
 from groundling.language import Tokens
 from groundling.masks import encode
 from groundling.models.answers import AnswerKind, AnswersConfig
-from groundling.models.mdetr import ANSWERS, MASKS, Mdetr, Memory, Objects
+from groundling.models.mdetr import ANSWERS, MASKS, Mdetr, Memory, Objects, joined
 from groundling.phrases import Span, Splitter, characters_of, check_spans, splitter, tokens_of
 from groundling.results import (
     Answer,
@@ -139,9 +139,8 @@ def rank_boxes(
 ) -> list[Detections]:
     """Of each expression as a whole at most `most` boxes, the surest first: what Prec@k looks at.
 
-    The first is the object that `Grounder.ground` answers with; where the model joins queries that say the
-    same object (`model.overlap`), which `ground` does not, it may be another. Raises ValueError for no
-    expressions and for one that is longer than the model reads.
+    The first is what `Grounder.ground` answers with. Raises ValueError for no expressions and for one that
+    is longer than the model reads.
     """
     threshold = _threshold(model, threshold)
     _check_texts(expressions, "expressions")
@@ -307,33 +306,37 @@ class _Asked:
         def name(query: int) -> str:
             return self._named(likely[query]) if label is None else label
 
-        for query, score in self.best(scores_Q, threshold, name if apart else None)[:most]:
+        names = name if apart and label is None else None
+        for query, score in self.best(scores_Q, threshold, names)[:most]:
             x1, y1, x2, y2 = boxes[query].tolist()
             yield Detection(name(query), (x1, y1, x2, y2), min(1.0, score))
 
     def best(
         self, scores_Q: Tensor, threshold: float, name: Callable[[int], str] | None = None
     ) -> list[tuple[int, float]]:
-        """The best query of each object and how sure it is that one of the object's queries is right.
+        """The surest query of each object, and how sure it is that one of the object's queries is right.
 
-        Queries are of one object where their boxes overlap and their names, if they have any, are the same.
+        The likeliest object is taken first, with all its queries. Queries are of one object where their boxes
+        overlap and their names, if they have any, are the same. The first is the answer of MdetrNet.forward.
         """
-        scores = scores_Q.tolist()
-        order = scores_Q.argsort(descending=True, stable=True).tolist()
+        threshold = max(threshold, 0.0)
         if self.overlap == 1:
-            return [(query, scores[query]) for query in order if scores[query] >= max(threshold, 0)]
-        boxes, found = self._boxes(), list[tuple[int, float]]()
-        same = (pairwise_iou(boxes, boxes) > self.overlap).tolist()
-        for query in order:
-            if (score := scores[query]) < 0:
+            order = scores_Q.argsort(descending=True, stable=True)
+            return [(int(q), float(scores_Q[q])) for q in order if scores_Q[q] >= threshold]
+        same = self.found.same(self.overlap)[0]
+        if name is not None:
+            first = dict[str, int]()
+            names = [first.setdefault(name(query), query) for query in range(len(same))]
+            same = same & torch.tensor([[one == other for other in names] for one in names]).to(same.device)
+        left, found = scores_Q >= 0, list[tuple[int, float]]()
+        while left.any():
+            (sure,), (surest,) = joined(torch.where(left, scores_Q, -1.0)[None], same[None])
+            query = int(torch.where(left, sure, -1.0).argmax())
+            if (score := float(sure[query])) < threshold:
                 break
-            for place, (better, sure) in enumerate(found):
-                if same[query][better] and (name is None or name(query) == name(better)):
-                    found[place] = (better, 1 - (1 - sure) * (1 - min(score, 1.0)))
-                    break
-            else:
-                found.append((query, score))
-        return sorted((one for one in found if one[1] >= threshold), key=lambda one: -one[1])
+            found.append((int(surest[query]), score))
+            left = left & ~same[query]
+        return found
 
     def _boxes(self) -> Tensor:
         """Those of all queries (Q, 4) in pixels of the image."""

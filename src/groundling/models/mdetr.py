@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from groundling.boxes import cxcywh_to_xyxy, iou
 from groundling.dynamic.cost import MdetrCost
 from groundling.dynamic.extract import SubnetCache, extract
 from groundling.dynamic.gates import LanguageGates
@@ -65,7 +66,7 @@ class MdetrConfig(SupernetConfig):
     is_final: bool = False  # whether an object is what is asked for, or only mentioned on the way
     masks: bool = False
     threshold: float = Field(0.7, ge=0, le=1)  # score from which an object counts; the published demo's
-    # IoU with a better box above which a query is of the same object and adds to its score; as published, 1
+    # IoU above which two queries are of one object, of which each makes it likelier; as published, 1: never
     overlap: float = Field(1.0, gt=0, le=1)
 
     @property
@@ -137,6 +138,22 @@ class Objects:
     def token_probabilities(self) -> Tensor:
         """What each query is of, (E, Q, C − 1): a softmax of which "no object" has its part too."""
         return self.logits.softmax(-1)[..., :-1]
+
+    def same(self, overlap: float) -> Tensor:
+        """Which queries are of one object, (E, Q, Q): each and itself, and those of an IoU above this."""
+        boxes = cxcywh_to_xyxy(self.boxes_cxcywh01)
+        near = iou(boxes[:, :, None], boxes[:, None]) > overlap
+        return near | torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
+
+
+def joined(scores_EQ: Tensor, same_EQQ: Tensor) -> tuple[Tensor, Tensor]:
+    """How sure it is that one of the queries of each query's object is right, and the surest of them, (E, Q).
+
+    1 − ∏ (1 − s) over the queries that are the same: several that say one object make it likelier. A score
+    below 0 is of a query that is none's.
+    """
+    of_each = torch.where(same_EQQ, scores_EQ[:, None], -1.0)
+    return 1 - (1 - of_each.clamp(0, 1)).prod(dim=-1), of_each.argmax(dim=-1)
 
 
 class RegionWords(nn.Module):
@@ -303,11 +320,15 @@ class MdetrNet(Network):
         gates: Gates | None = None,
         image_index: Tensor | None = None,
     ) -> Prediction:
-        """The object that each expression as a whole is about: the query with the best score."""
+        """The object that each expression as a whole is about: the query with the best (joined) score."""
         found = self.objects(self.decode(self.read(images, text_ELD, tokens, image_index, gates))[-1])
-        scores, best = found.scores().max(dim=1)
+        scores, overlap = found.scores(), self.config.overlap
+        surest = None
+        if overlap < 1:
+            scores, surest = joined(scores, found.same(overlap))
+        sure, best = scores.max(dim=1)
         rows = torch.arange(len(best), device=best.device)
-        return Prediction(found.boxes_cxcywh01[rows, best], scores)
+        return Prediction(found.boxes_cxcywh01[rows, best if surest is None else surest[rows, best]], sure)
 
     def extract(self, selection: Selection) -> "MdetrNet":
         """The dense network that holds only what the Selection keeps, its batch norms folded."""
