@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from conftest import random_selection
+from scrambled import scrambled
 from small import Shell, data_folder, model_folder
+from test_mdetr_gates import GATED
 from torch.testing import assert_close
 
 import groundling
 from groundling import Selection
 from groundling.files import write
+from groundling.grounder import Grounder
 from groundling.images import letterbox, open_image
+from groundling.models.mdetr import Mdetr
+from groundling.roberta import ByteTokenizer
 from groundling.runtime import Card, ExportedGrounder, ExportError, export
 from groundling.runtime.card import KEY
 
@@ -102,6 +108,28 @@ def test_a_network_without_scores_is_exported(tmp_path: Path, pictures: list[Pat
     (found,) = ExportedGrounder(out, threads=1).ground(pictures[0])
     assert found.score is None
     assert found.box == pytest.approx(model.ground(pictures[0], EXPRESSION, selection=chosen).box, abs=1e-2)
+
+
+def test_an_mdetr_is_exported(tmp_path: Path, pictures: list[Path]) -> None:
+    """What the words of one expression chose of it, its queries joined; and all of it for any words."""
+    config = GATED.model_copy(update={"overlap": 0.3, "queries": 12})
+    tokenizer = ByteTokenizer.train([EXPRESSION] * 9, 300, config.text.tokens)
+    mdetr = Grounder(scrambled(Mdetr(config), 5), tokenizer)
+    chosen = random_selection(mdetr.model.units(), torch.Generator().manual_seed(0))
+    one, every = tmp_path / "one.onnx", tmp_path / "any.onnx"
+    export(mdetr.model, tokenizer, one, name="mdetr", expression=EXPRESSION, selection=chosen)
+    export(mdetr.model, tokenizer, every, name="mdetr")
+    whole = Selection.all_on(mdetr.model.units())
+    for picture in pictures:
+        (found,), expected = (
+            ExportedGrounder(one, threads=1).ground(picture),
+            mdetr.ground(picture, EXPRESSION, selection=chosen),
+        )
+        assert_close(torch.tensor(found.box), torch.tensor(expected.box), atol=1e-2, rtol=0)
+        assert found.score == pytest.approx(expected.score, abs=1e-4)
+        (full,) = ExportedGrounder(every, threads=1).ground(picture, ["blue left"])
+        expected = mdetr.ground(picture, "blue left", selection=whole)
+        assert_close(torch.tensor(full.box), torch.tensor(expected.box), atol=1e-2, rtol=0)
 
 
 def test_a_file_of_the_full_network_answers_any_expression(
