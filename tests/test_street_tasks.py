@@ -121,6 +121,30 @@ def test_questions_are_read_as_gqa(written: Path) -> None:
     assert set(kinds) == set(KINDS)
 
 
+def test_questions_for_attributes_are_files_of_their_own(written: Path) -> None:
+    """Of the type that asks for a colour or a pose alone; ids are none of the balanced questions'."""
+    asked = Counter[Path]()
+    for part in ("train", "val", "testdev"):
+        found, balanced = _sets(written, "gqa", (f"{part}_attributes", f"{part}_balanced"))
+        assert not {caption.id for caption in found.captions} & {caption.id for caption in balanced.captions}
+        assert {caption.image for caption in found.captions} <= {c.image for c in balanced.captions}
+        asked += Counter(caption.image for caption in found.captions)
+        for caption in found.captions:
+            made = questions(_scene(caption.image), 6, only=("queryAttr",))
+            (one,) = (question for question in made if question.text == caption.text)
+            assert caption.answer is not None
+            assert (caption.answer.text, caption.answer.detailed) == (one.answer, "queryAttr")
+            assert len(caption.phrases) == (part != "testdev")
+    assert set(asked.values()) <= set(range(1, 7))
+    assert len(asked) == COUNT
+
+
+def test_questions_for_attributes_bring_their_scene_graphs(tmp_path: Path) -> None:
+    street.write(tmp_path / "new", scenes=4, seed=SEED, size=64, tasks=["attributes"])
+    (found,) = _sets(tmp_path / "new", "gqa", ("train_attributes",))
+    assert all(caption.phrases for caption in found.captions)
+
+
 def test_questions_have_all_that_gqa_publishes(written: Path) -> None:
     rows: dict[str, dict[str, Any]] = json.loads((written / "train_balanced_questions.json").read_text())
     graphs = json.loads((written / "train_sceneGraphs.json").read_text())
@@ -214,7 +238,7 @@ def test_tasks_change_nothing_else(written: Path, tmp_path: Path) -> None:
     street.write(tmp_path / "bare", scenes=COUNT, seed=SEED, size=SIZE)
     bare, full = _files(tmp_path / "bare"), _files(written)
     assert {name: full[name] for name in bare} == bare
-    assert len(full) == len(bare) + 2 * COUNT + 3 + 3 + 2 + 4 + 3 + 3
+    assert len(full) == len(bare) + 2 * COUNT + 3 + 3 + 2 + 3 + 4 + 3 + 3
 
 
 def test_workers_do_not_change_a_byte(written: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from groundling.cli import console, datasets
 READ_AS = {
     "captions": "the dataset flickr30k: train, val, test",
     "questions": "the dataset gqa: train_balanced, val_balanced, testdev_balanced",
+    "attributes": "the dataset gqa: train_attributes, val_attributes, testdev_attributes",
     "masks": "the dataset phrasecut: train, val, test",
     "lists": "the dataset jsonl: lists_train, lists_val, lists_test",
     "names": "the dataset jsonl: names_train, names_val, names_test",
@@ -30,7 +31,7 @@ def street(
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
     size: Annotated[int, typer.Option(help="Side of a picture in pixels.")] = 192,
     workers: Annotated[int, typer.Option(help="Processes that draw.")] = 1,
-    tasks: Annotated[str, typer.Option(help="More to write: captions,questions,masks,lists,names.")] = "",
+    tasks: Annotated[str, typer.Option(help=f"More to write: {','.join(READ_AS)}.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Draw over the scenes that are there.")] = False,
 ) -> None:
     """Draw street scenes with expressions, in the layout of RefCOCO.

@@ -4,8 +4,7 @@
     DIR/refcoco/instances.json      images, annotated objects (with "attributes", our extension), categories
     DIR/images/street_S_NNNNNN.jpg
 
-With `tasks`, also captions, questions, masks, lists and names beside it, in layouts of other datasets
-(`tasks.py`).
+With `tasks`, also captions, questions, masks and more beside it, in layouts of other datasets (`tasks.py`).
 Scene `index` of `seed` at `size` always gives the same picture, whatever the number of scenes or workers.
 Splits go by scene: train first, then val, testA (people are meant) and testB (other things are meant).
 """
@@ -72,7 +71,7 @@ def write(
 ) -> None:
     """Write `scenes` pictures and their expressions under `folder`, in the REFER layout as `refcoco`.
 
-    `tasks` are of captions, questions, masks, lists and names: more that is written about the same pictures.
+    `tasks` are of `TASKS`, captions, questions, …: more that is written about the same pictures.
     `splits` are the shares of val, testA and testB (each at least one scene; the rest is train).
     `progress(done, total)` is called after each scene. The bytes depend on scenes, seed, size, splits and
     tasks alone.

@@ -2,14 +2,16 @@
 
     Sentences/street_S_NNNNNN.txt   Annotations/street_S_NNNNNN.xml   {train,val,test}.txt     captions
     {train,val,testdev}_balanced_questions.json   {train,val}_sceneGraphs.json                 questions
+    {train,val,testdev}_attributes_questions.json   {train,val}_sceneGraphs.json               attributes
     refer_{train,val,test}.json   image_data_split.json                                        masks
     lists_{train,val,test}.jsonl                                                               lists
     names_{train,val,test}.jsonl                                                               names
 
-Captions are as in Flickr30k Entities, questions as in GQA, masks as in PhraseCut; in our JSON Lines, lists
-are captions of all that is there, and names those that `detect` asks with: "woman. red car." Official files
-name a picture by its file without .jpg. GQA publishes no scene graphs of its test pictures: there are none
-here.
+Captions are as in Flickr30k Entities, questions as in GQA, masks as in PhraseCut; attributes are questions of
+one type, for what a thing and its parts look like, of which balanced questions have few. In our JSON Lines,
+lists are captions of all that is there, and names those that `detect` asks with: "woman. red car." Official
+files name a picture by its file without .jpg. GQA publishes no scene graphs of its test pictures: there are
+none here.
 """
 
 from __future__ import annotations
@@ -33,12 +35,12 @@ from groundling.data.street.scenes import Scene, StreetObject
 from groundling.data.street.setting import setting
 from groundling.data.street.words import CATEGORIES
 
-TASKS = ("captions", "questions", "masks", "lists", "names")
+TASKS = ("captions", "questions", "attributes", "masks", "lists", "names")
 TYPES = {"person": "people", "animal": "animals", "vehicle": "vehicles"}  # of Flickr30k Entities; else other
 FOLDERS = ("Sentences", "Annotations")
 FILES = re.compile(
     r"(Sentences/street_\d+_\d{6,}\.txt|Annotations/street_\d+_\d{6,}\.xml|(train|val|test)\.txt"
-    r"|(train|val|testdev)_balanced_questions\.json|(train|val)_sceneGraphs\.json"
+    r"|(train|val|testdev)_(balanced|attributes)_questions\.json|(train|val)_sceneGraphs\.json"
     r"|refer_(train|val|test)\.json|image_data_split\.json|(lists|names)_(train|val|test)\.jsonl)"
 )
 TEST = ("testA", "testB")  # one split for these tasks, since a caption is about people and things alike
@@ -67,7 +69,13 @@ def rows(picture: Picture, tasks: Collection[str]) -> Iterator[Row]:
     if "captions" in tasks:
         yield from _caption_rows(picture)
     if "questions" in tasks:
-        yield from _question_rows(picture)
+        yield from _question_rows(picture, "balanced", questions(picture.scene))
+    if "attributes" in tasks:
+        asked = questions(picture.scene, 6, only=("queryAttr",))
+        yield from _question_rows(picture, "attributes", asked, first=50)
+    if ("questions" in tasks or "attributes" in tasks) and picture.split in ("train", "val"):
+        row = f'"{picture.name}":{_compact(_graph(picture))}'
+        yield Row(f"{picture.split}_sceneGraphs.json", row, OBJECT)
     if "masks" in tasks:
         yield from _mask_rows(picture)
     if "lists" in tasks:
@@ -142,14 +150,11 @@ def _lines(picture: Picture, task: str, said: Sequence[StreetCaption]) -> Iterat
 # ---- questions
 
 
-def _question_rows(picture: Picture) -> Iterator[Row]:
-    part = part_of(picture.split, "testdev")
-    for place, question in enumerate(questions(picture.scene)):
+def _question_rows(picture: Picture, name: str, said: Sequence[Question], first: int = 0) -> Iterator[Row]:
+    for place, question in enumerate(said, first):
         number = str(picture.number * 100 + place)
         row = f'"{number}":{_compact(_question(question, picture, number))}'
-        yield Row(f"{part}_balanced_questions.json", row, OBJECT)
-    if part != "testdev":
-        yield Row(f"{part}_sceneGraphs.json", f'"{picture.name}":{_compact(_graph(picture))}', OBJECT)
+        yield Row(f"{part_of(picture.split, 'testdev')}_{name}_questions.json", row, OBJECT)
 
 
 def _question(question: Question, picture: Picture, number: str) -> dict[str, Any]:
