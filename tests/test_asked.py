@@ -1,6 +1,7 @@
 """What one asks an MDETR through a Grounder and on the command line, and the results one gets."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from torch.testing import assert_close
 
 from groundling import checkpoint
 from groundling.asking import answer, detect_names, ground_phrases, segment
-from groundling.grounder import Grounder, load_grounder
+from groundling.grounder import Grounder, UnknownWordWarning, load_grounder
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import FrozenBatchNorm2d
 from groundling.masks import Rle, read_rle
@@ -44,6 +45,25 @@ def test_the_object_a_user_holds_asks_the_same(tokenizer: ByteTokenizer) -> None
     assert grounder.answer(PHOTO, CAPTION).answer == answer(mdetr, tokenizer, PHOTO, CAPTION).answer
     said = grounder.segment(PHOTO, CAPTION, threshold=0.1).mask
     assert said == segment(mdetr, tokenizer, PHOTO, CAPTION, threshold=0.1).mask
+
+
+def test_words_that_the_model_was_never_taught_are_said(tokenizer: ByteTokenizer) -> None:
+    """Only `ground` did so."""
+    grounder = Grounder(model(), tokenizer)
+    for ask in (grounder.ground_phrases, grounder.answer, grounder.segment):
+        with pytest.warns(UnknownWordWarning, match="never taught 'zebra'"):
+            ask(PHOTO, "a red zebra")
+    with pytest.warns(UnknownWordWarning, match="never taught 'zebra'"):
+        grounder.detect(PHOTO, ["red car", "zebra"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        grounder.answer(PHOTO, CAPTION)
+
+
+def test_spans_may_be_numpys(tokenizer: ByteTokenizer) -> None:
+    begin, end = np.array([2, 9])
+    found = Grounder(model(), tokenizer).ground_phrases(PHOTO, CAPTION, spans=[(begin, end)], threshold=0.0)
+    assert json.loads(json.dumps(found.as_dict()))["phrases"][0]["span"] == [2, 9]
 
 
 def test_a_request_takes_the_fast_paths(tokenizer: ByteTokenizer) -> None:

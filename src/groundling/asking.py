@@ -9,48 +9,28 @@ soft tokens and boxes of each query → phrases by their tokens, boxes by `Place
 Functions of a model in evaluation mode: nothing of a request stays anywhere. Of many texts of one image
 (`ground_captions`, `rank_boxes`, `answer_all`, `segment_all`) each is answered as it would be alone, and the
 backbone sees the image once, unless words choose what runs: only the first has its cost, which the others
-call `shared`. `milliseconds` of each are from pixels to its answer, others' before it too. Shapes: Q queries,
-C tokens.
+call `shared`. `milliseconds` of each are from pixels to its answer, others' before it too.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.dynamic.gates import hard_gates
-from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
+from groundling.images import MAX_PIXELS, ImageSource, letterbox, normalise, open_image
 from groundling.language import Tokens
 from groundling.masks import encode
 from groundling.models.answers import AnswerKind, AnswersConfig
-from groundling.models.mdetr import ANSWERS, MASKS, Mdetr, Memory, Objects, joined
-from groundling.phrases import Span, Splitter, characters_of, check_spans, splitter, tokens_of
-from groundling.results import (
-    Answer,
-    CaptionGrounding,
-    Cost,
-    Detection,
-    Detections,
-    PhraseObjects,
-    Segmentation,
-)
+from groundling.models.mdetr import ANSWERS, MASKS, Mdetr
+from groundling.phrases import Span, Splitter, check_spans, splitter
+from groundling.reply import Reply, Score, at_image_size
+from groundling.results import Answer, CaptionGrounding, Cost, Detection, Detections, Segmentation
 from groundling.roberta import ByteTokenizer
 from groundling.selection import Selection
-
-# How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
-# says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest
-# of the phrase's tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
-Score = Literal["object", "token"]
-
-ALIKE = 0.5  # a model learns the same probability for all words of a phrase, and may take more for one phrase
-NAMED = 0.1  # a query is named after the tokens that are at least as likely, as in the published demo
 
 
 @torch.inference_mode()
@@ -64,15 +44,15 @@ def ground_phrases(
     split: Literal["auto", "spacy", "rules"] = "auto",
     score: Score = "object",
     threshold: float | None = None,
-    most: int = 100,
+    most: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> CaptionGrounding:
-    """The objects of each noun phrase of a caption, at most `most` with a score of at least `threshold`.
+    """The objects of each noun phrase of a caption with a score of at least `threshold`, the surest first.
 
-    threshold: in [0, 1]; None, here and below, is the model's own. spans: character ranges [begin, end) of
-    the caption to ground instead of its noun phrases. Raises ValueError for a caption without noun phrases,
-    one that is longer than the model reads, and spans outside it; ValueError and FileNotFoundError for
-    images as `open_image` does.
+    threshold: in [0, 1]; None, here and below, is the model's own. most: so many of each phrase; None, all.
+    spans: character ranges [begin, end) of the caption to ground instead of its noun phrases. Raises
+    ValueError for a caption without noun phrases, one that is longer than the model reads, and spans outside
+    it; ValueError and FileNotFoundError for images as `open_image` does.
     """
     (found,) = ground_captions(
         model,
@@ -100,7 +80,7 @@ def ground_captions(
     split: Literal["auto", "spacy", "rules"] = "auto",
     score: Score = "object",
     threshold: float | None = None,
-    most: int = 100,
+    most: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[CaptionGrounding]:
     """`ground_phrases` of each caption of one image.
@@ -134,10 +114,10 @@ def rank_boxes(
     expressions: Sequence[str],
     *,
     threshold: float = 0.0,
-    most: int = 100,
+    most: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> list[Detections]:
-    """Of each expression as a whole at most `most` boxes, the surest first: what Prec@k looks at.
+    """Of each expression as a whole the boxes, the surest first and at most `most`: what Prec@k looks at.
 
     The first is what `Grounder.ground` answers with. Raises ValueError for no expressions and for one that
     is longer than the model reads.
@@ -148,7 +128,7 @@ def rank_boxes(
     for asked in _ask(model, tokenizer, image, expressions, max_pixels):
         objects = asked.objects(asked.found.scores()[0], threshold, most, asked.text)
         _, cost, width, height, milliseconds, name = asked.known()
-        found.append(Detections(tuple(objects), cost, width, height, milliseconds, name))
+        found.append(Detections(objects, cost, width, height, milliseconds, name))
     return found
 
 
@@ -174,7 +154,7 @@ def detect_names(
     costs: list[Cost] = []
     asked = _ask(model, tokenizer, image, [caption for caption, _ in captions], max_pixels)
     for one, (_, spans) in zip(asked, captions, strict=True):
-        found += [each for span in spans for each in one.phrase(span, score, threshold, 100).objects]
+        found += [each for span in spans for each in one.phrase(span, score, threshold).objects]
         costs.append(one.cost)
         _, _, width, height, milliseconds, name = one.known()
     objects = tuple(sorted(found, key=lambda each: -each.score))
@@ -264,95 +244,7 @@ def segment_all(
 # ------------------------------------------------------------------------------------------------- inside
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A request on its way back: what the network found of it, and what turns that into an answer."""
-
-    text: str
-    image: str
-    offsets: tuple[Span, ...]
-    placement: Placement
-    memory: Memory
-    hidden: list[Tensor]
-    found: Objects
-    overlap: float  # of MdetrConfig
-    cost: Cost
-    length: int
-    selection: Selection | None  # what the words chose to run, of a network whose words choose
-    seen: bool  # the backbone had the image before, for another text
-    began: float
-
-    def known(self) -> tuple[str, Cost, int, int, float, str]:
-        """The fields of results.Asked."""
-        milliseconds = 1000 * (time.perf_counter() - self.began)
-        return self.text, self.cost, self.placement.width, self.placement.height, milliseconds, self.image
-
-    def phrase(self, span: Span, score: Score, threshold: float, most: int) -> PhraseObjects:
-        """The objects of one span of the text, under its words."""
-        text = self.text[span[0] : span[1]]
-        scores = phrase_scores(self.found, tokens_of([span], self.offsets), score)
-        return PhraseObjects(text, span, tuple(self.objects(scores, threshold, most, text)))
-
-    def objects(
-        self, scores_Q: Tensor, threshold: float, most: int, label: str | None = None, *, apart: bool = True
-    ) -> Iterator[Detection]:
-        """Objects by their scores, those below 0 or the threshold left out; named after their tokens.
-
-        apart: one place may hold objects of several names.
-        """
-        likely, boxes = self.found.token_probabilities()[0].tolist(), self._boxes()
-
-        @cache
-        def name(query: int) -> str:
-            return self._named(likely[query]) if label is None else label
-
-        names = name if apart and label is None else None
-        for query, score in self.best(scores_Q, threshold, names)[:most]:
-            x1, y1, x2, y2 = boxes[query].tolist()
-            yield Detection(name(query), (x1, y1, x2, y2), min(1.0, score))
-
-    def best(
-        self, scores_Q: Tensor, threshold: float, name: Callable[[int], str] | None = None
-    ) -> list[tuple[int, float]]:
-        """The surest query of each object, and how sure it is that one of the object's queries is right.
-
-        The likeliest object is taken first, with all its queries. Queries are of one object where their boxes
-        overlap and their names, if they have any, are the same. The first is the answer of MdetrNet.forward.
-        """
-        threshold = max(threshold, 0.0)
-        if self.overlap == 1:
-            order = scores_Q.argsort(descending=True, stable=True)
-            return [(int(q), float(scores_Q[q])) for q in order if scores_Q[q] >= threshold]
-        same = self.found.same(self.overlap)[0]
-        if name is not None:
-            first = dict[str, int]()
-            names = [first.setdefault(name(query), query) for query in range(len(same))]
-            same = same & torch.tensor([[one == other for other in names] for one in names]).to(same.device)
-        left, found = scores_Q >= 0, list[tuple[int, float]]()
-        while left.any():
-            (sure,), (surest,) = joined(torch.where(left, scores_Q, -1.0)[None], same[None])
-            query = int(torch.where(left, sure, -1.0).argmax())
-            if (score := float(sure[query])) < threshold:
-                break
-            found.append((int(surest[query]), score))
-            left = left & ~same[query]
-        return found
-
-    def _boxes(self) -> Tensor:
-        """Those of all queries (Q, 4) in pixels of the image."""
-        place = self.placement
-        boxes = place.undo(cxcywh_to_xyxy(self.found.boxes_cxcywh01[0].cpu()) * place.size)
-        return clip(boxes, place.width, place.height)
-
-    def _named(self, likely_C: Sequence[float]) -> str:
-        """The text from the first to the last of a query's likely tokens; its likeliest where none is."""
-        real = [place for place, (begin, end) in enumerate(self.offsets) if begin < end]
-        positions = [place for place in real if likely_C[place] >= NAMED]
-        begin, end = characters_of(positions or [max(real, key=lambda place: likely_C[place])], self.offsets)
-        return self.text[begin:end]
-
-
-def _answer(model: Mdetr, config: AnswersConfig, asked: _Asked, threshold: float) -> Answer:
+def _answer(model: Mdetr, config: AnswersConfig, asked: Reply, threshold: float) -> Answer:
     """The likeliest answer of the likeliest type, of a model that has these answers."""
     kinds = {kind.name: kind for kind in config.kinds}
     logits = model.net.answer(asked.hidden)
@@ -361,16 +253,17 @@ def _answer(model: Mdetr, config: AnswersConfig, asked: _Asked, threshold: float
         likely, place = logits["type"][0].softmax(-1).max(-1)
         kind, sure = config.types[int(place)], float(likely)
     words, confidence = said(logits[kind][0], kinds[kind])
+    evidence = asked.objects(asked.found.scores()[0], threshold)
     return Answer(
         *asked.known(),
         answer=words,
         kind=kind if config.types else None,
         confidence=sure * confidence,
-        evidence=tuple(asked.objects(asked.found.scores()[0], threshold, 100)),
+        evidence=evidence,
     )
 
 
-def _segmentation(model: Mdetr, asked: _Asked, threshold: float) -> Segmentation:
+def _segmentation(model: Mdetr, asked: Reply, threshold: float) -> Segmentation:
     """The union of the masks of objects above the threshold."""
     scores = asked.found.scores()[0]
     kept = [query for query, _ in asked.best(scores, threshold)]
@@ -378,15 +271,10 @@ def _segmentation(model: Mdetr, asked: _Asked, threshold: float) -> Segmentation
     union = torch.zeros(place.height, place.width, dtype=torch.bool)
     if kept:
         for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
-            union |= _at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
+            union |= at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
+    objects, mask = asked.objects(scores, threshold, apart=False), encode(union.numpy())
     cost = model.cost_model.asked(asked.length, asked.selection, masks=len(kept), seen=asked.seen)
-    return Segmentation(
-        asked.text,
-        cost,
-        *asked.known()[2:],
-        mask=encode(union.numpy()),
-        objects=tuple(asked.objects(scores, threshold, len(scores), apart=False)),
-    )
+    return Segmentation(asked.text, cost, *asked.known()[2:], mask=mask, objects=objects)
 
 
 def _split(caption: str, how: Splitter) -> list[Span]:
@@ -406,7 +294,7 @@ def _ask(
     texts: Sequence[str],
     max_pixels: int,
     answers: bool = False,
-) -> Iterator[_Asked]:
+) -> Iterator[Reply]:
     """What the network says of each text, one after the other; the backbone sees the image once.
 
     Where words choose what runs, each text has a subnet, and the image is seen by each of them.
@@ -431,7 +319,7 @@ def _ask(
         cost = model.cost_model.asked(length, selection, answers=answers, seen=again)
         place, found = (_name(image), offsets[row], placement), net.objects(hidden[-1])
         overlap = model.config.overlap
-        yield _Asked(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began)
+        yield Reply(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began)
 
 
 def chosen(model: Mdetr, words_1LD: Tensor, tokens: Tokens) -> Selection | None:
@@ -439,17 +327,6 @@ def chosen(model: Mdetr, words_1LD: Tensor, tokens: Tokens) -> Selection | None:
     if model.selector is None:
         return None
     return Selection.from_gates(hard_gates(model.selector(words_1LD, tokens)))
-
-
-def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor:
-    """How sure it is that each query of the first row is of these tokens, (Q,); −1 for those that are not."""
-    likely = found.token_probabilities()[0]
-    if score == "token":
-        return likely[:, list(tokens)].amax(-1)
-    if score != "object":
-        raise ValueError(f"no score {score!r}; object and token are")
-    own = likely[:, list(tokens)].amax(-1) >= ALIKE * likely.amax(-1)
-    return torch.where(own, found.scores()[0], -1.0)
 
 
 def said(logits: Tensor, kind: AnswerKind) -> tuple[str, float]:
@@ -477,15 +354,6 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
         caption = longer
         spans = [*spans, (len(caption) - 1 - len(name), len(caption) - 1)]
     return [*found, (caption, spans)]
-
-
-def _at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:
-    """Logits of a canvas (h, w) where the image lies, at its own size (height, width)."""
-    canvas = F.interpolate(logits_hw[None, None], size=(place.size, place.size), mode="bilinear")
-    high, wide = round(place.height * place.scale_y), round(place.width * place.scale_x)
-    top, left = int(place.top), int(place.left)
-    inside = canvas[..., top : top + high, left : left + wide]
-    return F.interpolate(inside, size=(place.height, place.width), mode="bilinear")[0, 0]
 
 
 def _check_texts(texts: Sequence[str], what: str) -> None:

@@ -14,7 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import Collection, Sequence
-from typing import Literal, overload
+from typing import Literal, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -44,6 +44,7 @@ from groundling.selection import Selection, check
 
 WORDS_PART = 8  # of the cache's memory one part in so many is for words
 DEFAULT = "lads_street"
+T = TypeVar("T")
 
 
 class Grounder:
@@ -193,7 +194,8 @@ class Grounder:
             )
         if not names:
             raise ValueError("an mdetr detects what it is given names of: give names, such as dog")
-        return detect_names(*self.mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
+        found = detect_names(*self.mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
+        return self._warned(found, *names)
 
     def ground_phrases(
         self,
@@ -204,17 +206,20 @@ class Grounder:
         threshold: float | None = None,
     ) -> CaptionGrounding:
         """The objects of each noun phrase of a caption, or of its character ranges `spans`, of an mdetr."""
-        return ground_phrases(
+        found = ground_phrases(
             *self.mdetr(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
         )
+        return self._warned(found, caption)
 
     def answer(self, image: ImageSource, question: str, *, threshold: float | None = None) -> Answer:
         """The answer to a question, and the objects it rests on, of an mdetr with answer heads."""
-        return answer(*self.mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
+        found = answer(*self.mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
+        return self._warned(found, question)
 
     def segment(self, image: ImageSource, phrase: str, *, threshold: float | None = None) -> Segmentation:
         """The pixels that a phrase means, of an mdetr with a mask head."""
-        return segment(*self.mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
+        found = segment(*self.mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
+        return self._warned(found, phrase)
 
     def mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
         """The mdetr as it answers, its norms folded and its weights packed; ValueError for another system."""
@@ -284,6 +289,12 @@ class Grounder:
         words = self.reader.read(_text(expression))
         self._warn(expression, words.strange)
         return words
+
+    def _warned(self, found: T, *texts: str) -> T:
+        """What was found of these texts, after a warning of words that the model was never taught."""
+        for text in texts:
+            self._warn(text, self.reader.strange(text))
+        return found
 
     def _warn(self, expression: str, strange: Sequence[str]) -> None:
         if strange:

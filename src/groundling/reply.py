@@ -1,0 +1,147 @@
+"""From what an MDETR's queries say of a text to objects: whose they are, which are one, where they lie.
+
+A Reply is a text on its way back: the network's queries with their soft tokens and boxes, and the placement
+of the image on its canvas. Shapes: Q queries, C tokens.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from groundling.boxes import clip, cxcywh_to_xyxy
+from groundling.images import Placement
+from groundling.models.mdetr import Memory, Objects, joined
+from groundling.phrases import Span, characters_of, tokens_of
+from groundling.results import Cost, Detection, PhraseObjects
+from groundling.selection import Selection
+
+# How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
+# says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest
+# of the phrase's tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
+Score = Literal["object", "token"]
+
+ALIKE = 0.5  # a model learns the same probability for all words of a phrase, and may take more for one phrase
+NAMED = 0.1  # a query is named after the tokens that are at least as likely, as in the published demo
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the network found of one text, and what turns that into an answer."""
+
+    text: str
+    image: str
+    offsets: tuple[Span, ...]
+    placement: Placement
+    memory: Memory
+    hidden: list[Tensor]
+    found: Objects
+    overlap: float  # of MdetrConfig
+    cost: Cost
+    length: int
+    selection: Selection | None  # what the words chose to run, of a network whose words choose
+    seen: bool  # the backbone had the image before, for another text
+    began: float
+
+    def known(self) -> tuple[str, Cost, int, int, float, str]:
+        """The fields of results.Asked."""
+        milliseconds = 1000 * (time.perf_counter() - self.began)
+        return self.text, self.cost, self.placement.width, self.placement.height, milliseconds, self.image
+
+    def phrase(self, span: Span, score: Score, threshold: float, most: int | None = None) -> PhraseObjects:
+        """The objects of one span of the text, under its words."""
+        begin, end = map(int, span)
+        text = self.text[begin:end]
+        scores = phrase_scores(self.found, tokens_of([span], self.offsets), score)
+        return PhraseObjects(text, (begin, end), self.objects(scores, threshold, most, text))
+
+    def objects(
+        self,
+        scores_Q: Tensor,
+        threshold: float,
+        most: int | None = None,
+        label: str | None = None,
+        *,
+        apart: bool = True,
+    ) -> tuple[Detection, ...]:
+        """Objects by their scores, those below 0 or the threshold left out; named after their tokens.
+
+        apart: one place may hold objects of several names.
+        """
+        likely, boxes = self.found.token_probabilities()[0].tolist(), self._boxes()
+
+        @cache
+        def name(query: int) -> str:
+            return self._named(likely[query]) if label is None else label
+
+        names = name if apart and label is None else None
+        return tuple(
+            Detection(name(query), (*boxes[query].tolist(),), min(1.0, score))
+            for query, score in self.best(scores_Q, threshold, names)[:most]
+        )
+
+    def best(
+        self, scores_Q: Tensor, threshold: float, name: Callable[[int], str] | None = None
+    ) -> list[tuple[int, float]]:
+        """The surest query of each object, and how sure it is that one of the object's queries is right.
+
+        The likeliest object is taken first, with all its queries. Queries are of one object where their boxes
+        overlap and their names, if they have any, are the same. The first is the answer of MdetrNet.forward.
+        """
+        threshold = max(threshold, 0.0)
+        if self.overlap == 1:
+            scores = scores_Q.tolist()
+            order = scores_Q.argsort(descending=True, stable=True).tolist()
+            return [(query, scores[query]) for query in order if scores[query] >= threshold]
+        same = self.found.same(self.overlap)[0]
+        if name is not None:
+            first = dict[str, int]()
+            names = [first.setdefault(name(query), query) for query in range(len(same))]
+            same = same & torch.tensor([[one == other for other in names] for one in names]).to(same.device)
+        left, found = scores_Q >= 0, list[tuple[int, float]]()
+        while left.any():
+            (sure,), (surest,) = joined(torch.where(left, scores_Q, -1.0)[None], same[None])
+            query = int(torch.where(left, sure, -1.0).argmax())
+            if (score := float(sure[query])) < threshold:
+                break
+            found.append((int(surest[query]), score))
+            left = left & ~same[query]
+        return found
+
+    def _boxes(self) -> Tensor:
+        """Those of all queries (Q, 4) in pixels of the image."""
+        place = self.placement
+        boxes = place.undo(cxcywh_to_xyxy(self.found.boxes_cxcywh01[0].cpu()) * place.size)
+        return clip(boxes, place.width, place.height)
+
+    def _named(self, likely_C: Sequence[float]) -> str:
+        """The text from the first to the last of a query's likely tokens; its likeliest where none is."""
+        real = [place for place, (begin, end) in enumerate(self.offsets) if begin < end]
+        positions = [place for place in real if likely_C[place] >= NAMED]
+        begin, end = characters_of(positions or [max(real, key=lambda place: likely_C[place])], self.offsets)
+        return self.text[begin:end]
+
+
+def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor:
+    """How sure it is that each query of the first row is of these tokens, (Q,); −1 for those that are not."""
+    likely = found.token_probabilities()[0]
+    if score == "token":
+        return likely[:, list(tokens)].amax(-1)
+    if score != "object":
+        raise ValueError(f"no score {score!r}; object and token are")
+    own = likely[:, list(tokens)].amax(-1) >= ALIKE * likely.amax(-1)
+    return torch.where(own, found.scores()[0], -1.0)
+
+
+def at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:
+    """Logits of a canvas (h, w) where the image lies, at its own size (height, width)."""
+    canvas = F.interpolate(logits_hw[None, None], size=(place.size, place.size), mode="bilinear")
+    high, wide = round(place.height * place.scale_y), round(place.width * place.scale_x)
+    top, left = int(place.top), int(place.left)
+    inside = canvas[..., top : top + high, left : left + wide]
+    return F.interpolate(inside, size=(place.height, place.width), mode="bilinear")[0, 0]
