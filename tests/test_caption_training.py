@@ -183,6 +183,50 @@ def test_what_cannot_be_learned_is_left_out_counted_and_named(tmp_path: Path) ->
         training_set(replace(plain, captions=(long,)))
 
 
+def test_a_mask_of_another_image_is_left_out_before_training_begins(tmp_path: Path) -> None:
+    """It ended a run at the step that drew it."""
+    plain = drawn(tmp_path, captions=2)
+    phrase = Phrase(((0, 5),), (CAT,), (masks.Rle(20, 20, (400,)),))
+    told = replace(plain, captions=(replace(plain.captions[0], phrases=(phrase,)), plain.captions[1]))
+    with pytest.warns(
+        DataWarning, match="caption 0: a mask of 20x20 pixels, .* does not fit an image of 20x"
+    ):
+        data = training_set(told)
+    assert data.left_out == 1
+    assert training_set(told, learned=Learned(COLUMNS)).left_out == 0
+
+
+def test_an_answer_of_none_of_the_known_is_learned_as_unknown(tmp_path: Path) -> None:
+    """As MDETR's authors train on GQA, where a kind has that word."""
+    kinds = (AnswerKind(name="attr", outputs=2, words=("red", "unknown")),)
+    asked = drawn(tmp_path, answer=Answer("mauve"))
+    data = training_set(asked, learned=Learned(COLUMNS, False, AnswersConfig(kinds=kinds)))
+    answers = data.collate(data.examples(0)).targets.answers
+    assert answers is not None
+    assert answers.tolist() == [1]
+
+
+def test_which_objects_are_final_is_learned_where_captions_say_it(tmp_path: Path) -> None:
+    """A box that one phrase asks for and another mentions is final."""
+    phrases = (
+        Phrase(((0, 5),), (CAT,), finals=(False,)),
+        Phrase(((10, 15),), (DOG, CAT), finals=(False, True)),
+    )
+    told = drawn(tmp_path, phrases=phrases)
+    data = training_set(told, learned=Learned(COLUMNS, final=True))
+    targets = data.collate(data.examples(0)).targets
+    assert targets.final is not None
+    assert targets.final.tolist() == [[1, 0]]
+    assert training_set(told).collate(data.examples(0)).targets.final is None
+    assert fingerprint(told) != fingerprint(
+        drawn(tmp_path, phrases=tuple(replace(p, finals=()) for p in phrases))
+    )
+    with pytest.raises(
+        DataError, match=r"caption 0: the model learns which objects are final, and .* \(finals\)"
+    ):
+        training_set(drawn(tmp_path), learned=Learned(COLUMNS, final=True))
+
+
 def test_what_is_unknown_in_the_mirror_alone_is_left_out_where_it_is_mirrored(tmp_path: Path) -> None:
     kinds = (AnswerKind(name="attr", outputs=2, words=("red", "left")),)
     one_sided = Learned(COLUMNS, False, AnswersConfig(kinds=kinds))

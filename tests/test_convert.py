@@ -218,6 +218,8 @@ def phrase(**changes) -> dict:
         (phrase(boxes=BOX), "box 1 is not four numbers"),
         (phrase(masks=[5]), "a mask is neither"),
         (phrase(masks=[[[1, 2, 9, 2, 9, 9]]] * 2), "2 masks for 1 boxes"),
+        (phrase(finals=[1]), r"finals are \[1\]; they should be a list of true and false"),
+        (phrase(finals=[True] * 2), "2 finals for 1 boxes"),
         (phrase(category=5), "category is 5; it should be text"),
         (CAPTION | {"phrases": {}}, "phrases is {}; it should be a list"),
         (CAPTION | {"phrases": [5]}, "a row is an object, not int"),
@@ -255,7 +257,8 @@ def captions(draw: st.DrawFn) -> Caption:
     for begin, end in draw(st.lists(st.tuples(st.integers(0, 3), st.integers(4, 8)), max_size=3)):
         several = draw(st.lists(boxes, max_size=2))
         masked = tuple(draw(masks) for _ in several) if draw(st.booleans()) else ()
-        some.append(Phrase(((begin, end),), tuple(several), masked, draw(st.none() | st.text())))
+        finals = tuple(draw(st.booleans()) for _ in several) if draw(st.booleans()) else ()
+        some.append(Phrase(((begin, end),), tuple(several), masked, draw(st.none() | st.text()), finals))
     kinds = st.none() | st.text()
     answers = st.builds(Answer, st.text(min_size=1).filter(str.strip), kinds, detailed=kinds)
     refers = len(some) == 1 and draw(st.booleans())

@@ -69,6 +69,7 @@ def test_long_runs_survive_compression() -> None:
         ([[0, 0, 1, 1]], "a polygon of 4 numbers; it is x, y of 3 corners or more"),
         ([[0, 0, 1, 1, 2, 0, 1]], "a polygon of 7 numbers"),
         ([SQUARE, [0, 0, 1, float("nan"), 2, 2]], "a corner that is not finite"),
+        ([[0, 0, 1, 1, 2, 2**19 + 1]], "a corner more than 524288 pixels from the image's"),
         ({"size": [2, 3], "counts": [1.0, 5]}, "counts that are a string or a list of whole numbers"),
         ({"size": 6, "counts": [6]}, r"a size of \[height, width\], given 6"),
         ({"size": [6], "counts": [6]}, r"a size of \[height, width\], given \[6\]"),

@@ -108,6 +108,15 @@ def test_questions_and_masks(tmp_path) -> None:
     assert unanswered.answer is None
 
 
+def test_which_boxes_are_final(tmp_path) -> None:
+    """Of the dogs one alone is said to be: it is not known of the phrase."""
+    rows = [annotation(1, [MAN], isfinal=0), annotation(2, [DOGS], isfinal=True), annotation(3, [DOGS])]
+    for known, finals in (({}, ()), ({"isfinal": False}, (True, False))):
+        root = write(tmp_path, [image()], [*rows[:2], rows[2] | known])
+        (caption,) = open_captions(root, "mdetr", "final_mixed_train").captions
+        assert [phrase.finals for phrase in caption.phrases] == [(False,), finals]
+
+
 def annotations_with(**changes) -> list[dict]:
     return [annotation(1, [MAN]), annotation(2, [DOGS]) | changes]
 
@@ -126,6 +135,7 @@ def annotations_with(**changes) -> list[dict]:
         ({"bbox": [60, 2, 4, 5]}, "lies outside its image of 60x40"),
         ({"bbox": [1, 2, 4]}, "is not four numbers"),
         ({"segmentation": [[1, 2]]}, "a polygon of 2 numbers"),
+        ({"isfinal": "yes"}, "isfinal is 'yes'; it should be true or false"),
         ({"image_id": 9}, "image 9 has no entry"),
         ({"image_id": "0"}, "image_id is '0'; it should be a whole number"),
     ],
@@ -173,7 +183,8 @@ def test_what_is_written_is_what_mdetr_reads(tmp_path) -> None:
     Image.new("RGB", (60, 40)).save(tmp_path / "photos" / "7.jpg")
     path = tmp_path / "photos" / "7.jpg"
     man = Phrase(((0, 5), (25, 27)), ((1, 2, 11, 22),))
-    dogs = Phrase(((10, 22),), ((20, 5, 28, 14), (30, 5, 38, 14)), (((1, 2, 9, 2, 9, 9),),) * 2, "dog")
+    both = (20, 5, 28, 14), (30, 5, 38, 14)
+    dogs = Phrase(((10, 22),), both, (((1, 2, 9, 2, 9, 9),),) * 2, "dog", (True, False))
     captions = (
         Caption("a", path, TEXT, (man, dogs), negatives=((0, 3),)),
         Caption("b", path, "Is it red?", answer=Answer("yes", "attr")),
@@ -189,7 +200,7 @@ def test_what_is_written_is_what_mdetr_reads(tmp_path) -> None:
     }  # fmt: skip
     assert content["annotations"][1] == {
         "bbox": [20, 5, 8, 9], "area": 72, "iscrowd": 0, "tokens_positive": [[10, 22]], "image_id": 0,
-        "segmentation": [[1, 2, 9, 2, 9, 9]], "id": 1, "category_id": 2,
+        "segmentation": [[1, 2, 9, 2, 9, 9]], "isfinal": True, "id": 1, "category_id": 2,
     }  # fmt: skip
     assert [row["name"] for row in content["categories"]] == ["object", "dog"]
     first, second, third = open_captions(tmp_path, "mdetr", "final_mine_val").captions

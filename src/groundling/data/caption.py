@@ -15,13 +15,15 @@ Span = tuple[int, int]  # characters of a text, from the first to before the sec
 class Phrase:
     """What some of a text's words mean: every box of it, and the mask of each where they are known.
 
-    No box at all says that the words name something which is not in the image.
+    No box at all says that the words name something which is not in the image. `finals` say of each box
+    whether it is what the text asks for, or only mentioned on the way; empty where that is not known.
     """
 
     spans: tuple[Span, ...]
     boxes: tuple[Box, ...]
     masks: tuple[Mask, ...] = ()
     category: str | None = None
+    finals: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         check_spans(self.spans)
@@ -31,6 +33,8 @@ class Phrase:
             check_box(box)
         if self.masks and len(self.masks) != len(self.boxes):
             raise DataError(f"a phrase has {len(self.masks)} masks for {len(self.boxes)} boxes")
+        if self.finals and len(self.finals) != len(self.boxes):
+            raise DataError(f"a phrase has {len(self.finals)} finals for {len(self.boxes)} boxes")
         for mask in self.masks:
             check_mask(mask)
 

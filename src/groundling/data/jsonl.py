@@ -5,9 +5,10 @@
 
 The image is a path relative to the file, a box xyxy in pixels of the upright image, a span the characters
 from the first to before the second; "id" may be there too, and other keys are left alone. An expression may
-have its "category"; a phrase "category" and "masks", one a box (COCO's polygons or run lengths); a caption an
-"answer" (a text, or "text", "kind", "detailed", "boxes"), "negatives" (spans), "referring" (all of it is one
-expression) and "subsets" (names of what it is measured in). Any dataset can be written so: `write(path,
+have its "category"; a phrase "category" and, one a box, "masks" (COCO's polygons or run lengths) and "finals"
+(whether it is what the caption asks for); a caption an "answer" (a text, or "text", "kind", "detailed",
+"boxes"), "negatives" (spans), "referring" (all of it is one expression) and "subsets" (names of what it is
+measured in). Any dataset can be written so: `write(path,
 dataset.samples)` or `write(path, set.captions)`.
 A box that sticks out of its image, mostly an xywh or one of another size of the image, is an error.
 """
@@ -132,7 +133,14 @@ def _phrase(row: object) -> Phrase:
         tuple(map(box_from_xyxy, field(row, "boxes", list))),
         tuple(map(mask_from, optional(row, "masks", list) or [])),
         optional(row, "category", str),
+        _finals(optional(row, "finals", list) or []),
     )
+
+
+def _finals(values: list[object]) -> tuple[bool, ...]:
+    if not all(isinstance(value, bool) for value in values):
+        raise DataError(f"finals are {values!r}; they should be a list of true and false")
+    return tuple(map(bool, values))
 
 
 def _answer(value: object) -> Answer | None:
@@ -161,7 +169,8 @@ def _caption_row(caption: Caption) -> dict[str, Any]:
 
 
 def _phrase_row(phrase: Phrase) -> dict[str, Any]:
-    more = {"masks": list(map(as_segmentation, phrase.masks)), "category": phrase.category}
+    masks = list(map(as_segmentation, phrase.masks))
+    more = {"masks": masks, "category": phrase.category, "finals": phrase.finals}
     return {"spans": phrase.spans, "boxes": phrase.boxes} | _filled(more)
 
 

@@ -9,7 +9,7 @@ from groundling.masks import Rle, read_rle
 
 Polygon = tuple[float, ...]  # x, y, x, y, … in pixels of the upright image
 CORNERS = 3  # a polygon has at least so many
-
+FARTHEST = 2**19  # pixels: no picture has such a side, and on the largest canvas it can still be drawn
 
 Mask = tuple[Polygon, ...] | Rle  # an object may lie in several pieces
 
@@ -44,6 +44,8 @@ def check_mask(mask: Mask) -> None:
             raise DataError(f"a polygon of {len(polygon)} numbers; it is x, y of {CORNERS} corners or more")
         if not all(map(math.isfinite, polygon)):
             raise DataError("a polygon has a corner that is not finite")
+        if max(map(abs, polygon)) > FARTHEST:
+            raise DataError(f"a polygon has a corner more than {FARTHEST} pixels from the image's")
 
 
 def _polygon(values: object) -> Polygon:

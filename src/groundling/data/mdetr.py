@@ -45,6 +45,7 @@ class _Mark:
     mask: Mask | None
     category: int
     id: int
+    final: bool | None  # whether the box is what the caption asks for; None where the file does not say
 
 
 def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
@@ -134,12 +135,14 @@ class _Content:
 
     def _phrase(self, spans: tuple[Span, ...], marks: list[_Mark]) -> Phrase:
         masks = tuple(mark.mask for mark in marks if mark.mask is not None)
+        finals = [mark.final for mark in marks]
         category = self.categories.get(marks[0].category, ANYTHING) if marks else ANYTHING
         return Phrase(
             spans,
             tuple(mark.box for mark in marks),
             masks if len(masks) == len(marks) else (),
             None if category == ANYTHING else category,
+            () if None in finals else tuple(map(bool, finals)),
         )
 
     def _folder(self, row: object) -> ImageFolder:
@@ -159,7 +162,11 @@ def _mark(row: object) -> _Mark:
     segmentation = checked(row).get("segmentation")
     mask: Mask | None = mask_from(segmentation) if segmentation else None
     spans = spans_from(field(row, "tokens_positive", list))
-    return _Mark(spans, box, mask, optional(row, "category_id", int) or 1, field(row, "id", int))
+    category, number = optional(row, "category_id", int) or 1, field(row, "id", int)
+    final = checked(row).get("isfinal")  # a number in some files
+    if final not in (None, 0, 1):
+        raise DataError(f"isfinal is {final!r}; it should be true or false")
+    return _Mark(spans, box, mask, category, number, None if final is None else bool(final))
 
 
 def _fitting(mark: _Mark, characters: int, size: tuple[int, int]) -> _Mark:
@@ -219,7 +226,8 @@ def _annotation_rows(phrase: Phrase) -> Iterator[dict[str, Any]]:
     for index, (x1, y1, x2, y2) in enumerate(phrase.boxes):
         bbox = [x1, y1, x2 - x1, y2 - y1]
         row = {"bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0, "tokens_positive": phrase.spans}
-        yield row | ({"segmentation": as_segmentation(phrase.masks[index])} if phrase.masks else {})
+        row |= {"segmentation": as_segmentation(phrase.masks[index])} if phrase.masks else {}
+        yield row | ({"isfinal": phrase.finals[index]} if phrase.finals else {})
 
 
 def _file(root: Path, split: str) -> Path:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from groundling import masks
 from groundling.data.caption import Answer, Caption, CaptionSet, Span
+from groundling.data.image_folder import Sizes
 from groundling.data.loader import Example, Ordered, Plan, by_image, canvases, on_canvas
 from groundling.data.mask import Mask
 from groundling.data.sample import Box, DataError, Rejects
@@ -30,6 +31,7 @@ from groundling.phrases import positive_map
 from groundling.roberta import ByteTokenizer
 
 NO_QUESTION = (-1, -1)
+UNKNOWN = "unknown"  # GQA's answer for all that is none of the others
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,17 @@ class CaptionBatch:
 
 @dataclass(frozen=True)
 class Goal:
-    """A box to be found, the words that mean it, and its mask where it is known."""
+    """A box to be found, the words that mean it, its mask and whether it is final, where they are known."""
 
     spans: tuple[Span, ...]
     box: Box
     mask: Mask | None
+    final: bool | None = None
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a model learns of captions: `columns` (C), masks if it has a head for them, answers likewise.
+    """What a model learns of captions: `columns` (C), and what it has heads for: masks, answers, finals.
 
     ValueError for answers that are known by number only.
     """
@@ -84,6 +87,7 @@ class Learned:
     columns: int
     masks: bool = False
     answers: AnswersConfig | None = None
+    final: bool = False
 
     def __post_init__(self) -> None:
         silent = [kind.name for kind in self.answers.kinds if not kind.words] if self.answers else []
@@ -105,6 +109,8 @@ class Learned:
         if self.answers.types and sort not in kinds:
             raise DataError(f"the model answers no question of kind {sort!r}, but {', '.join(kinds)}")
         kind = kinds[sort] if self.answers.types and sort else self.answers.kinds[0]
+        if text not in kind.words and UNKNOWN in kind.words:  # as MDETR's authors train on GQA
+            text = UNKNOWN
         if text not in kind.words:
             raise DataError(
                 f"{text!r} is none of the {len(kind.words)} answers of {kind.name} that are known"
@@ -117,8 +123,9 @@ class CaptionTrainingSet(Ordered[Caption]):
     """Captions ready to be asked for the batch of any step.
 
     A caption that the model cannot learn is left out and counted in `left_out`, and told in a DataWarning:
-    one that is longer than the tokenizer's limit, whose spans have no token, or with an unknown answer; where
-    the plan mirrors, also one of which that is true in the mirror. DataError where none is left.
+    one that is longer than the tokenizer's limit, whose spans have no token, with an unknown answer, with
+    masks that do not fit its image, or that does not say which objects are final where the model learns that;
+    where the plan mirrors, also one of which that is true in the mirror. DataError where none is left.
     size: side of the square canvas. cache_gib: memory for decoded images; what does not fit is decoded again
     each time.
     """
@@ -135,7 +142,7 @@ class CaptionTrainingSet(Ordered[Caption]):
     ) -> None:
         name, rejects = f"{captions.name} {captions.split}", Rejects("captions")
         named = ((f"caption {caption.id}", caption) for caption in captions.captions)
-        usable = partial(_learnable, tokenizer=tokenizer, learned=learned, mirror=plan.mirror)
+        usable = partial(_learnable, tokenizer, learned, plan.mirror, Sizes())
         kept = tuple(rejects.usable(named, usable))
         rejects.report(name, len(kept))
         super().__init__(by_image(kept), plan, name, "images")
@@ -180,6 +187,11 @@ class CaptionTrainingSet(Ordered[Caption]):
             positive[row, : len(own)] = words
             boxes[row, : len(own)] = on_canvas([goal.box for goal in own], placements[row], turned[row])
         targets = Targets(boxes, torch.tensor([*map(len, found)]), positive, positive[..., :length] > 0)
+        if self.learned.final:
+            final = torch.zeros(len(found), most)
+            for row, own in enumerate(found):
+                final[row, : len(own)] = torch.tensor([float(bool(goal.final)) for goal in own])
+            targets = replace(targets, final=final)
         if self.learned.masks:
             drawn, masked = self._masks(found, placements, turned, most)
             targets = replace(targets, masks=drawn, masked=masked)
@@ -211,10 +223,13 @@ def goals(caption: Caption) -> tuple[Goal, ...]:
     """Each box of a caption once, with the words of all phrases that mean it (MDETR's tokens_positive)."""
     found: dict[Box, Goal] = {}
     for phrase in caption.phrases:
-        known: Sequence[Mask | None] = phrase.masks or [None] * len(phrase.boxes)
-        for box, mask in zip(phrase.boxes, known, strict=True):
+        unknown = [None] * len(phrase.boxes)
+        for box, mask, final in zip(
+            phrase.boxes, phrase.masks or unknown, phrase.finals or unknown, strict=True
+        ):
             before = found.get(box, Goal((), box, None))
-            found[box] = Goal((*before.spans, *phrase.spans), box, mask or before.mask)
+            either = before.final if final is None else bool(final or before.final)
+            found[box] = Goal((*before.spans, *phrase.spans), box, mask or before.mask, either)
     return tuple(found.values())
 
 
@@ -242,11 +257,7 @@ def mask_on_canvas(mask: Mask, placement: Placement) -> Tensor:
         corner = np.array((placement.left, placement.top))
         moved = [(np.reshape(polygon, (-1, 2)) * scale + corner).ravel() for polygon in mask]
         return torch.from_numpy(masks.from_polygons([polygon.tolist() for polygon in moved], size, size))
-    if (mask.height, mask.width) != (placement.height, placement.width):
-        raise DataError(
-            f"a mask of {mask.height}x{mask.width} pixels, height first, does not fit an image of "
-            f"{placement.height}x{placement.width}"
-        )
+    _check_fits(mask, placement.width, placement.height)
     wide, high = round(placement.width * placement.scale_x), round(placement.height * placement.scale_y)
     pixels = Image.fromarray(masks.decode(mask))
     canvas = torch.zeros(size, size, dtype=torch.bool)
@@ -260,7 +271,10 @@ def fingerprint(captions: CaptionSet) -> str:
     """SHA-256 of what captions say, wherever their files lie."""
     digest = hashlib.sha256()
     for caption in captions.captions:
-        said = [(phrase.spans, phrase.boxes, phrase.category) for phrase in caption.phrases]
+        said = [
+            (phrase.spans, phrase.boxes, phrase.category, *[phrase.finals] * bool(phrase.finals))
+            for phrase in caption.phrases
+        ]
         digest.update(f"{caption.id}\t{caption.image.name}\t{caption.text}\t{said}".encode())
         digest.update(f"\t{_learned(caption.answer)}\t{caption.referring}\n".encode())
         for mask in (mask for phrase in caption.phrases for mask in phrase.masks):
@@ -277,7 +291,9 @@ def _learned(answer: Answer | None) -> str:
     return f"Answer(text={answer.text!r}, kind={answer.kind!r}, boxes={answer.boxes!r})"
 
 
-def _learnable(caption: Caption, tokenizer: ByteTokenizer, learned: Learned, mirror: bool) -> Caption:
+def _learnable(
+    tokenizer: ByteTokenizer, learned: Learned, mirror: bool, sizes: Sizes, caption: Caption
+) -> Caption:
     """The caption; DataError where it, or its mirror image, cannot be learned."""
     for shown in (caption, mirrored(caption)) if mirror else (caption,):
         learned.answer(shown)
@@ -286,4 +302,18 @@ def _learnable(caption: Caption, tokenizer: ByteTokenizer, learned: Learned, mir
             positive_map(spans, tokenizer.offsets(shown.text), learned.columns)
         except ValueError as error:
             raise DataError(str(error)) from error
+    if learned.final and any(goal.final is None for goal in goals(caption)):
+        raise DataError("the model learns which objects are final, and the caption does not say (finals)")
+    if learned.masks:
+        for mask in (mask for phrase in caption.phrases for mask in phrase.masks):
+            if isinstance(mask, Rle):
+                _check_fits(mask, *sizes.of(caption.image))
     return caption
+
+
+def _check_fits(mask: Rle, width: int, height: int) -> None:
+    if (mask.height, mask.width) != (height, width):
+        raise DataError(
+            f"a mask of {mask.height}x{mask.width} pixels, height first, does not fit an image of "
+            f"{height}x{width}"
+        )

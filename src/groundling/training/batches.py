@@ -178,7 +178,7 @@ def caption_set(
         mirror=data.augment == "mirror",
         repeat=data.repeat,
     )
-    learned = modulated.Learned(sizes.slots + 1, sizes.masks, sizes.answers)
+    learned = modulated.Learned(sizes.slots + 1, sizes.masks, sizes.answers, sizes.is_final)
     return modulated.CaptionTrainingSet(
         captions, tokenizer, sizes.image_size, plan, learned, cache_gib=data.cache_gib
     )
