@@ -117,7 +117,8 @@ def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Placement]:
 def scaled(image: Image.Image, short_side: int, long_side: int) -> Tensor:
     """The image with its short side `short_side` pixels, or less where the long one would pass `long_side`.
 
-    uint8 (3, H, W); no padding. Rounded as DETR does: the short side to the nearest pixel, the long one down.
+    uint8 (3, H, W); no padding. Rounded as by transformers: the short side to the nearest pixel, the long one
+    down. DETR's own transform derives the long side from the rounded short one, a pixel or two beside this.
     """
     least, most = min(image.size), max(image.size)
     scale = min(short_side / least, long_side / most)

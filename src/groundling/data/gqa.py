@@ -13,8 +13,8 @@ from pathlib import Path
 
 from groundling.data.caption import Answer, Caption, Phrase, Span
 from groundling.data.image_folder import ImageFolder
-from groundling.data.json_rows import Row, field, number, optional, rows, size_of
-from groundling.data.sample import DataError, Rejects, Thing, box_from_xywh, check_box
+from groundling.data.json_rows import field, number, optional, rows, size_of
+from groundling.data.sample import Box, DataError, Rejects, Thing, box_from_xywh, check_box
 
 _QUESTIONS = "_questions"
 _LONGEST = 40  # characters of two numbers; Python reads none of more than 4,300 digits
@@ -29,7 +29,7 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
     scenes = None if graphs is None else read_scenes(graphs, rejects)
 
     def made(row: tuple[str, object]) -> Caption:
-        return _question(*row, scenes, folder)
+        return _question(*row, scenes, folder, rejects)
 
     for file in files:
         yield from rejects.usable(((f"question {row[0]}", row) for row in rows(file)), made)
@@ -64,7 +64,10 @@ def _object(row: tuple[str, object, tuple[int, int]]) -> tuple[str, Thing]:
     return name, Thing(category, box, attributes)
 
 
-def _question(identity: str, row: object, scenes: Mapping[str, Scene] | None, folder: ImageFolder) -> Caption:
+def _question(
+    identity: str, row: object, scenes: Mapping[str, Scene] | None, folder: ImageFolder, rejects: Rejects
+) -> Caption:
+    """A question with what its words mean; what cannot be used of that is left out, and not the question."""
     name = field(row, "imageId", str)
     text = field(row, "question", str)
     image = folder.path(f"{name}.jpg")
@@ -72,23 +75,27 @@ def _question(identity: str, row: object, scenes: Mapping[str, Scene] | None, fo
     if scenes is not None and name not in scenes:
         raise DataError(f"image {name} has no scene graph")
     scene = None if scenes is None else scenes[name]
-    marks = {} if scene is None else optional(annotations, "question", dict) or {}
-    phrases = (_phrase(text, words, _thing(scene, name)) for words, name in marks.items())
-    return Caption(identity, image, text, tuple(phrases), _answer(row, annotations, scene))
+
+    def phrase(mark: tuple[str, object]) -> Phrase:
+        words, name = mark
+        thing = _thing(scene, name)
+        return Phrase((word_span(text, words),), (thing.box,), category=thing.category)
+
+    def marks(key: str) -> Iterator[tuple[str, tuple[str, object]]]:
+        given = {} if scene is None else optional(annotations, key, dict) or {}
+        return ((f"question {identity}", (words, name)) for words, name in given.items())
+
+    phrases = tuple(rejects.usable(marks("question"), phrase))
+    boxes = dict.fromkeys(rejects.usable(marks("answer"), lambda mark: _thing(scene, mark[1]).box))
+    return Caption(identity, image, text, phrases, _answer(row, tuple(boxes)))
 
 
-def _phrase(text: str, words: str, thing: Thing) -> Phrase:
-    return Phrase((word_span(text, words),), (thing.box,), category=thing.category)
-
-
-def _answer(row: object, annotations: Row, scene: Scene | None) -> Answer | None:
+def _answer(row: object, boxes: tuple[Box, ...]) -> Answer | None:
     text = optional(row, "answer", str)
     if text is None:
         return None
     types = optional(row, "types", dict) or {}
-    marks = {} if scene is None else optional(annotations, "answer", dict) or {}
-    boxes = dict.fromkeys(_thing(scene, name).box for name in marks.values())
-    return Answer(text, optional(types, "semantic", str), tuple(boxes), optional(types, "detailed", str))
+    return Answer(text, optional(types, "semantic", str), boxes, optional(types, "detailed", str))
 
 
 def _thing(scene: Scene | None, name: object) -> Thing:

@@ -9,6 +9,7 @@ storage.googleapis.com/openimages.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -26,8 +27,9 @@ Row = Mapping[str, str]
 def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
     """A caption for each image and class: the class's name, and all of its boxes there.
 
-    A class is left out of an image where one of its boxes is of a group of objects. The rows of an image
-    stand together, as in the official files; an image that comes back later is left out.
+    A class is left out of an image where one of its boxes is of a group of objects or cannot be used: it
+    would look like one that means fewer. The rows of an image stand together, as in the official files; an
+    image that comes back later is left out.
     """
     if not need_images:
         raise ValueError(
@@ -42,7 +44,10 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
             rejects.add(f"image {image}", DataError("its rows do not stand together"))
             continue
         seen.add(image)
-        yield from _captions(image, list(rejects.usable(rows, boxes.read)))
+        named = list(rows)
+        found = list(rejects.usable(named, boxes.read))
+        there, read = Counter(boxes.name(row) for _, row in named), Counter(name for name, *_ in found)
+        yield from _captions(image, [each for each in found if read[each[0]] == there[each[0]]])
 
 
 def splits(root: Path) -> list[str]:
@@ -58,17 +63,21 @@ class _Boxes:
         self._folder = folder
         self._sizes = Sizes()
 
+    def name(self, row: Row) -> str | None:
+        """The class of a row; None for one without a description."""
+        return self._classes.get(row["LabelName"])
+
     def read(self, row: Row) -> tuple[str, Path, Box, bool]:
         """The class of a row, its image, its box in pixels, and whether that is of a group."""
-        label = row["LabelName"]
-        if label not in self._classes:
-            raise DataError(f"class {label!r} has no description")
+        name = self.name(row)
+        if name is None:
+            raise DataError(f"class {row['LabelName']!r} has no description")
         image = self._folder.path(f"{row['ImageID']}.jpg")
         width, height = self._sizes.of(image)
         x1, y1, x2, y2 = (_share(row, side) for side in _SIDES)
         box = x1 * width, y1 * height, x2 * width, y2 * height
         check_box(box)
-        return self._classes[label], image, box, row.get("IsGroupOf") == "1"
+        return name, image, box, row.get("IsGroupOf") == "1"
 
 
 def _captions(identity: str, boxes: list[tuple[str, Path, Box, bool]]) -> Iterator[Caption]:

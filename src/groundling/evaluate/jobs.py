@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from groundling.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.data import CaptionSet, coco, open_captions, open_dataset
-from groundling.data.caption import Span
+from groundling.data.caption import Caption, Span
+from groundling.data.sample import DataError, Rejects
 from groundling.detector import Detector
 from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
 from groundling.evaluate.score import Score, Watch, unwatched
@@ -139,11 +140,24 @@ def _named(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
 
 
 def _told(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
-    """What an MDETR says of texts."""
+    """What an MDETR says of texts; those that it cannot read are left out with a DataWarning."""
     (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     captions = open_captions(root, dataset, split).limited(limit)
-    task = task_of(captions)
+    rejects, task = Rejects("captions"), task_of(captions)
+    named = ((f"caption {caption.id}", caption) for caption in captions.captions)
+    kept = tuple(rejects.usable(named, partial(readable, tokenizer)))
+    rejects.report(f"{captions.name} {captions.split}", len(kept))
+    captions = replace(captions, captions=kept, left_out=captions.left_out + rejects.count)
     return measure_of(net, tokenizer, titled(captions), task, protocol, max_pixels=loaded.max_pixels)
+
+
+def readable(tokenizer: ByteTokenizer, caption: Caption) -> Caption:
+    """The caption; DataError for one that is too long for the model."""
+    try:
+        tokenizer.offsets(caption.text)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return caption
 
 
 def titled(captions: CaptionSet) -> CaptionSet:

@@ -21,10 +21,10 @@ from torch import nn
 from groundling.data import DataError, coco, mixture, open_captions, open_dataset
 from groundling.data.caption import CaptionSet
 from groundling.data.image_folder import Sizes
-from groundling.data.sample import spread
+from groundling.data.sample import Rejects, spread
 from groundling.detector import Detector
 from groundling.evaluate import objects, one_box
-from groundling.evaluate.jobs import Task, measure_of, task_of, titled
+from groundling.evaluate.jobs import Task, measure_of, readable, task_of, titled
 from groundling.language import Tokenizer
 from groundling.models import parse_config
 from groundling.models.detr import Detr, DetrConfig
@@ -180,16 +180,9 @@ def _part(captions: CaptionSet, model: MdetrConfig) -> _Part | None:
 
 
 def _readable(captions: CaptionSet, tokenizer: ByteTokenizer) -> CaptionSet:
-    fits = (each for each in captions.captions if _fits(each.text, tokenizer))
-    return replace(captions, captions=tuple(fits))
-
-
-def _fits(text: str, tokenizer: ByteTokenizer) -> bool:
-    try:
-        tokenizer.offsets(text)
-    except ValueError:  # too long
-        return False
-    return True
+    named = (("", caption) for caption in captions.captions)
+    kept = Rejects().usable(named, partial(readable, tokenizer))  # training has said which are too long
+    return replace(captions, captions=tuple(kept))
 
 
 def _number(result: object) -> float:

@@ -21,12 +21,17 @@ def answer_losses(
     the type head; `answers_E` is the answer among those of its question's type. Each kind's loss is the mean
     over its own questions, 0 where the batch has none. Without types, the one kind's answers are all there
     is: `types_E` is None and `types` empty. A kind of one output answers no (0) or yes (1). A row whose
-    answer is −1 is no question and teaches nothing; with none at all accuracies of typed answers are 1.
+    answer is −1 is no question and teaches nothing; with none at all accuracies of types and answers are 1.
     """
     asked_E = answers_E >= 0
     if types_E is None:
         ((kind, logits),) = found.items()
-        return _of(kind, logits, answers_E, asked_E, _right(logits, answers_E))
+        right = _right(logits, answers_E)[asked_E].float()
+        accuracy = right.mean() if len(right) else right.new_ones(())
+        return {
+            f"answer_{kind}": _wrong(logits, answers_E, asked_E).sum() / asked_E.sum().clamp(min=1),
+            "metric/answer_accuracy": accuracy,
+        }
     typed = found["type"].argmax(-1) == types_E
     each = F.cross_entropy(found["type"].float(), types_E.clamp(min=0), reduction="none")
     losses = {"answer_type": each.masked_fill(~asked_E, 0).sum() / asked_E.sum().clamp(min=1)}
