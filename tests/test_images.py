@@ -73,6 +73,7 @@ def test_exif_orientation_is_applied(orientation, kind):
     y = 2 if corner[0] == "t" else upright.height - 3
     assert upright.getpixel((x, y))[0] > 200
     assert np.asarray(upright).mean() < 60
+    assert pixels(open_image(upright)) == pixels(upright)  # a picture that was opened is upright
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])

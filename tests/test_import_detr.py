@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from small import Shell
 from test_detr import images, model, theirs
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -141,6 +142,7 @@ def test_every_published_name_has_its_place_and_every_place_its_name(layout: str
 
 # ------------------------------------------------------------------------------------- small, with numbers
 
+BODY = "backbone.0.body."
 SMALL = {"d": 16, "ffn": 24, "layers": 2, "queries": 7, "classes": 3}
 
 
@@ -235,8 +237,19 @@ def changed(path: Path, change: Any) -> Path:
         (lambda w: w["query_embed.weight"].fill_(float("nan")), r"not finite: query_embed\.weight"),
         (lambda w: w.pop("backbone.0.body.layer1.0.conv3.weight"), "no weight that would be our backbone"),
         (lambda w: w.pop("query_embed.weight"), "is no DETR of facebookresearch or transformers"),
+        (lambda w: w.update({f"{BODY}layer999999.0.conv1.weight": torch.ones(1)}), "its layers up to 999999"),
+        (lambda w: w.update({f"{BODY}layer{'9' * 5000}.0.bn1.bias": torch.ones(1)}), "layers up to 9{12}…"),
+        (lambda w: w.update({f"{BODY}layer9.0.conv1.weight": torch.ones(1)}), "9 stages, and a ResNet"),
+        (lambda w: w.update({f"{BODY}layer1.0.conv1.weight": torch.ones(0, 8, 1, 1)}), "weight is empty"),
+        (lambda w: w.update({"input_proj.weight": torch.ones(1).expand(8192, 128, 1, 1)}), "not stored"),
+        (lambda w: w.update({"query_embed.weight": torch.eye(7).to_sparse()}), "not stored number by number"),
+        (lambda w: w.update({"query_embed.weight": torch.ones(7, 16, device="meta")}), "not stored number"),
     ],
-    ids=["a weight is missing", "one is too many", "another shape", "not finite", "a missing 1×1", "no DETR"],
+    ids=[
+        "a weight is missing", "one is too many", "another shape", "not finite", "a missing 1×1", "no DETR",
+        "a stage of a million", "one of 5000 digits", "nine stages", "no channels", "one number for all",
+        "sparse", "no numbers",
+    ],
 )  # fmt: skip
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Any, message: str) -> None:
     source = changed(tmp_path / "detr.pth", change)
@@ -250,6 +263,9 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Any, message:
     [
         ("detr.pth", {"dilation": True}, "DETR with dilation"),
         ("detr.pth", {"pre_norm": True}, "DETR with pre_norm"),
+        ("detr.pth", {"nheads": "abc"}, "nheads is 'abc'; it should be a whole number"),
+        ("detr.pth", {"nheads": 2.7}, "nheads is 2.7; it should be a whole number"),
+        ("detr.pth", {"dilation": torch.zeros(2)}, "DETR with dilation"),
         ("detr.pth", {"position_embedding": "learned"}, "DETR with position embedding 'learned'"),
         ("detr-r50-dc5-f0fb7ef5.pth", {}, "DETR with dilation"),
     ],
@@ -267,13 +283,59 @@ def test_names_of_classes_are_as_many_as_there_are(tmp_path: Path) -> None:
     source = small_file(tmp_path / "detr.pth")
     with pytest.raises(ValueError, match="has 3 classes, 1 names for them are given"):
         import_detr(source, tmp_path / "out", categories=["man"])
+    with pytest.raises(ValueError, match="has 3 classes, 0 names for them are given"):
+        import_detr(source, tmp_path / "out", categories=[])
     folder = import_detr(source, tmp_path / "out")
     assert checkpoint.load_detector(folder).model.config.categories == ("0", "1", "2")
 
 
+@pytest.mark.parametrize("labels", [{"0": "a", "5": "b", "7": "c"}, {"0": "a", "1": None, "2": "c"}, ["a"]])
+def test_names_of_transformers_are_of_all_classes(tmp_path: Path, labels: object) -> None:
+    source = small_file(tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": labels}))
+    with pytest.raises(ValueError, match=r"config\.json: id2label does not name classes 0, 1, 2"):
+        import_detr(source, tmp_path / "out")
+
+
+def test_the_command_line_reads_names_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shell, file = Shell(capsys), tmp_path / "names.txt"
+    asked = ("import", small_file(tmp_path / "detr.pth"), tmp_path / "out", "--system", "detr")
+    for text, message in (
+        (b"", "names.txt:1: no class name"),
+        (b"man\n\ncar", "names.txt:2: no class name"),
+        (b"\xff", "names.txt is no text in UTF-8"),
+    ):
+        file.write_bytes(text)
+        assert message in shell(*asked, "--categories", file).complaint()
+    file.write_text("man\ndog\ncar\n\n")
+    assert shell(*asked, "--categories", file).code == 0
+    assert checkpoint.load_detector(tmp_path / "out").model.config.categories == ("man", "dog", "car")
+
+
+def test_an_import_replaces_neither_its_source_nor_what_is_no_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--replace` deleted the weights that were imported, and a project whose folder had a config.json."""
+    shell = Shell(capsys)
+    source, project = small_file(tmp_path / "hf" / "pytorch_model.bin"), tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / "config.json").write_text("{}")
+    for place, message in ((tmp_path / "hf", "which would be replaced"), (project, "is no checkpoint")):
+        assert message in shell("import", source, place, "--system", "detr", "--replace").complaint()
+    out = import_detr(source, tmp_path / "out")
+    (out / "notes.txt").write_text("mine")
+    held = shell("import", source, out, "--system", "detr", "--replace").complaint()
+    assert "holds notes.txt, which no checkpoint has and would be lost" in held
+    assert source.is_file()
+    assert (project / ".git").is_dir()
+
+
 def test_a_files_arguments_are_plain_values(tmp_path: Path) -> None:
     assert read(small_file(tmp_path / "a.pth"))[1] == {}
-    assert read(small_file(tmp_path / "b.pth", args=argparse.Namespace(nheads=4)))[1] == {"nheads": 4}
+    for number, args in enumerate((argparse.Namespace(nheads=4), {"nheads": 4})):
+        assert read(small_file(tmp_path / f"b{number}.pth", args=args))[1] == {"nheads": 4}
+    with pytest.raises(ValueError, match="args are no command line but a list"):
+        read(small_file(tmp_path / "d.pth", args=[4]))
     save_file({"a": torch.ones(1)}, tmp_path / "c.safetensors")
     assert read(tmp_path / "c.safetensors")[1] == {}
 

@@ -28,7 +28,7 @@ from groundling.importers.mdetr import (
 )
 from groundling.models import PRESETS, build
 from groundling.models.answers import GQA
-from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.models.mdetr import Mdetr
 from groundling.roberta import ByteTokenizer
 
 FILE = Path("mdetr.pth")
@@ -362,5 +362,22 @@ def test_a_clevr_says_what_it_answers() -> None:
     assert PRESETS["mdetr_r18_clevr"].image_size == 480  # the width of CLEVR's images, not a photo's
 
 
-def test_presets_are_mdetrs() -> None:
-    assert all(isinstance(PRESETS[name], MdetrConfig) for name in LAYOUTS)
+def test_a_tokenizer_that_the_model_has_no_room_for(tmp_path: Path) -> None:
+    """It was written as a checkpoint that nothing could open."""
+    file = released(tmp_path / "small.pth", model=as_published(scrambled(Mdetr(SMALL), 4)))
+    wide = ByteTokenizer.train(["a red car and two dogs"] * 9, 280, 12)
+    (tmp_path / "wide").mkdir()
+    wide.save(tmp_path / "wide" / "tokenizer.json")
+    held = json.loads((tmp_path / "wide" / "tokenizer.json").read_text())
+    held["model"]["vocab"]["Ġelephant"] = 300
+    (tmp_path / "wide" / "tokenizer.json").write_text(json.dumps(held))
+    with pytest.raises(ValueError, match="ids up to 300 does not fit a model of 12 tokens and 300 ids"):
+        import_mdetr(file, tmp_path / "out", text=tmp_path / "wide")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_weights_for_one_place(tmp_path: Path, roberta_base: Path) -> None:
+    tensors = as_published(scrambled(Mdetr(SMALL), 4))
+    both = {**tensors, "detr.class_embed.bias": tensors["class_embed.bias"]}
+    with pytest.raises(ValueError, match=r"two weights for what is our class_embed\.bias"):
+        import_mdetr(released(tmp_path / "both.pth", model=both), tmp_path / "out", text=roberta_base)

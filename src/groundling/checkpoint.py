@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from groundling.models.supernet import Supernet
 
 CONFIG, WEIGHTS, TOKENIZER, MANIFEST = "config.json", "model.safetensors", "tokenizer.json", "manifest.json"
-STATE, TENSORS = "trainer/state.json", "trainer/tensors.safetensors"
+TRAINER = "trainer"
+STATE, TENSORS = f"{TRAINER}/state.json", f"{TRAINER}/tensors.safetensors"
 FORMAT = 1
 PACKAGED = Path(__file__).parent / "weights"
 
@@ -128,14 +129,19 @@ def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
             f"packaged models that ground expressions are {', '.join(packaged()) or 'none'}"
         )
     tokenizer = load_tokenizer(folder)
+    check_tokenizer(model, tokenizer, folder)
+    load_weights(model, folder / WEIGHTS)
+    return Loaded(model.eval(), tokenizer, _info(folder))
+
+
+def check_tokenizer(model: "Supernet", tokenizer: "Tokenizer", source: object) -> None:
+    """CheckpointError for a tokenizer, of `source`, whose ids or tokens the model has no room for."""
     room = model.config.text
     if tokenizer.limit > room.tokens or tokenizer.highest >= room.vocabulary:
         raise CheckpointError(
-            f"{folder}: a tokenizer of {tokenizer.limit} tokens and ids up to {tokenizer.highest} does not "
+            f"{source}: a tokenizer of {tokenizer.limit} tokens and ids up to {tokenizer.highest} does not "
             f"fit a model of {room.tokens} tokens and {room.vocabulary} ids"
         )
-    load_weights(model, folder / WEIGHTS)
-    return Loaded(model.eval(), tokenizer, _info(folder))
 
 
 def load_detector(source: str | os.PathLike[str], *, download: bool = False) -> LoadedDetector:
@@ -270,6 +276,7 @@ def fit(
     ]
     if shapes:
         raise CheckpointError(f"{file} does not fit the model: {_few(shapes)}")
+    shared = {name: tensor.to(own[name].dtype) for name, tensor in shared.items()}
     broken = [name for name, t in shared.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if broken:
         raise CheckpointError(f"{file} holds weights that are not finite: {_few(broken)}")
@@ -298,6 +305,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder / CONFIG}: format {config.get('format')!r}, this version reads {FORMAT}"
         )
+    if not isinstance(config.get("training") or {}, dict):
+        raise CheckpointError(f"{folder / CONFIG}: 'training' is no object that says how it was made")
     return config
 
 
@@ -357,11 +366,23 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
 
 def check_replaceable(folder: Path) -> None:
     """CheckpointError where something other than a checkpoint would be lost."""
-    if not folder.exists() or (
-        folder.is_dir() and (not any(folder.iterdir()) or (folder / CONFIG).is_file())
-    ):
+    if not folder.exists():
+        return
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    if folder.is_dir() and (not there or _is_ours(folder)):
+        if others := sorted(there - {CONFIG, WEIGHTS, TOKENIZER, MANIFEST, TRAINER}):
+            raise CheckpointError(
+                f"{folder} holds {_few(others)}, which no checkpoint has and would be lost: it is left alone"
+            )
         return
     raise CheckpointError(f"{folder} is there and is no checkpoint: it is left alone; choose another folder")
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return "format" in read_json(folder / CONFIG)
+    except CheckpointError:
+        return False
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

@@ -216,7 +216,9 @@ def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
         if frames > 1 and image.format != "MPO":  # an MPO's first image is the photo, the rest belongs to it
             raise ImageError(f"{name}: animated with {frames} frames; pass one frame")
         image.load()
-        return _upright(_to_rgb(image), image)
+        upright = _upright(_to_rgb(image), image)
+        upright.info = {}  # what said how to turn it would turn it again where it is opened again
+        return upright
     except ImageError:
         raise
     except Exception as error:  # decoders raise anything from OSError to struct.error

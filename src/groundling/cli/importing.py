@@ -34,6 +34,8 @@ def bring_in(
         raise ValueError(f"no importer for {system!r}; there is one for {', '.join(SYSTEMS)}")
     if out.exists() and not replace:
         raise ValueError(f"{out} is there already; choose another folder, or --replace")
+    if Path(source).exists() and Path(source).resolve().is_relative_to(out.resolve()):
+        raise ValueError(f"{source} lies in {out}, which would be replaced; choose another folder")
     check_replaceable(out)
     _check_options(system, {"categories": categories, "text": text, "answers": answers})
     if system == "mdetr":
@@ -41,8 +43,20 @@ def bring_in(
             raise ValueError("an mdetr needs text=, a folder or hub id with roberta-base's tokenizer")
         print(import_mdetr(source, out, text=text, answers=answers, download=download))
         return
-    names = None if categories is None else categories.read_text(encoding="utf-8").splitlines()
+    names = None if categories is None else _names(categories)
     print(import_detr(source, out, categories=names, download=download))
+
+
+def _names(file: Path) -> list[str]:
+    """The lines of a file of class names; ValueError for none, an empty one and for what is no text."""
+    try:
+        names = [line.strip() for line in file.read_text(encoding="utf-8").rstrip().splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no text in UTF-8: {error}") from error
+    if not all(names) or not names:
+        line = names.index("") + 1 if names else 1
+        raise ValueError(f"{file}:{line}: no class name; a line holds one")
+    return names
 
 
 def _check_options(system: str, given: Mapping[str, object]) -> None:

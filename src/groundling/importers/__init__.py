@@ -131,8 +131,31 @@ def read(
         raise ValueError(
             f"{file} is no state dict: names with tensors, bare or under {' or '.join(map(repr, wrappers))}"
         )
-    said = vars(arguments) if isinstance(arguments, argparse.Namespace) else {}
-    return {str(name): tensor for name, tensor in held.items()}, said
+    said = vars(arguments) if isinstance(arguments, argparse.Namespace) else arguments or {}
+    if not isinstance(said, Mapping):
+        raise ValueError(f"{file}: args are no command line but a {type(said).__name__}")
+    tensors = {str(name): _data(str(name), tensor, file) for name, tensor in held.items()}
+    return tensors, {str(name): value if _plain(value) else repr(type(value)) for name, value in said.items()}
+
+
+def whole(arguments: Mapping[str, Any], name: str, default: int, file: Path) -> int:
+    """A whole number of 1 or more that a file was trained with."""
+    value = arguments.get(name, default)
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{file}: {name} is {value!r}; it should be a whole number, 1 or more")
+    return value
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _data(name: str, tensor: Tensor, file: Path) -> Tensor:
+    """The tensor, if the file holds its numbers: a small file can name a tensor of any size."""
+    stored = tensor.layout is torch.strided and not tensor.is_meta
+    if not stored or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        raise ValueError(f"{file}: {name} is not stored number by number, as weights are")
+    return tensor
 
 
 def _read_pickle(file: Path) -> Any:

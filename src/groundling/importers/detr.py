@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, config_beside, read, resnet_name, source_file
-from groundling.importers.weights import Weights
+from groundling.importers import Source, config_beside, read, resnet_name, source_file, whole
+from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.detr import Detr, DetrConfig
@@ -67,8 +67,12 @@ def import_detr(
     config, (given, arguments) = config_beside(file), read(file)
     check_options(file, config, arguments)
     layout, tensors = as_ours(given, file)
-    heads = config.get("encoder_attention_heads", arguments.get("nheads", HEADS))
-    model = Detr(config_of(tensors, file, heads, categories or _named(config)))
+    saved = (
+        {"nheads": config["encoder_attention_heads"]} if "encoder_attention_heads" in config else arguments
+    )
+    heads = whole(saved, "nheads", HEADS, file)
+    names = _named(config, file) if categories is None else categories
+    model = Detr(config_of(tensors, file, heads, names))
     checkpoint.fit(model.net, tensors, file)
     origin = {"file": file.name, "layout": layout, "sha256": checkpoint.sha256(file)}
     return checkpoint.save(out, model, None, training={"imported": origin})
@@ -78,9 +82,9 @@ def as_ours(tensors: Mapping[str, Tensor], file: Path) -> tuple[str, dict[str, T
     """The layout of a file, and its tensors under our names; a name without a place in ours stays."""
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(".num_batches_tracked")}
     if "query_embed.weight" in kept:
-        return "facebookresearch", {_moved(name, FACEBOOK): tensor for name, tensor in kept.items()}
+        return "facebookresearch", renamed(kept, lambda name: _moved(name, FACEBOOK), file)
     if "model.query_position_embeddings.weight" in kept:
-        return "transformers", joined({from_transformers(name): tensor for name, tensor in kept.items()})
+        return "transformers", joined(renamed(kept, from_transformers, file))
     raise ValueError(
         f"{file} is no DETR of facebookresearch or transformers: it has neither query_embed.weight nor "
         f"model.query_position_embeddings.weight; its keys begin {', '.join(list(tensors)[:3]) or 'nowhere'}"
@@ -162,9 +166,12 @@ def _moved(name: str, table: Mapping[str, str]) -> str:
     return name
 
 
-def _named(config: Mapping[str, Any]) -> list[str] | None:
-    """The class names of transformers' config.json, by number."""
+def _named(config: Mapping[str, Any], file: Path) -> list[str] | None:
+    """The class names of transformers' config.json, by number; None where it has none."""
     labels = config.get("id2label")
-    if not isinstance(labels, dict):
+    if labels is None:
         return None
-    return [str(labels[number]) for number in sorted(labels, key=int)]
+    numbers = [str(number) for number in range(len(labels))] if isinstance(labels, dict) else []
+    if not numbers or set(labels) != set(numbers) or not all(isinstance(labels[n], str) for n in numbers):
+        raise ValueError(f"{file.with_name('config.json')}: id2label does not name classes 0, 1, 2, …")
+    return [labels[number] for number in numbers]

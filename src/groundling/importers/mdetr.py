@@ -15,8 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, read, source_file
-from groundling.importers.weights import Weights
+from groundling.importers import Source, read, source_file, whole
+from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
@@ -70,9 +70,10 @@ def import_mdetr(
     given, arguments = read(file, WRAPPERS)
     check_options(file, arguments)
     tensors = as_ours(given, file)
-    config = config_of(tensors, file, int(arguments.get("nheads", HEADS)), words_of(answers))
+    config = config_of(tensors, file, whole(arguments, "nheads", HEADS, file), words_of(answers))
     tokenizer = _tokenizer(text, config.text.tokens, download)
     model = Mdetr(config)
+    checkpoint.check_tokenizer(model, tokenizer, text)
     checkpoint.fit(model, tensors, file)
     origin = {"file": file.name, "layout": "mdetr", "sha256": checkpoint.sha256(file)}
     return checkpoint.save(
@@ -82,7 +83,7 @@ def import_mdetr(
 
 def as_ours(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
     """The file's tensors under our names; a name without a place in ours stays, what is left out goes."""
-    kept = {name.removeprefix("detr."): tensor for name, tensor in tensors.items()}  # PhraseCut's wrapper
+    kept = renamed(tensors, lambda name: name.removeprefix("detr."), file)  # PhraseCut's wrapper
     if any(name.startswith(("backbone.0.body.conv_stem.", "backbone.0.body.blocks.")) for name in kept):
         raise ValueError(
             f"{file} is an MDETR on an EfficientNet, which is not built here; those on ResNet-101 are read "
@@ -93,11 +94,12 @@ def as_ours(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
             f"{file} is no MDETR: it has no transformer.resizer.fc.weight; "
             f"its keys begin {', '.join(list(kept)[:3]) or 'nowhere'}"
         )
-    found = {
-        our_name(name): tensor
+    used = {
+        name: tensor
         for name, tensor in kept.items()
         if name not in LEFT_OUT and not name.endswith(".num_batches_tracked")
     }
+    found = renamed(used, our_name, file)
     if (projection := found.get("net.input_proj.weight")) is not None:
         found["net.input_proj.weight"] = projection.flatten(1)  # a 1×1 convolution
     return found
