@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scrambled import scrambled
 from small import Shell, model_folder
-from test_asking import CAPTION, PHOTO, TEXT, WORDS, model, trained
+from test_asking import ASKED, CAPTION, PHOTO, TEXT, WORDS, model, trained
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
@@ -23,6 +24,7 @@ from groundling.grounder import Grounder, UnknownWordWarning, load_grounder
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import FrozenBatchNorm2d
 from groundling.masks import Rle, read_rle
+from groundling.models.mdetr import Mdetr
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
 from groundling.roberta import ByteTokenizer
 
@@ -135,15 +137,23 @@ def test_the_command_line(
     over = tmp_path / "over.jpg"
     assert "of the picture" in shell("segment", picture, CAPTION, *all_of, "--overlay", over).out
     assert Image.open(over).width == 8 * PHOTO.width
+    same = shell("segment", picture, CAPTION, *all_of, "--out", out, "--overlay", out)
+    assert "are two pictures" in same.complaint()
+    out.unlink()
+    half = shell("segment", picture, CAPTION, *all_of, "--out", out, "--overlay", tmp_path / "mdetr.png")
+    assert half.code == 0
+    out.unlink()
+    (tmp_path / "folder.png").mkdir()
+    half = shell("segment", picture, CAPTION, *all_of, "--out", out, "--overlay", tmp_path / "folder.png")
+    assert "folder.png: Is a directory" in half.complaint()
+    assert not out.exists()
     assert (
         "a mask is saved as a PNG"
         in shell("segment", picture, CAPTION, *all_of, "--out", "m.jpg").complaint()
     )
-    labels = {
-        each["label"]
-        for each in json.loads(shell("detect", picture, "car", "dogs", *all_of, "--json").out)["objects"]
-    }
-    assert labels <= {"car", "dogs"}
+    sure = checkpoint.save(tmp_path / "sure", scrambled(Mdetr(ASKED), 6), tokenizer)
+    told = shell("detect", picture, "red car", "dogs", "--model", sure, "--threshold", 0, "--json").out
+    assert {each["label"] for each in json.loads(told)["objects"]} == {"red car", "dogs"}
     assert "no noun phrase in 'it is'" in shell("phrases", picture, "it is", *all_of).complaint()
     wrong = shell("detect", picture, *all_of).complaint()  # it said that `ground` runs it
     assert "an mdetr detects what it is given names of: give names" in wrong

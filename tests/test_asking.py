@@ -111,7 +111,7 @@ def test_an_object_that_several_queries_say_is_one(
     found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, split="rules")
     assert [[round(o.score, 3) for o in f.objects] for f in found] == [[0.96], [0.86]]
     said = segment(mdetr, tokenizer, PHOTO, CAPTION)  # a phrase is of one thing, whatever word says it
-    assert [(o.label, round(o.score, 4)) for o in said.objects] == [("car", 1 - 0.1 * 0.4 * 0.2 * 0.7)]
+    assert [(o.label, round(o.score, 4)) for o in said.objects] == [(CAPTION, 1 - 0.1 * 0.4 * 0.2 * 0.7)]
     assert said.cost == mdetr.cost_model.asked(10, masks=1)
     both = speaks(*queries, threshold=0.2)  # 1: all are kept
     found = ground_phrases(both, tokenizer, PHOTO, CAPTION, split="rules")
@@ -368,6 +368,18 @@ def test_an_answer_is_the_likeliest_of_the_likeliest_type(
     assert [(o.label, round(o.score, 2)) for o in found.evidence] == [("of two red dogs", 0.95)]
     assert found.cost == mdetr.cost_model.asked(10, answers=True)
     assert json.loads(json.dumps(found.as_dict()))["answer"] == expected[0]
+
+
+def test_an_object_is_named_by_words(tokenizer: ByteTokenizer, speaks: Callable[..., Mdetr]) -> None:
+    """Whole ones: a query of a piece of a word, or of a mark beside it, was named "og" or "?"."""
+    question = "is there a dogcar, a red dog?"
+    pieces = tokenizer.pieces(question)
+    mark = pieces.index("?")
+    inside = 1 + pieces.index("Ġdog")  # the letters behind it
+    assert pieces[inside].isalnum()
+    mdetr = speaks({mark: 0.9, mark - 1: 0.05}, {inside: 0.8}, threshold=0.5)
+    labels = [each.label for each in answer(mdetr, tokenizer, PHOTO, question).evidence]
+    assert labels == ["dog", "dogcar"]
 
 
 def test_one_head_has_no_type(tokenizer: ByteTokenizer) -> None:

@@ -53,6 +53,16 @@ def write(root: Path, annotations: list, name="instances_val2017", image: object
     return root
 
 
+def test_an_id_that_comes_twice_is_counted_once(tmp_path) -> None:
+    """Objects listed twice were two objects, and halved the AP."""
+    rejects = Rejects()
+    root = write(tmp_path, [annotation(1), annotation(1), annotation(2, area=-1.0)])
+    (picture,) = coco.load(root, "coco", "val2017", rejects).pictures
+    assert [each.id for each in picture.instances] == [1]
+    with pytest.warns(DataWarning, match="annotation 1: its id comes twice; annotation 2: area is -1"):
+        rejects.report("file", 1)
+
+
 def test_images_and_their_objects(tmp_path) -> None:
     crowd = annotation(2, iscrowd=1, category_id=1, segmentation=RUNS)
     root = write(tmp_path, [annotation(1), crowd, annotation(3, segmentation=[])])

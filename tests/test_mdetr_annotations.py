@@ -108,6 +108,13 @@ def test_questions_and_masks(tmp_path) -> None:
     assert unanswered.answer is None
 
 
+def test_an_id_that_comes_twice_is_read_once(tmp_path) -> None:
+    root = write(tmp_path, [image(), image()], [annotation(1, [MAN]), annotation(1, [DOGS])])
+    with pytest.warns(DataWarning, match="image 0: its id comes twice; annotation 1: its id comes twice"):
+        (caption,) = open_captions(root, "mdetr", "final_mixed_train").captions
+    assert [phrase.spans for phrase in caption.phrases] == [((0, 5),)]
+
+
 def test_which_boxes_are_final(tmp_path) -> None:
     """Of the dogs one alone is said to be: it is not known of the phrase."""
     rows = [annotation(1, [MAN], isfinal=0), annotation(2, [DOGS], isfinal=True), annotation(3, [DOGS])]

@@ -183,6 +183,34 @@ def test_a_bad_row_is_left_out_and_named(tmp_path, ref, annotation, reason):
     assert re.search(r"refs\(unc\)\.p: [12] of [34] rows left out. ref 1 sentence 0: ", rows)
 
 
+def test_rows_that_share_an_id_and_differ_are_no_truth(tmp_path):
+    """An expression got the box of the last of them."""
+    rows = [an_annotation(0), an_annotation(0, bbox=[1, 1, 5, 5]), an_annotation(1), an_annotation(1)]
+    root = write(tmp_path, [a_ref(0, "val"), a_ref(1, "val")], rows)
+    with pytest.warns(DataWarning, match="annotation 100 has two entries that differ"):
+        found = refer.read(root, "refcoco", "val")
+    assert {sample.id for sample in found.samples} == {"1-10", "1-11"}
+    assert found.left_out == 2
+
+
+def test_ids_that_are_no_numbers_are_said_shortly(tmp_path):
+    """Half a page of nested lists took a minute to print."""
+    deep: list = []
+    for _ in range(40):
+        deep = [deep, deep]
+    odd = a_ref(1, "val") | {"ref_id": deep}
+    root = write(tmp_path, [a_ref(0, "val"), odd], [an_annotation(0), an_annotation(1)])
+    with pytest.warns(DataWarning, match="ref_id is .*; it should be a number"):
+        assert len(refer.read(root, "refcoco", "val").samples) == 2
+
+
+def test_an_annotation_of_a_list_of_images_is_left_out(tmp_path):
+    rows = [an_annotation(0), an_annotation(1, image_id=[7])]
+    with pytest.warns(DataWarning, match="annotation 101: not of REFER's form"):
+        found = refer.read(write(tmp_path, [a_ref(0, "val")], rows), "refcoco", "val")
+    assert len(found.samples) == 2
+
+
 def test_many_bad_rows_are_counted_and_the_first_three_named(tmp_path):
     write(tmp_path, [a_ref(i, "val") for i in range(50)], [an_annotation(0)])
     with pytest.warns(DataWarning, match=r"98 of 100 rows left out\. (ref \d+ sentence \d: [^;]+; ){3}…"):

@@ -272,7 +272,7 @@ def _segmentation(model: Mdetr, asked: Reply, threshold: float) -> Segmentation:
     if kept:
         for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
             union |= at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
-    objects, mask = asked.objects(scores, threshold, apart=False), encode(union.numpy())
+    objects, mask = asked.objects(scores, threshold, label=asked.text), encode(union.numpy())
     cost = model.cost_model.asked(asked.length, asked.selection, masks=len(kept), seen=asked.seen)
     return Segmentation(asked.text, cost, *asked.known()[2:], mask=mask, objects=objects)
 
@@ -342,8 +342,9 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
     """Captions "person. traffic light. …" that the model can read, and the spans of the names in each."""
     if isinstance(names, str) or not names:
         raise ValueError(f"names are a list of texts with at least one, given {names!r}")
-    if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
-        raise ValueError("names are texts that differ and are not empty")
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip() or name in names[:place]:
+            raise ValueError(f"names are texts that differ and are not empty; one is {name!r}")
     found: list[tuple[str, list[Span]]] = []
     caption, spans = "", list[Span]()
     for name in names:
@@ -362,6 +363,8 @@ def _check_texts(texts: Sequence[str], what: str) -> None:
     for text in texts:
         if not isinstance(text, str):
             raise ValueError(f"what is asked is a text, given {text!r}")
+        if not text.strip():
+            raise ValueError(f"what is asked has no words, given {text!r}")
 
 
 def _threshold(model: Mdetr, threshold: float | None) -> float:

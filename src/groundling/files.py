@@ -18,12 +18,10 @@ def write(path: Path, data: bytes, prefix: str | None = None) -> Path:
 
 def check_place(path: Path) -> None:
     """The OSError that writing this file would end in, before the work is done that would be lost."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _place(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
     Path(temporary).unlink()
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 @contextmanager
@@ -32,7 +30,7 @@ def writing(path: Path, prefix: str | None = None) -> Iterator[BinaryIO]:
 
     `prefix` begins the name of the file that is not whole yet; without it, it is hidden and named alike.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _place(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix or f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -42,3 +40,14 @@ def writing(path: Path, prefix: str | None = None) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _place(path: Path) -> Path:
+    """Where a file is really written, its folder made: what a link names, and never in place of a device."""
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "Is a pipe or a device, not a file", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -61,17 +61,11 @@ class Reply:
         return PhraseObjects(text, (begin, end), self.objects(scores, threshold, most, text))
 
     def objects(
-        self,
-        scores_Q: Tensor,
-        threshold: float,
-        most: int | None = None,
-        label: str | None = None,
-        *,
-        apart: bool = True,
+        self, scores_Q: Tensor, threshold: float, most: int | None = None, label: str | None = None
     ) -> tuple[Detection, ...]:
-        """Objects by their scores, those below 0 or the threshold left out; named after their tokens.
+        """Objects by their scores, those below 0 or the threshold left out.
 
-        apart: one place may hold objects of several names.
+        Without a label they are named after their tokens, and one place may hold objects of several names.
         """
         likely, boxes = self.found.token_probabilities()[0].tolist(), self._boxes()
 
@@ -79,7 +73,7 @@ class Reply:
         def name(query: int) -> str:
             return self._named(likely[query]) if label is None else label
 
-        names = name if apart and label is None else None
+        names = name if label is None else None
         return tuple(
             Detection(name(query), (*boxes[query].tolist(),), min(1.0, score))
             for query, score in self.best(scores_Q, threshold, names)[:most]
@@ -120,10 +114,16 @@ class Reply:
         return clip(boxes, place.width, place.height)
 
     def _named(self, likely_C: Sequence[float]) -> str:
-        """The text from the first to the last of a query's likely tokens; its likeliest where none is."""
+        """The words from the first to the last of a query's likely tokens; its likeliest where none is."""
         real = [place for place, (begin, end) in enumerate(self.offsets) if begin < end]
-        positions = [place for place in real if likely_C[place] >= NAMED]
-        begin, end = characters_of(positions or [max(real, key=lambda place: likely_C[place])], self.offsets)
+        words = [place for place in real if any(map(str.isalnum, self.text[slice(*self.offsets[place])]))]
+        positions = [place for place in words if likely_C[place] >= NAMED]
+        likeliest = max(words or real, key=lambda place: likely_C[place])
+        begin, end = characters_of(positions or [likeliest], self.offsets)
+        while begin > 0 and self.text[begin - 1 : begin + 1].isalnum():
+            begin -= 1
+        while self.text[end - 1 : end + 1].isalnum() and end < len(self.text):
+            end += 1
         return self.text[begin:end]
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PIPED_WIDTH = 160  # columns where the output is no terminal
+LONGEST = 2000  # characters of a message: it may quote what somebody gave us
 ALIKE = 3  # warnings of a kind that are shown; the rest is counted
 # Messages name Python's arguments; this is how the command line spells them.
 SPELLING = {
@@ -29,13 +30,15 @@ SPELLING = {
 def complain(message: str) -> None:
     """One line on stderr."""
     for python, here in SPELLING.items():
-        message = re.sub(rf"(?<![\w/]){re.escape(python)}", here, message)  # not in a user's path
-    print(f"groundling: {one_line(message)}", file=sys.stderr)
+        message = re.sub(rf"(?<![^\s(]){re.escape(python)}", here, message)  # not in a user's path
+    print(f"groundling: {one_line(message, LONGEST)}", file=sys.stderr)
 
 
-def one_line(text: str) -> str:
-    """The text without line breaks, and with control characters spelled out."""
+def one_line(text: str, longest: int | None = None) -> str:
+    """The text without line breaks, with control characters spelled out, and cut where it is longer."""
     words = " ".join(text.split())
+    if longest is not None and len(words) > longest:
+        words = f"{words[:longest]}…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
 

@@ -31,6 +31,7 @@ def segment(
     from PIL import Image
 
     from groundling.draw import draw_mask, format_of, save
+    from groundling.files import check_place
     from groundling.grounder import load_grounder
     from groundling.images import open_image
     from groundling.masks import decode
@@ -39,12 +40,18 @@ def segment(
         raise ValueError(f"a mask is saved as a PNG, which loses nothing; {out.name!r} is another name")
     if overlay is not None:
         format_of(overlay)  # before the model runs
+        if out is not None and overlay.resolve() == out.resolve():
+            raise ValueError(f"the mask and the mask over the picture are two pictures; {out} is one place")
+    for place in (out, overlay):
+        if place is not None:
+            check_place(place)
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     found = loaded.segment(image, phrase, threshold=threshold)
+    over = None if overlay is None else draw_mask(open_image(image, max_pixels), found)
     if out is not None:
         save(Image.fromarray(decode(found.mask)).convert("L"), out)
-    if overlay is not None:
-        save(draw_mask(open_image(image, max_pixels), found), overlay)
+    if overlay is not None and over is not None:
+        save(over, overlay)
     if json:
         console.print_json(found.as_dict())
         return

@@ -1,5 +1,6 @@
 """Text with phrases: what captions, questions and lists of classes become, whatever format they came in."""
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -141,7 +142,7 @@ def whole(text: str, boxes: Iterable[Box], masks: Iterable[Mask] = (), category:
 def spans_from(values: object) -> tuple[Span, ...]:
     """A list of [begin, end] as spans in their order, overlapping ones joined; DataError for all else."""
     if not isinstance(values, list | tuple):
-        raise DataError(f"spans {values!r} are not a list of [begin, end]")
+        raise DataError(f"spans {reprlib.repr(values)} are not a list of [begin, end]")
     spans: list[Span] = []
     for begin, end in sorted(map(_span, values)):
         if spans and begin < spans[-1][1]:
@@ -163,6 +164,6 @@ def check_spans(spans: Sequence[Span]) -> None:
 def _span(value: object) -> Span:
     parts = list(value) if isinstance(value, list | tuple) else []
     if len(parts) != 2 or not all(type(part) is int for part in parts):
-        raise DataError(f"span {value!r} is not two whole numbers")
+        raise DataError(f"span {reprlib.repr(value)} is not two whole numbers")
     check_spans([(parts[0], parts[1])])
     return parts[0], parts[1]

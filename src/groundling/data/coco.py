@@ -126,6 +126,13 @@ def row_name(key: str, row: object) -> str:
     return f"{noun} {row.get('id') if isinstance(row, dict) else None}"
 
 
+def once(rows: dict[int, object], number: int, row: object) -> None:
+    """Put a row under its number; DataError for a second one."""
+    if number in rows:
+        raise DataError("its id comes twice")
+    rows[number] = row
+
+
 class _Content:
     """The three lists of an annotation file, in whatever order they come."""
 
@@ -134,13 +141,16 @@ class _Content:
         self.instances: dict[int, list[Instance]] = {}
         self.categories: dict[int, str] = {}
         self.frequencies: dict[int, str] = {}
+        self._seen: dict[int, object] = {}
         self._missed: dict[int, list[int]] = {}  # categories of annotations that were left out, by image
 
     def add(self, key: str, row: object) -> None:
         if key == "images":
-            self.images[field(row, "id", int)] = row
+            once(self.images, field(row, "id", int), row)
         elif key == "annotations":
-            self.instances.setdefault(field(row, "image_id", int), []).append(_instance(row))
+            instance = _instance(row)
+            once(self._seen, instance.id, row)
+            self.instances.setdefault(field(row, "image_id", int), []).append(instance)
         elif key == "categories":
             identity, name = field(row, "id", int), field(row, "name", str)
             if not name.strip():
@@ -182,6 +192,8 @@ def _instance(row: object) -> Instance:
     mask: Mask | None = mask_from(segmentation) if segmentation else None
     crowd = checked(row).get("iscrowd") in (1, True)
     area = None if checked(row).get("area") is None else number(row, "area")
+    if area is not None and area < 0:
+        raise DataError(f"area is {area:g}; it should be 0 or more")
     return Instance(field(row, "id", int), field(row, "category_id", int), box, mask, crowd, area)
 
 

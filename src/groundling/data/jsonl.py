@@ -15,6 +15,7 @@ A box that sticks out of its image, mostly an xywh or one of another size of the
 
 import json
 import os
+import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def _caption(identity: str, image: Path, text: str, row: Row) -> Caption:
 def _subsets(row: Row) -> tuple[str, ...]:
     names = optional(row, "subsets", list) or []
     if not all(isinstance(name, str) for name in names):
-        raise DataError(f"subsets are {names!r}; they should be a list of texts")
+        raise DataError(f"subsets are {reprlib.repr(names)}; they should be a list of texts")
     return tuple(names)
 
 
@@ -139,7 +140,7 @@ def _phrase(row: object) -> Phrase:
 
 def _finals(values: list[object]) -> tuple[bool, ...]:
     if not all(isinstance(value, bool) for value in values):
-        raise DataError(f"finals are {values!r}; they should be a list of true and false")
+        raise DataError(f"finals are {reprlib.repr(values)}; they should be a list of true and false")
     return tuple(map(bool, values))
 
 
@@ -147,7 +148,7 @@ def _answer(value: object) -> Answer | None:
     if value is None or isinstance(value, str):
         return None if value is None else Answer(value)
     if not isinstance(value, dict):
-        raise DataError(f"answer is {value!r}; it should be text, or an object with one")
+        raise DataError(f"answer is {reprlib.repr(value)}; it should be text, or an object with one")
     boxes = tuple(map(box_from_xyxy, optional(value, "boxes", list) or []))
     text, kind = field(value, "text", str), optional(value, "kind", str)
     return Answer(text, kind, boxes, optional(value, "detailed", str))

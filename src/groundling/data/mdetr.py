@@ -19,7 +19,7 @@ from typing import Any
 
 from groundling import files
 from groundling.data.caption import Answer, Caption, Phrase, Span, spans_from
-from groundling.data.coco import row_name
+from groundling.data.coco import once, row_name
 from groundling.data.image_folder import ImageFolder, Sizes
 from groundling.data.json_rows import checked, field, identity, optional, rows, size_of
 from groundling.data.mask import Mask, as_segmentation, mask_from
@@ -102,13 +102,16 @@ class _Content:
         self.images: dict[int, object] = {}
         self.marks: dict[int, list[_Mark]] = {}
         self.categories: dict[int, str] = {}
+        self._seen: dict[int, object] = {}
         self._missed: dict[int, set[Span]] = {}  # the spans of annotations that were left out, by image
 
     def add(self, key: str, row: object) -> None:
         if key == "images":
-            self.images[field(row, "id", int)] = row
+            once(self.images, field(row, "id", int), row)
         elif key == "annotations":
-            self.marks.setdefault(field(row, "image_id", int), []).append(_mark(row))
+            mark = _mark(row)
+            once(self._seen, mark.id, row)
+            self.marks.setdefault(field(row, "image_id", int), []).append(mark)
         elif key == "categories":
             self.categories[field(row, "id", int)] = field(row, "name", str)
 

@@ -55,6 +55,8 @@ def _caption(row: object, sizes: Sizes, folder: ImageFolder) -> Caption:
     if not boxes:
         raise DataError("instance_boxes is empty")
     masks = [_mask(polygons) for polygons in field(row, "Polygons", list)]
+    if not masks:
+        raise DataError("Polygons is empty")
     text, structure = field(row, "phrase", str), optional(row, "phrase_structure", dict) or {}
     phrase = whole(text, boxes, masks, optional(structure, "name", str))
     image, task = folder.path(f"{name}.jpg"), field(row, "task_id", str)

@@ -9,6 +9,7 @@ lichengunc/refer.
 """
 
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +49,7 @@ def read(root: Path, dataset: str, split: str, by: str | None = None, need_image
             samples.append(_sample(ref, sentence, instances, folder))
             images[instances.annotations[ref["ann_id"]]["image_id"]] = samples[-1].image
         except _BAD_ROW as error:
-            rejects.add(f"ref {ref.get('ref_id')} sentence {index}", error)
+            rejects.add(f"ref {reprlib.repr(ref.get('ref_id'))} sentence {index}", _told(error))
     rejects.report(file, kept=len(samples))
     things = instances.things(images)
     return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), things, left_out=rejects.count)
@@ -63,6 +64,7 @@ class _Instances:
         try:
             self.images: dict[int, Row] = {row["id"]: row for row in content["images"]}
             self.annotations: dict[int, Row] = {row["id"]: row for row in content["annotations"]}
+            self.twice = _twice(content["images"]), _twice(content["annotations"])
             self.categories: dict[int, str] = {row["id"]: row["name"] for row in content["categories"]}
         except (KeyError, TypeError) as error:
             raise DataError(f"{file}: not a COCO instances file (missing or wrong: {error})") from error
@@ -87,19 +89,28 @@ class _Instances:
         check_box(box, (image["width"], image["height"]) if "width" in image and "height" in image else None)
         return box
 
+    def check(self, annotation: Row) -> None:
+        """DataError where it is not known which row is meant."""
+        for noun, identity, twice in zip(
+            ("image", "annotation"), (annotation["image_id"], annotation["id"]), self.twice, strict=True
+        ):
+            if identity in twice:
+                raise DataError(f"{noun} {identity} has two entries that differ")
+
     def things(self, images: Mapping[int, Path]) -> dict[Path, tuple[Thing, ...]]:
         """All annotated objects of these images; crowds, which are no single object, are not among them."""
         found: dict[Path, list[Thing]] = {}
         rejects = Rejects("objects")
         for row in self.annotations.values():
-            if row.get("image_id") not in images or row.get("iscrowd"):
-                continue
             try:
+                if row.get("image_id") not in images or row.get("iscrowd"):
+                    continue
+                self.check(row)
                 category, attributes = self.categories[row["category_id"]], tuple(row.get("attributes", ()))
                 thing = Thing(category, self.box(row), attributes)
                 found.setdefault(images[row["image_id"]], []).append(thing)
             except _BAD_ROW as error:
-                rejects.add(f"annotation {row['id']}", error)
+                rejects.add(f"annotation {row['id']}", _told(error))
         if rejects.count:
             rejects.report(self.file, kept=sum(map(len, found.values())))
         return {path: tuple(things) for path, things in found.items()}
@@ -108,16 +119,35 @@ class _Instances:
 def _sample(ref: Row, sentence: Row, instances: _Instances, folder: ImageFolder) -> Sample:
     annotation = instances.annotations.get(ref["ann_id"])
     if annotation is None:
-        raise DataError(f"annotation {ref['ann_id']} has no entry")
+        raise DataError(f"annotation {reprlib.repr(ref['ann_id'])} has no entry")
+    instances.check(annotation)
     if annotation["image_id"] != ref.get("image_id", annotation["image_id"]):
         raise DataError(f"annotation {ref['ann_id']} is of another image, {annotation['image_id']}")
     return Sample(
-        id=f"{ref['ref_id']}-{sentence['sent_id']}",
+        id=f"{_identity(ref, 'ref_id')}-{_identity(sentence, 'sent_id')}",
         image=folder.path(instances.image_name(ref)),
         expression=sentence["sent"],
         box=instances.box(annotation),
         category=instances.categories.get(annotation["category_id"]),
     )
+
+
+def _identity(row: Row, key: str) -> int | str:
+    value = row[key]
+    if not isinstance(value, int | str):
+        raise DataError(f"{key} is {reprlib.repr(value)}; it should be a number")
+    return value
+
+
+def _told(error: Exception) -> Exception:
+    """What is wrong with a row, where Python says it in words of its own."""
+    return error if isinstance(error, DataError | KeyError) else DataError(f"not of REFER's form ({error})")
+
+
+def _twice(rows: Iterable[Row]) -> set[object]:
+    """The ids of rows that differ and have the same one."""
+    first: dict[object, Row] = {}
+    return {row["id"] for row in rows if first.setdefault(row["id"], row) != row}
 
 
 def _sentences(refs: Iterable[Row]) -> Iterator[tuple[Row, int, Row]]:

@@ -1,6 +1,7 @@
 """What every dataset format becomes: samples of one image, one expression and one box."""
 
 import math
+import reprlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -128,11 +129,11 @@ def box_from_xyxy(values: Sequence[float]) -> Box:
     """Four numbers as a box; DataError for anything else. Its area is looked at by check_box."""
     numbers = list(values) if isinstance(values, Iterable) and not isinstance(values, str | bytes) else []
     if len(numbers) != 4 or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
-        raise DataError(f"box {values!r} is not four numbers")
+        raise DataError(f"box {reprlib.repr(values)} is not four numbers")
     try:
         x1, y1, x2, y2 = map(float, numbers)
     except OverflowError as error:
-        raise DataError(f"box {values!r} has a number too large to be a coordinate") from error
+        raise DataError(f"box {reprlib.repr(values)} has a number too large to be a coordinate") from error
     return x1, y1, x2, y2
 
 

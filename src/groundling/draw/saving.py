@@ -8,6 +8,7 @@ from PIL import Image
 
 from groundling.files import write
 
+MOST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -21,8 +22,16 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 
 def save(image: Image.Image, path: str | os.PathLike[str]) -> Path:
-    """Write a picture in one step, in the format of its name; ValueError for a name of another kind."""
+    """Write a picture in one step, in the format of its name.
+
+    ValueError for a name of another kind, and for a picture with a longer side than the format has.
+    """
     kind = format_of(path)
+    if max(image.size) > MOST.get(kind, max(image.size)):
+        raise ValueError(
+            f"a picture of {image.width}x{image.height} does not fit into {Path(path).name}: {kind} has at "
+            f"most {MOST[kind]:,} pixels a side; a name in .png fits"
+        )
     data = io.BytesIO()
     image.save(data, kind, **({} if kind == "PNG" else {"quality": 92}))
     return write(Path(path), data.getvalue())
