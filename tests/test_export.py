@@ -243,7 +243,9 @@ def test_what_cannot_be_written(
 
     assert "format onnx is called *.onnx, given 'x.bin'" in complaint(tmp_path / "x.bin")
     (tmp_path / "folder.onnx").mkdir()
-    assert "is a folder" in complaint(tmp_path / "folder.onnx")
+    assert "folder.onnx: Is a directory" in complaint(tmp_path / "folder.onnx")
+    (tmp_path / "file").write_text("here")
+    assert "file: File exists" in complaint(tmp_path / "file" / "x.onnx")
     assert "give --expression too" in complaint(tmp_path / "x.onnx", "--budget", 0.5)
     assert "no words" in complaint(tmp_path / "x.onnx", "--expression", " ")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

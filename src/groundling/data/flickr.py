@@ -58,12 +58,6 @@ def splits(root: Path) -> list[str]:
     return [name for name in ("train", "val", "test") if (root / f"{name}.txt").is_file()]
 
 
-def unrelated(root: Path) -> frozenset[str]:
-    """The ids of the captions that say nothing about their image: the published list, kept by evaluations."""
-    lines = [line.split() for line in _text(root / "UNRELATED_CAPTIONS").splitlines()]
-    return frozenset(f"{row[0]}-{int(row[1]) - 1}" for row in lines if len(row) == 2 and row[1].isdecimal())
-
-
 def _names(root: Path, split: str) -> list[str]:
     if not root.is_dir():
         raise FileNotFoundError(f"dataset folder not found: {root}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from groundling.boxes import cxcywh_to_xyxy
 from groundling.dynamic.extract import extract
-from groundling.files import write
+from groundling.files import check_place, write
 from groundling.images import normalise
 from groundling.language import TextEncoder, Tokenizer, Tokens, TruncationWarning, as_exported
 from groundling.models.supernet import Network, Prediction, Supernet
@@ -148,8 +148,8 @@ def check(out: Path, form: str) -> None:
         )
     if out.suffix != SUFFIXES[form]:
         raise ValueError(f"a file in the format {form} is called *{SUFFIXES[form]}, given {out.name!r}")
-    if out.is_dir():
-        raise ValueError(f"{out} is a folder; give the name of a file")
+    for suffix in (SUFFIXES[form], *(".bin",) * (form == "openvino")):
+        check_place(out.with_suffix(suffix))
 
 
 def _example(size: int, raw: bool) -> Tensor:
