@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from groundling.data.sample import Box
@@ -67,12 +69,13 @@ def scaled(box: Box, times: float) -> Box:
 
 def apart(boxes: Sequence[Box], step: float) -> list[Box]:
     """The boxes; those nearly the same as earlier ones a step outside them, so that each frame is seen."""
-    found: list[Box] = []
-    for box in boxes:
-        while any(max(abs(a - b) for a, b in zip(box, other, strict=True)) < step for other in found):
-            box = (box[0] - step, box[1] - step, box[2] + step, box[3] + step)
-        found.append(box)
-    return found
+    found = np.empty((len(boxes), 4))
+    for index, box in enumerate(boxes):
+        place = np.array(box)
+        while index and np.abs(found[:index] - place).max(axis=1).min() < step:
+            place += (-step, -step, step, step)
+        found[index] = place
+    return [(x1, y1, x2, y2) for x1, y1, x2, y2 in found.tolist()]
 
 
 def draw_boxes(
@@ -127,19 +130,23 @@ def place_labels(
 ) -> list[Label]:
     """A label for each box: near it, inside the picture, off other labels and boxes where there is room."""
     placed: list[Label] = []
+    # Covering its own box is twice as bad as another's, a label worst; being far away counts too.
+    rects, weights = np.zeros((2 * len(boxes), 4)), np.repeat((1.0, 100.0), len(boxes))
+    rects[: len(boxes)] = np.reshape(boxes, (-1, 4))
     for index, (box, text) in enumerate(zip(boxes, texts, strict=True)):
         pad = _pad(letters)
         lines = ink.wrapped(text, letters, min(size[0] - 2 * pad, 26 * letters), LINES)
         wide = max(ink.font(letters).getlength(line) for line in lines) + 2 * pad
         high = len(lines) * _leading(letters) + pad
-        # Covering its own box is twice as bad as another's, a label worst; being far away counts too.
-        weights = [(other, 1 + (number == index)) for number, other in enumerate(boxes)]
-        weights += [(label.rect, 100) for label in placed]
         places = _places(size, box, wide, high, max(2, round(letters / 7)))
+        there = len(boxes) + index
+        weights[index] = 2
         troubles = [
-            sum(weight * _overlap(place, rect) for rect, weight in weights) + 2 * letters * _gap(place, box)
+            float(_overlaps(place, rects[:there]) @ weights[:there]) + 2 * letters * _gap(place, box)
             for place in places
         ]
+        weights[index] = 1
+        rects[there] = places[troubles.index(min(troubles))]
         placed.append(Label(places[troubles.index(min(troubles))], tuple(lines)))
     return placed
 
@@ -177,8 +184,13 @@ def _leading(size: int) -> int:
     return round(1.25 * size)
 
 
-def _overlap(a: Rect, b: Rect) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def _overlaps(a: Rect, rects_N4: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area that a rectangle shares with each of the others (N,)."""
+    left, top, right, bottom = rects_N4.T
+    wide = np.minimum(a[2], right) - np.maximum(a[0], left)
+    high = np.minimum(a[3], bottom) - np.maximum(a[1], top)
+    shared: NDArray[np.float64] = wide.clip(min=0) * high.clip(min=0)
+    return shared
 
 
 def _gap(a: Rect, b: Rect) -> float:
