@@ -12,7 +12,6 @@ backbone sees the image once, unless words choose what runs: only the first has 
 call `shared`. `milliseconds` of each are from pixels to its answer, others' before it too.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from groundling.dynamic.gates import hard_gates
-from groundling.images import MAX_PIXELS, ImageSource, letterbox, normalise, open_image
+from groundling.images import MAX_PIXELS, ImageSource, letterbox, name_of, normalise, open_image
 from groundling.language import Tokens
 from groundling.masks import encode
 from groundling.models.answers import AnswerKind, AnswersConfig
@@ -317,7 +316,7 @@ def _ask(
         hidden = net.decode(memory)
         again = shared is not None and row > 0
         cost = model.cost_model.asked(length, selection, answers=answers, seen=again)
-        place, found = (_name(image), offsets[row], placement), net.objects(hidden[-1])
+        place, found = (name_of(image), offsets[row], placement), net.objects(hidden[-1])
         overlap = model.config.overlap
         yield Reply(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began)
 
@@ -383,7 +382,3 @@ def _sum(costs: Sequence[Cost]) -> Cost:
         for name, macs in cost.parts.items():
             parts[name] = parts.get(name, 0) + macs
     return Cost(parts, sum(cost.full for cost in costs))
-
-
-def _name(image: ImageSource) -> str:
-    return str(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""

@@ -21,7 +21,15 @@ from groundling import checkpoint
 from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.device import checked
 from groundling.dynamic.extract import SubnetCache
-from groundling.images import MAX_PIXELS, ImageSource, normalise_shown, open_image, scaled, stacked
+from groundling.images import (
+    MAX_PIXELS,
+    ImageSource,
+    name_of,
+    normalise_shown,
+    open_image,
+    scaled,
+    stacked,
+)
 from groundling.models.detr import Detr, SetPrediction
 from groundling.results import Detection, Detections
 from groundling.selection import Selection
@@ -78,7 +86,7 @@ class Detector:
             width=picture.width,
             height=picture.height,
             milliseconds=milliseconds,
-            image=str(os.fspath(image)) if isinstance(image, str | os.PathLike) else "",
+            image=name_of(image),
         )
 
     def ground(self, *_: object, **__: object) -> NoReturn:

@@ -27,7 +27,7 @@ from groundling.device import checked
 from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
-from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
+from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, name_of, normalise, open_image
 from groundling.language import Tokenizer, UnknownWordWarning
 from groundling.layers.sharing import share
 from groundling.models import DETECTORS
@@ -138,7 +138,7 @@ class Grounder:
             raise ValueError("give a budget or a selection, not both")
         canvas, placement = self._canvas(image)
         pixels = normalise(canvas[None].to(self.device))
-        return [self._answer(pixels, placement, e, budget, selection, _name(image)) for e in expressions]
+        return [self._answer(pixels, placement, e, budget, selection, name_of(image)) for e in expressions]
 
     @torch.inference_mode()
     def ground_batch(
@@ -168,7 +168,7 @@ class Grounder:
         milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
         return [
             self._grounding(
-                (expression, _name(image)),
+                (expression, name_of(image)),
                 seen[index[row]][1],
                 found,
                 row,
@@ -338,10 +338,6 @@ def _text(expression: object) -> str:
 def _on_cpu(found: Prediction) -> Prediction:
     """The answer where it can be read: the clock stops there, not when a GPU was told to compute."""
     return Prediction(found.boxes_cxcywh01.cpu(), None if found.scores is None else found.scores.cpu())
-
-
-def _name(image: ImageSource) -> str:
-    return str(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
 
 
 def _key(image: ImageSource) -> object:

@@ -88,6 +88,11 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
         return _decode(_identify(stream, name), max_pixels, name)
 
 
+def name_of(source: ImageSource) -> str:
+    """The path of an image that was given by one, else nothing."""
+    return str(os.fspath(source)) if isinstance(source, str | os.PathLike) else ""
+
+
 def upright_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(width, height) of an image file as `open_image` would give it, from its header alone.
 

@@ -17,7 +17,7 @@ from xml.parsers import expat
 from groundling.data.caption import Caption, Phrase
 from groundling.data.image_folder import ImageFolder
 from groundling.data.pickles import read_bytes
-from groundling.data.sample import Box, DataError, Rejects, check_box
+from groundling.data.sample import Box, DataError, Rejects, check_box, check_split
 
 MAX_BYTES = 1 << 20  # the largest official file has a fiftieth of it
 Boxes = Mapping[str, Sequence[Box]]
@@ -59,13 +59,7 @@ def splits(root: Path) -> list[str]:
 
 
 def _names(root: Path, split: str) -> list[str]:
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset folder not found: {root}")
-    there = splits(root)
-    if split not in there:
-        raise ValueError(
-            f"{root} has no split {split!r}; it has {', '.join(there) or 'no Flickr30k Entities'}"
-        )
+    check_split(root, split, splits, "no Flickr30k Entities")
     return _text(root / f"{split}.txt").split()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from groundling.data.caption import Answer, Caption, Phrase, Span
 from groundling.data.image_folder import ImageFolder
 from groundling.data.json_rows import field, number, optional, rows, size_of
-from groundling.data.sample import Box, DataError, Rejects, Thing, box_from_xywh, check_box
+from groundling.data.sample import Box, DataError, Rejects, Thing, box_from_xywh, check_box, check_split
 
 _QUESTIONS = "_questions"
 _LONGEST = 40  # characters of two numbers; Python reads none of more than 4,300 digits
@@ -132,10 +132,7 @@ def _word_spans(text: str) -> list[Span]:
 
 
 def _files(root: Path, split: str) -> list[Path]:
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset folder not found: {root}")
-    if split not in splits(root):
-        raise ValueError(f"{root} has no split {split!r}; it has {', '.join(splits(root)) or 'no questions'}")
+    check_split(root, split, splits, "no questions")
     name = split + _QUESTIONS
     whole = _places(root, f"{name}.json")
     return whole[:1] or sorted(

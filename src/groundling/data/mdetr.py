@@ -23,7 +23,7 @@ from groundling.data.coco import once, row_name
 from groundling.data.image_folder import ImageFolder, Sizes
 from groundling.data.json_rows import checked, field, identity, optional, rows, size_of
 from groundling.data.mask import Mask, as_segmentation, mask_from
-from groundling.data.sample import Box, DataError, Rejects, box_from_xywh, check_box
+from groundling.data.sample import Box, DataError, Rejects, box_from_xywh, check_box, check_split
 
 _PATTERNS = ("final_*.json", "finetune_*.json")
 _FOLDERS = (".", "OpenSource", "mdetr_annotations")
@@ -234,14 +234,8 @@ def _annotation_rows(phrase: Phrase) -> Iterator[dict[str, Any]]:
 
 
 def _file(root: Path, split: str) -> Path:
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset folder not found: {root}")
-    found = _files(root)
-    if split not in found:
-        raise ValueError(
-            f"{root} has no split {split!r}; it has {', '.join(sorted(found)) or 'no such file'}"
-        )
-    return found[split]
+    check_split(root, split, splits, "no such file")
+    return _files(root)[split]
 
 
 def _files(root: Path) -> dict[str, Path]:

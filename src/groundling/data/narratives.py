@@ -15,7 +15,7 @@ from pathlib import Path
 from groundling.data.caption import Caption
 from groundling.data.image_folder import ImageFolder
 from groundling.data.json_rows import field, identity, lines, number, row_of
-from groundling.data.sample import DataError, Rejects
+from groundling.data.sample import DataError, Rejects, check_split
 
 _NAME = re.compile(r"(.+)_localized_narratives(?:-\d{5}-of-\d{5})?")
 _PLACES = (
@@ -112,10 +112,5 @@ def _segment(points: object) -> tuple[Point, ...]:
 
 
 def _files(root: Path, split: str) -> list[Path]:
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset folder not found: {root}")
-    if split not in splits(root):
-        raise ValueError(
-            f"{root} has no split {split!r}; it has {', '.join(splits(root)) or 'no narratives'}"
-        )
+    check_split(root, split, splits, "no narratives")
     return [file for file in sorted(root.glob("*.jsonl")) if shard(file) == split]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from groundling.data.caption import Caption, whole
 from groundling.data.image_folder import ImageFolder, Sizes
-from groundling.data.sample import Box, DataError, Rejects, check_box
+from groundling.data.sample import Box, DataError, Rejects, check_box, check_split
 
 _SUFFIX = "-annotations-bbox"
 _SIDES = ("XMin", "YMin", "XMax", "YMax")  # in our order; the file's is another
@@ -136,13 +136,8 @@ def _split(file: Path) -> str:
 
 
 def _file(root: Path, split: str) -> Path:
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset folder not found: {root}")
+    check_split(root, split, splits, "no Open Images")
     files = [file for file in sorted(root.glob(f"*{_SUFFIX}.csv")) if _split(file) == split]
-    if not files:
-        raise ValueError(
-            f"{root} has no split {split!r}; it has {', '.join(splits(root)) or 'no Open Images'}"
-        )
     if len(files) > 1:
         raise ValueError(
             f"{root} has two files of {split}: {', '.join(file.name for file in files)}; keep one"

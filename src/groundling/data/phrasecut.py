@@ -13,7 +13,7 @@ from groundling.data.caption import Caption, whole
 from groundling.data.image_folder import ImageFolder
 from groundling.data.json_rows import Row, field, identity, optional, rows, size_of
 from groundling.data.mask import Mask, mask_from
-from groundling.data.sample import DataError, Rejects, box_from_xywh, check_box
+from groundling.data.sample import DataError, Rejects, box_from_xywh, check_box, check_split
 from groundling.protocols.phrasecut_subsets import of_structure
 
 _PREFIX = "refer_"
@@ -22,10 +22,7 @@ Sizes = Mapping[str, tuple[int, int]]
 
 def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
     """The phrases of a split, one after the other."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"dataset folder not found: {root}")
-    if split not in splits(root):
-        raise ValueError(f"{root} has no split {split!r}; it has {', '.join(splits(root)) or 'no PhraseCut'}")
+    check_split(root, split, splits, "no PhraseCut")
     sizes = dict(rejects.usable(_image_rows(root / "image_data_split.json"), _size))
     folder = ImageFolder.among([root / name for name in ("images", "VG_100K", "VG_100K_2")], look=need_images)
     tasks = ((f"row {n}", row) for n, (_, row) in enumerate(rows(root / f"{_PREFIX}{split}.json")))

@@ -88,6 +88,18 @@ def spread(items: tuple[T, ...], limit: int | None, noun: str) -> tuple[T, ...]:
     return tuple(items[i * len(items) // count] for i in range(count))
 
 
+def check_split(root: Path, split: str, splits: Callable[[Path], Iterable[str]], nothing: str) -> None:
+    """FileNotFoundError for a folder that is not there, ValueError for a split that it does not have.
+
+    `nothing` is what a folder without any split lacks.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"dataset folder not found: {root}")
+    there = list(splits(root))
+    if split not in there:
+        raise ValueError(f"{root} has no split {split!r}; it has {', '.join(there) or nothing}")
+
+
 class Rejects:
     """Rows that were left out, counted and the first of them named; a reader never drops one silently."""
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from groundling.boxes import clip
-from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, normalise, open_image
+from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, name_of, normalise, open_image
 from groundling.results import Grounding
 from groundling.roberta import tokenizer_class
 from groundling.runtime.card import KEY, Card
@@ -140,7 +140,7 @@ class ExportedGrounder:
         asked = self.asked(expressions)
         canvas, placement = letterbox(open_image(image, self.max_pixels), self.card.size)
         pixels = (canvas if self.card.raw else normalise(canvas))[None].numpy()
-        name = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+        name = name_of(image)
         return [self._answer(pixels, placement, expression, str(name)) for expression in asked]
 
     def asked(self, expressions: str | Sequence[str] | None) -> Sequence[str]:
