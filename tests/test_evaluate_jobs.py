@@ -7,6 +7,7 @@ from typing import Any
 import coco_json
 import pytest
 import torch
+from PIL import Image
 from scrambled import scrambled
 from small import Shell, model_folder
 from test_asking import ASKED, WORDS
@@ -177,6 +178,28 @@ def test_questions(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path) ->
         kind: (len(hits), round(sum(hits) / len(hits), 4)) for kind, hits in finer.items() if hits
     }
     assert 0 <= row["accuracy_total"] <= row["accuracy_type"] <= 1
+
+
+def test_what_cannot_be_asked_or_measured_is_left_out_before_all_else_is(
+    shell: Shell, mdetr: Path, tmp_path: Path
+) -> None:
+    """One text that is too long, or one mask of another picture, lost the whole evaluation at its end."""
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    phrase = {
+        "spans": [[0, 3]],
+        "boxes": [[1, 1, 9, 9]],
+        "masks": [{"size": [30, 40], "counts": [9, 9, 1182]}],
+    }
+    row = {"image": "a.png", "caption": "man", "phrases": [phrase], "id": "good"}
+    wrong = phrase | {"masks": [{"size": [3, 4], "counts": [12]}]}
+    rows = [row, row | {"id": "long", "caption": "man " * 999}, row | {"id": "wrong", "phrases": [wrong]}]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = ("evaluate", mdetr, "--data", tmp_path, "--dataset", "jsonl", "--split", "all", "--json")
+    ran = shell(*asked)
+    assert ran.code == 0, ran
+    assert json.loads(ran.out)["items"] == 1
+    assert "2 of 3 captions left out. caption long: a text of" in ran.err
+    assert "caption wrong: a mask of 3x4 pixels" in ran.err
 
 
 def test_masks(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path) -> None:

@@ -305,10 +305,15 @@ def _learnable(
     if learned.final and any(goal.final is None for goal in goals(caption)):
         raise DataError("the model learns which objects are final, and the caption does not say (finals)")
     if learned.masks:
-        for mask in (mask for phrase in caption.phrases for mask in phrase.masks):
-            if isinstance(mask, Rle):
-                _check_fits(mask, *sizes.of(caption.image))
+        check_masks(caption, sizes)
     return caption
+
+
+def check_masks(caption: Caption, sizes: Sizes) -> None:
+    """DataError for a mask of another size than that of the caption's image."""
+    for mask in (mask for phrase in caption.phrases for mask in phrase.masks):
+        if isinstance(mask, Rle):
+            _check_fits(mask, *sizes.of(caption.image))
 
 
 def _check_fits(mask: Rle, width: int, height: int) -> None:

@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple, Protocol
 from groundling.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.data import CaptionSet, coco, open_captions, open_dataset
 from groundling.data.caption import Caption, Span
+from groundling.data.image_folder import Sizes
+from groundling.data.modulated import check_masks
 from groundling.data.sample import DataError, Rejects
 from groundling.detector import Detector
 from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
@@ -140,19 +142,22 @@ def _named(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
 
 
 def _told(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
-    """What an MDETR says of texts; those that it cannot read are left out with a DataWarning."""
+    """What an MDETR says of texts; what cannot be asked or measured is left out with a DataWarning."""
     (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
     captions = open_captions(root, dataset, split).limited(limit)
     rejects, task = Rejects("captions"), task_of(captions)
     named = ((f"caption {caption.id}", caption) for caption in captions.captions)
-    kept = tuple(rejects.usable(named, partial(readable, tokenizer)))
+    sizes = Sizes() if task == "masks" else None
+    kept = tuple(rejects.usable(named, partial(readable, tokenizer, sizes=sizes)))
     rejects.report(f"{captions.name} {captions.split}", len(kept))
     captions = replace(captions, captions=kept, left_out=captions.left_out + rejects.count)
     return measure_of(net, tokenizer, titled(captions), task, protocol, max_pixels=loaded.max_pixels)
 
 
-def readable(tokenizer: ByteTokenizer, caption: Caption) -> Caption:
-    """The caption; DataError for one that is too long for the model."""
+def readable(tokenizer: ByteTokenizer, caption: Caption, sizes: Sizes | None = None) -> Caption:
+    """The caption; DataError for one that is too long for the model or, with sizes, has another's masks."""
+    if sizes is not None:
+        check_masks(caption, sizes)
     try:
         tokenizer.offsets(caption.text)
     except ValueError as error:

@@ -222,7 +222,12 @@ def words_of(file: Path | None) -> dict[str, tuple[str, ...]]:
 def _tokenizer(source: Source, limit: int, download: bool) -> ByteTokenizer:
     path = Path(source)
     if not path.is_file():
-        path = checkpoint.locate(source, download=download, files=(*TOKENIZERS, "merges.txt"))
+        try:
+            path = checkpoint.locate(source, download=download, files=(*TOKENIZERS, "merges.txt"))
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"no tokenizer at {source}: a folder fits, and a hub id with download=True"
+            ) from None
         names = [name for name in TOKENIZERS if (path / name).is_file()]
         if not names:
             raise FileNotFoundError(f"no tokenizer in {path}; it should hold {' or '.join(TOKENIZERS)}")
