@@ -138,7 +138,7 @@ def read(
     return tensors, {str(name): value if _plain(value) else repr(type(value)) for name, value in said.items()}
 
 
-def whole(arguments: Mapping[str, Any], name: str, default: int, file: Path) -> int:
+def whole_number(arguments: Mapping[str, Any], name: str, default: int, file: Path) -> int:
     """A whole number of 1 or more that a file was trained with."""
     value = arguments.get(name, default)
     if type(value) is not int or value < 1:

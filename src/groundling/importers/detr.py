@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, config_beside, read, resnet_name, source_file, whole
+from groundling.importers import Source, config_beside, read, resnet_name, source_file, whole_number
 from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.coco_names import COCO_NAMES
@@ -70,7 +70,7 @@ def import_detr(
     saved = (
         {"nheads": config["encoder_attention_heads"]} if "encoder_attention_heads" in config else arguments
     )
-    heads = whole(saved, "nheads", HEADS, file)
+    heads = whole_number(saved, "nheads", HEADS, file)
     names = _named(config, file) if categories is None else categories
     model = Detr(config_of(tensors, file, heads, names))
     checkpoint.fit(model.net, tensors, file)

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, read, source_file, whole
+from groundling.importers import Source, read, source_file, whole_number
 from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, AnswerKind, AnswersConfig
@@ -70,7 +70,7 @@ def import_mdetr(
     given, arguments = read(file, WRAPPERS)
     check_options(file, arguments)
     tensors = as_ours(given, file)
-    config = config_of(tensors, file, whole(arguments, "nheads", HEADS, file), words_of(answers))
+    config = config_of(tensors, file, whole_number(arguments, "nheads", HEADS, file), words_of(answers))
     tokenizer = _tokenizer(text, config.text.tokens, download)
     model = Mdetr(config)
     checkpoint.check_tokenizer(model, tokenizer, text)
