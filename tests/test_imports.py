@@ -36,6 +36,7 @@ ROOMS = [
     "recipes",
     "draw",
     "runtime",
+    "reply",
     "asking",
     "detector",
     "grounder",

@@ -115,14 +115,19 @@ def _detect(data: Path) -> Run:
 def mdetr_adaptive(data: Path = Path("street")) -> tuple[Run, ...]:
     """From a trained mdetr_street given by `--init`: words learn to choose, then the choice is kept."""
     *_, run = mdetr_street(data)
+    mixture = {
+        "dataset": "flickr30k,jsonl,refcoco,gqa,gqa,phrasecut",
+        "split": "train,names_train,train,train_balanced,train_attributes,train",
+    }
     adapt = {
         "model": MDETR["mdetr_adaptive"].model_dump(mode="json"),
-        "loss": {**run.config.loss, "mi": 1.5, "budget": 100.0, "budget_share": 0.53, "budget_of": "text"},
+        "data": run.config.data.model_copy(update=mixture),
+        "loss": {**run.config.loss, "mi": 1.5, "budget": 100.0, "budget_share": 0.49, "budget_of": "text"},
         "init": None,
         "needs_init": True,
         "fresh": ("selector.",),
         "discard": (),
-        "steps": 4000,
+        "steps": 4500,
         "expressions_per_image": 2,  # each sees its image for itself
         "warmup": 100,
         "lr": 3e-4,
@@ -130,11 +135,13 @@ def mdetr_adaptive(data: Path = Path("street")) -> tuple[Run, ...]:
         "no_decay": ("selector",),
         "freeze_norm": True,
     }
-    frozen = {"net.backbone": 1.5e-4, "selector": 0.0, "text": 0.0}
+    frozen = {"net.backbone": 2e-4, "selector": 0.0, "text": 0.0}
     polish = {
         **adapt,
         "loss": {**run.config.loss, "gates": "chosen"},
         "fresh": (),
+        "steps": 13_800,
+        "lr": 4e-4,
         "lr_groups": frozen,
         "no_decay": (),
         "seed": 1,
