@@ -5,7 +5,7 @@ from typing import Any
 
 UNSTATED = "not stated in the checkpoint"
 STREET = "street scenes, drawn by `groundling data street`"
-LEARNT_FROM = {"lads_street": STREET, "mdetr_street": STREET}
+LEARNT_FROM = {"lads_street": STREET, "mdetr_street": STREET, "mdetr_adaptive": STREET}
 
 
 def training_rows(name: str, training: Mapping[str, Any]) -> list[tuple[str, object]]:

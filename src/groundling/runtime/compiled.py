@@ -110,7 +110,8 @@ class CompiledSubnets:
         except Exception as error:  # whatever a compiler says: the request is answered without it
             with self._lock:
                 self._asked[key] = False
-            warnings.warn(f"a subnet is not compiled: {error}", CompileWarning, stacklevel=2)
+            reason = " ".join(str(error).split())[:300]  # OpenVINO's fill a screen
+            warnings.warn(f"a subnet is not compiled: {reason}", CompileWarning, stacklevel=2)
             return
         with self._lock:
             self._ready[key] = (run, size)
