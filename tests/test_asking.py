@@ -1,6 +1,7 @@
 """Asking an MDETR: from queries that we say ourselves to phrases, answers and masks of an image's pixels."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from groundling.images import normalise
 from groundling.masks import decode
 from groundling.models.mdetr import Mdetr, Objects
 from groundling.phrases import Splitter
+from groundling.reply import Reply
 from groundling.roberta import ByteTokenizer, RobertaTextConfig
 
 WORDS = {"obj": ("a dog", "a hat"), "many": ("none", "one", "two", "more"), "yes": ("no", "yes")}
@@ -489,6 +491,20 @@ def test_many_texts_are_answered_as_each_alone(
             ask(mdetr, tokenizer, wrong)
     with pytest.raises(ValueError, match="what is asked is a text, given 3"):
         ask(mdetr, tokenizer, ["a red car", 3])  # type: ignore[list-item]
+
+
+def test_the_clock_stops_at_the_answer(tokenizer: ByteTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boxes of expressions and evidence of answers were made behind it."""
+    slow, made = Reply.objects, 0.05
+
+    def objects(*given: Any, **options: Any) -> Any:
+        time.sleep(made)
+        return slow(*given, **options)
+
+    monkeypatch.setattr(Reply, "objects", objects)
+    for name, ask in MANY.items():
+        (found,) = ask(model(), tokenizer, TEXTS[:1])
+        assert found.milliseconds > 1000 * made, name
 
 
 def test_one_question_is_the_first_of_many(tokenizer: ByteTokenizer) -> None:

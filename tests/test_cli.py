@@ -19,7 +19,7 @@ from typer.main import get_command
 
 import groundling
 from groundling import checkpoint
-from groundling.cli import app, datasets, recipes, settings
+from groundling.cli import app, console, datasets, recipes, settings
 from groundling.cli.train import scorer
 from groundling.data import open_dataset
 from groundling.evaluate import evaluate
@@ -523,6 +523,11 @@ def test_a_stream_that_is_closed(closed: str) -> None:
         assert ran.stderr.count("\n") == 1
     else:
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"groundling {groundling.__version__}\n", "")
+
+
+def test_a_complaint_has_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    console.complain("9" * 10**6)
+    assert len(capsys.readouterr().err) < 2100
 
 
 def test_complaints_without_stderr_go_nowhere() -> None:

@@ -230,12 +230,14 @@ def test_a_type_that_no_question_has_costs_nothing() -> None:
     assert "metric/yes_accuracy" not in losses
 
 
-def test_one_head_for_all_answers() -> None:
+@pytest.mark.parametrize("kind", ["answer", "colour"])
+def test_one_head_for_all_answers(kind: str) -> None:
+    """Its accuracy has the name that is logged, whatever the head is called."""
     logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, 9.0, 0.0]])
-    losses = answer_losses({"answer": logits}, torch.tensor([2, 1]), None, ())
+    losses = answer_losses({kind: logits}, torch.tensor([2, 1]), None, ())
     expected = (LN3 + math.log(1 + 2 * math.exp(-9))) / 2
     assert {name: pytest.approx(value.item()) for name, value in losses.items()} == {
-        "answer_answer": expected,
+        f"answer_{kind}": expected,
         "metric/answer_accuracy": 0.5,
     }
 
