@@ -82,6 +82,17 @@ def test_shards_in_their_order(tmp_path) -> None:
         (narrative(dataset_id="Flick30k_test"), r"image 137576\.jpg is not in"),
         (narrative(image_id="../1", dataset_id="ADE20k_train"), "leads out of the image folder"),
         (narrative(annotator_id="x"), "annotator_id is 'x'"),
+    ],
+)
+def test_bad_lines_are_left_out(tmp_path, row, reason) -> None:
+    with pytest.warns(DataWarning, match=rf"1 of 2 rows left out\. coco_val.*jsonl:2: .*{reason}"):
+        captions = open_captions(write(tmp_path, narrative(), row), "narratives", "coco_val")
+    assert (len(captions), captions.left_out) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
         (narrative(traces=[5]), "a trace segment is a list of points, not int"),
         (narrative(traces=[[{"x": 1, "y": None, "t": 0}]]), "y is None; it should be a number"),
         (narrative(traces=[[{"x": float("nan"), "y": 0, "t": 0}]]), "x is nan; it should be a number"),
@@ -92,7 +103,11 @@ def test_shards_in_their_order(tmp_path) -> None:
         (narrative(timed_caption=None), "timed_caption is None"),
     ],
 )
-def test_bad_lines_are_left_out(tmp_path, row, reason) -> None:
+def test_a_bad_trace_is_of_no_narrative_and_leaves_its_caption(tmp_path, row, reason) -> None:
+    """Captions were left out for what nobody asked."""
+    root = write(tmp_path, narrative(), row)
+    assert len(open_captions(root, "narratives", "coco_val")) == 2
+    rejects = Rejects()
+    assert len(list(narratives.read(root, "coco_val", rejects))) == 1
     with pytest.warns(DataWarning, match=rf"1 of 2 rows left out\. coco_val.*jsonl:2: .*{reason}"):
-        captions = open_captions(write(tmp_path, narrative(), row), "narratives", "coco_val")
-    assert (len(captions), captions.left_out) == (1, 1)
+        rejects.report("coco_val", 1)

@@ -8,9 +8,10 @@ boxes, so that a narrative is a caption without phrases. Source: google.github.i
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from groundling.data.caption import Caption
 from groundling.data.image_folder import ImageFolder
@@ -28,6 +29,7 @@ _PLACES = (
     "validation",
     "test",
 )
+T = TypeVar("T")
 Point = tuple[float, float, float]  # x, y in shares of the image, and seconds
 
 
@@ -59,16 +61,22 @@ class Narrative:
 
 def read(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Narrative]:
     """The narratives of a split, shard by shard and line by line."""
+    return _each(_narrative, root, split, rejects, need_images)
+
+
+def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
+    """The captions of the narratives of a split, whatever their traces are."""
+    return _each(_caption, root, split, rejects, need_images)
+
+
+def _each(
+    make: Callable[[object, ImageFolder], T], root: Path, split: str, rejects: Rejects, need_images: bool
+) -> Iterator[T]:
     files = _files(root, split)
     folder = ImageFolder.among([root / name for name in _PLACES], look=need_images)
     for file in files:
         named = ((f"{file.name}:{n}", line) for n, line in lines(file))
-        yield from rejects.usable(named, lambda line: _narrative(line, folder))
-
-
-def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
-    """The captions of the narratives of a split."""
-    return (narrative.caption for narrative in read(root, split, rejects, need_images))
+        yield from rejects.usable(named, lambda line: make(row_of(line), folder))
 
 
 def splits(root: Path) -> list[str]:
@@ -82,12 +90,15 @@ def shard(file: Path) -> str | None:
     return match and match[1]
 
 
-def _narrative(line: bytes, folder: ImageFolder) -> Narrative:
-    row = row_of(line)
+def _caption(row: object, folder: ImageFolder) -> Caption:
     name, text = identity(row, "image_id"), field(row, "caption", str)
     image = folder.path(_image_name(field(row, "dataset_id", str), name))
+    return Caption(f"{name}-{field(row, 'annotator_id', int)}", image, text)
+
+
+def _narrative(row: object, folder: ImageFolder) -> Narrative:
     return Narrative(
-        Caption(f"{name}-{field(row, 'annotator_id', int)}", image, text),
+        _caption(row, folder),
         tuple(map(_utterance, field(row, "timed_caption", list))),
         tuple(map(_segment, field(row, "traces", list))),
     )
