@@ -307,7 +307,7 @@ def test_the_command_line_imports_one(
     shell = Shell(capsys)
     file = released(tmp_path / "small.pth", model=as_published(scrambled(Mdetr(SMALL), 4)))
     asked = ("import", file, tmp_path / "out", "--system", "mdetr")
-    assert "an mdetr needs --text" in shell(*asked).complaint()
+    assert "an mdetr, which reads as roberta-base, needs --text" in shell(*asked).complaint()
     odd = shell(*asked, "--text", roberta_base, "--categories", file).complaint()
     assert "the importer of mdetr takes text and answers, not categories" in odd
     told = shell(*asked, "--text", roberta_base)

@@ -6,18 +6,24 @@ from typing import Annotated
 
 import typer
 
-SYSTEMS = ("detr", "mdetr")
+# What each importer takes beside a source and a place.
+SYSTEMS = {"detr": ("categories",), "mdetr": ("text", "answers"), "transvg": ("text",)}
+WORDS = {
+    "mdetr": "an mdetr, which reads as roberta-base,",
+    "transvg": "a transvg, which reads as bert-base-uncased,",
+}
 
 
 def bring_in(
     source: Annotated[str, typer.Argument(help="A weight file, a folder with one, or a hub id.")],
     out: Annotated[Path, typer.Argument(help="The checkpoint folder to write.")],
-    system: Annotated[str, typer.Option(help="What it is: detr, mdetr.")],
+    system: Annotated[str, typer.Option(help="What it is: detr, mdetr, transvg.")],
     categories: Annotated[
         Path | None, typer.Option(help="A text file, one class name a line, where they are not COCO's.")
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="Of an mdetr: a folder or hub id with RoBERTa's tokenizer.")
+        str | None,
+        typer.Option(help="A folder or hub id with the tokenizer: an mdetr's RoBERTa, a transvg's BERT."),
     ] = None,
     answers: Annotated[
         Path | None, typer.Option(help="Of an mdetr for questions: gqa_answer2id_by_type.json.")
@@ -29,6 +35,7 @@ def bring_in(
     from groundling.checkpoint import check_replaceable
     from groundling.importers.detr import import_detr
     from groundling.importers.mdetr import import_mdetr
+    from groundling.importers.transvg import import_transvg
 
     if system not in SYSTEMS:
         raise ValueError(f"no importer for {system!r}; there is one for {', '.join(SYSTEMS)}")
@@ -38,10 +45,13 @@ def bring_in(
         raise ValueError(f"{source} lies in {out}, which would be replaced; choose another folder")
     check_replaceable(out)
     _check_options(system, {"categories": categories, "text": text, "answers": answers})
-    if system == "mdetr":
+    if system != "detr":
         if text is None:
-            raise ValueError("an mdetr needs text=, a folder or hub id with roberta-base's tokenizer")
-        print(import_mdetr(source, out, text=text, answers=answers, download=download))
+            raise ValueError(f"{WORDS[system]} needs text=, a folder or hub id with its tokenizer")
+        if system == "mdetr":
+            print(import_mdetr(source, out, text=text, answers=answers, download=download))
+        else:
+            print(import_transvg(source, out, text=text, download=download))
         return
     names = None if categories is None else _names(categories)
     print(import_detr(source, out, categories=names, download=download))
@@ -61,7 +71,7 @@ def _names(file: Path) -> list[str]:
 
 def _check_options(system: str, given: Mapping[str, object]) -> None:
     """ValueError for an option of the other system: nothing is silently unused."""
-    own = ("categories",) if system == "detr" else ("text", "answers")
+    own = SYSTEMS[system]
     odd = [name for name, value in given.items() if value is not None and name not in own]
     if odd:
         raise ValueError(f"the importer of {system} takes {' and '.join(own)}, not {', '.join(odd)}")

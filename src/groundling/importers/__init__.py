@@ -90,7 +90,7 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
     )
     file = source_file(folder, download=False)
     _check_sizes(text, folder / "config.json")
-    tokenizer = _bert_tokenizer(folder, text.config.tokens)
+    tokenizer = bert_tokenizer(folder, text.config.tokens)
     if len(tokenizer) > text.config.vocabulary:
         raise ValueError(
             f"{folder}: {len(tokenizer)} word pieces do not fit a vocabulary of {text.config.vocabulary}"
@@ -259,7 +259,16 @@ def _check_sizes(text: TextEncoder, file: Path) -> None:
         raise ValueError(f"{file} does not fit: {'; '.join(odd)}")
 
 
-def _bert_tokenizer(folder: Path, limit: int) -> Tokenizer:
+def bert_tokenizer(source: Source, limit: int, download: bool = False) -> Tokenizer:
+    """The tokenizer of a BERT, from a folder as `transformers` saves them or a hub id."""
+    folder = Path(source)
+    if not folder.is_dir():
+        try:
+            folder = locate(source, download=download, files=("tokenizer_config.json", *TOKENIZERS))
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"no tokenizer at {source}: a folder fits, and a hub id with download=True"
+            ) from None
     for name in TOKENIZERS:
         if (folder / name).is_file():
             break
