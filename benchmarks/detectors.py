@@ -50,8 +50,8 @@ class Detector:
         """The best box, xyxy in pixels of the RGB picture."""
         import torch
 
-        from groundling.boxes import clip, cxcywh_to_xyxy
-        from groundling.images import normalise
+        from groundling.pictures.boxes import clip, cxcywh_to_xyxy
+        from groundling.pictures.images import normalise
 
         with torch.inference_mode():
             pixels, undo = self._fitted(picture)
@@ -66,7 +66,7 @@ class Detector:
         import torch
         from PIL import Image
 
-        from groundling.images import letterbox, to_tensor
+        from groundling.pictures.images import letterbox, to_tensor
 
         height, width = self.size.height, self.size.width
         if self.padded:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from groundling.benchmark import Request
-    from groundling.images import ImageSource
     from groundling.models.supernet import SupernetConfig
+    from groundling.pictures.images import ImageSource
 
 ADAPTIVE = "lads_r50"
 OURS = (ADAPTIVE, "lads_r50_static", "transvg_r50", "mdetr_r101")
@@ -122,8 +122,8 @@ def ours(name: str, config: "SupernetConfig", words: Sequence[str]) -> Contender
 
     from groundling.benchmark import Choosing, drawn_like_the_paper
     from groundling.models import build
-    from groundling.roberta import tokenizer_for
     from groundling.runtime.words import Reader
+    from groundling.words.roberta import tokenizer_for
 
     torch.manual_seed(0)
     model, rng = build(config), random.Random(0)
@@ -146,7 +146,7 @@ def theirs(name: str, detector: Detector) -> Contender:
     """A detector with random weights."""
     import torch
 
-    from groundling.images import open_image
+    from groundling.pictures.images import open_image
 
     torch.manual_seed(0)
     network = detector.build(detector.size).eval()

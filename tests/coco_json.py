@@ -6,7 +6,7 @@ A second reader, without checks: the package's own is `groundling.data.coco`.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from groundling.masks import Rle, encode, from_polygons, read_rle
+from groundling.pictures.masks import Rle, encode, from_polygons, read_rle
 from groundling.protocols.detections import Box, Detection, Id, Truth, Verified
 
 Row = Mapping[str, Any]

@@ -5,9 +5,9 @@ import torch
 from hypothesis import settings
 from scrambled import scrambled
 
-from groundling.language import TextConfig, Tokens
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.selection import Selection, Unit
+from groundling.words.language import TextConfig, Tokens
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("repeatable")

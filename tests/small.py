@@ -10,11 +10,11 @@ from scrambled import scrambled
 from groundling import checkpoint
 from groundling.cli import main
 from groundling.data import jsonl
-from groundling.language import Tokenizer
 from groundling.models.answers import STREET, AnswersConfig
 from groundling.models.lads import Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
-from groundling.roberta import ByteTokenizer, RobertaTextConfig
+from groundling.words.language import Tokenizer
+from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
 
 WORDS = ("red square", "the blue one on the left", "green square on the right", "left")
 

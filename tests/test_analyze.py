@@ -26,10 +26,10 @@ from groundling.analyze.table import GateTable
 from groundling.analyze.words import WordScore, cloud, kind_of, places, score
 from groundling.data.sample import Dataset, Sample
 from groundling.dynamic.gates import hard_gates
-from groundling.language import Tokenizer
 from groundling.models import PRESETS, build
 from groundling.models.lads import GatingConfig, Lads
 from groundling.selection import Selection, Unit
+from groundling.words.language import Tokenizer
 
 UNITS = (
     Unit("layer1.0", "layer", 1, "layer1.0"),

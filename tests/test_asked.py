@@ -19,14 +19,14 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
 from groundling import checkpoint
-from groundling.asking import answer, detect_names, ground_phrases, segment
-from groundling.grounder import Grounder, UnknownWordWarning, load_grounder
+from groundling.ask.asking import answer, detect_names, ground_phrases, segment
+from groundling.ask.grounder import Grounder, UnknownWordWarning, load_grounder
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import FrozenBatchNorm2d
-from groundling.masks import Rle, read_rle
 from groundling.models.mdetr import Mdetr
+from groundling.pictures.masks import Rle, read_rle
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
-from groundling.roberta import ByteTokenizer
+from groundling.words.roberta import ByteTokenizer
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from test_mdetr import CONFIG, SMALL_ANSWERS
 from torch import Tensor
 from torch.testing import assert_close
 
-from groundling import asking, checkpoint
-from groundling.asking import (
+from groundling import checkpoint
+from groundling.ask import asking
+from groundling.ask.asking import (
     answer,
     answer_all,
     captions_of,
@@ -28,13 +29,13 @@ from groundling.asking import (
     segment,
     segment_all,
 )
-from groundling.grounder import Grounder
-from groundling.images import normalise
-from groundling.masks import decode
+from groundling.ask.grounder import Grounder
+from groundling.ask.reply import Reply
 from groundling.models.mdetr import Mdetr, Objects
-from groundling.phrases import Splitter
-from groundling.reply import Reply
-from groundling.roberta import ByteTokenizer, RobertaTextConfig
+from groundling.pictures.images import normalise
+from groundling.pictures.masks import decode
+from groundling.words.phrases import Splitter
+from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
 
 WORDS = {"obj": ("a dog", "a hat"), "many": ("none", "one", "two", "more"), "yes": ("no", "yes")}
 NAMED = SMALL_ANSWERS.model_copy(

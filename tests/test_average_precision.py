@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundling import boxes
-from groundling.masks import encode, from_polygons
+from groundling.pictures import boxes
+from groundling.pictures.masks import encode, from_polygons
 from groundling.protocols import coco, lvis
 from groundling.protocols.detections import Detection, Truth, Verified
 

@@ -13,13 +13,13 @@ from small import WORDS
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
+from groundling.ask.grounder import Grounder
 from groundling.dynamic.extract import extract
-from groundling.grounder import Grounder
-from groundling.language import Tokenizer, Tokens
 from groundling.models import build
 from groundling.runtime import batched
 from groundling.runtime.batched import Batcher, Rows
 from groundling.selection import Selection, Unit
+from groundling.words.language import Tokenizer, Tokens
 
 
 def corners(units: tuple[Unit, ...]) -> list[Selection]:

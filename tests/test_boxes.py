@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundling import boxes
+from groundling.pictures import boxes
 
 XYXY, XYWH, CXCYWH = [10.0, 20.0, 40.0, 80.0], [10.0, 20.0, 30.0, 60.0], [25.0, 50.0, 30.0, 60.0]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from groundling.data import Answer, Caption, CaptionSet, DataError, Phrase, Sample
 from groundling.data.caption import spans_from, whole
-from groundling.masks import Rle
+from groundling.pictures.masks import Rle
 
 IMAGE = Path("a.jpg")
 TEXT = "A man and his two dogs on a sofa"

@@ -17,9 +17,8 @@ from scrambled import scrambled
 from torch import Tensor
 from torch.testing import assert_close
 
-from groundling import checkpoint, masks
-from groundling.asking import answer, ground_phrases
-from groundling.boxes import iou
+from groundling import checkpoint
+from groundling.ask.asking import answer, ground_phrases
 from groundling.cli.settings import applied
 from groundling.data import Caption, CaptionSet, DataWarning, Phrase, open_mixture, street
 from groundling.data.caption import Answer
@@ -37,17 +36,19 @@ from groundling.data.street.question import ANSWERS
 from groundling.data.street.tasks import TASKS
 from groundling.data.transforms import flip_spans, flip_words
 from groundling.dynamic.gates import Draw
-from groundling.images import Placement
 from groundling.losses import OBJECTIVES
 from groundling.models import MDETR, build
 from groundling.models.answers import STREET, AnswerKind, AnswersConfig
 from groundling.models.lads import GatingConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.pictures import masks
+from groundling.pictures.boxes import iou
+from groundling.pictures.images import Placement
 from groundling.recipes.mdetr_street import mdetr_adaptive, mdetr_street
-from groundling.roberta import ByteTokenizer, RobertaTextConfig
-from groundling.train import Run, train, train_all
 from groundling.training.config import DataConfig
 from groundling.training.optimisation import lr_factor, parameter_groups
+from groundling.training.train import Run, train, train_all
+from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
 
 TEXT = "a cat and a dog"
 CAT, DOG = (10.0, 5.0, 30.0, 15.0), (0.0, 0.0, 10.0, 10.0)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from groundling import checkpoint
 from groundling.checkpoint import CheckpointError, TrainerState
-from groundling.language import Tokenizer
 from groundling.models import build
+from groundling.words.language import Tokenizer
 
 WORDS = ["red square", "the blue one on the left", "green dog"]
 

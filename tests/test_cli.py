@@ -26,7 +26,7 @@ from groundling.evaluate import evaluate
 from groundling.evaluate.validation import UnmeasuredWarning
 from groundling.losses.grounding import GroundingLoss
 from groundling.models.answers import STREET, AnswersConfig
-from groundling.train import Run, Stopped, TrainingError
+from groundling.training.train import Run, Stopped, TrainingError
 
 VERBS = ("ground", "demo", "data", "train", "evaluate", "analyze", "info")
 WORDS = ("red square", "the blue one on the left")
@@ -290,7 +290,7 @@ def test_demo_refuses_an_mdetr_without_heads_before_it_measures(
 
 RECIPE = """
 import tiny
-from groundling.train import Run
+from groundling.training.train import Run
 
 def recipe(data, steps: int = 2):
     changes = {"dataset": "jsonl", "path": data}
@@ -334,7 +334,7 @@ def test_train_runs_a_recipe_and_measures_it(
     def stopped(*_: object, **__: object) -> None:
         raise Stopped("stopped at step 1 of 3; resume=True continues from there")
 
-    monkeypatch.setattr("groundling.train.train", stopped)
+    monkeypatch.setattr("groundling.training.train.train", stopped)
     ran = shell(*given)
     assert ran.code == 130
     assert ran.only_line() == "groundling: stopped at step 1 of 3; --resume continues from there"
@@ -356,7 +356,7 @@ def test_broken_numbers_are_no_users_mistake(
     def broken(*_: object, **__: object) -> None:
         raise TrainingError("step 3: the loss is not finite")
 
-    monkeypatch.setattr("groundling.train.train", broken)
+    monkeypatch.setattr("groundling.training.train.train", broken)
     ran = shell("train", recipe, "--set", f"data={taught}")
     assert ran.code == 1
     assert ran.only_line() == "groundling: error: step 3: the loss is not finite"
@@ -499,14 +499,14 @@ def test_what_goes_wrong_is_one_line_and_a_code(
     error: BaseException, code: int, line: str, shell: Shell, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GROUNDLING_TRACEBACK", raising=False)
-    monkeypatch.setattr("groundling.grounder.load_grounder", raising(error))
+    monkeypatch.setattr("groundling.ask.grounder.load_grounder", raising(error))
     ran = shell("ground", picture, "left")
     assert (ran.code, ran.out, ran.only_line()) == (code, "", line)
 
 
 def test_a_traceback_where_asked_for(shell: Shell, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDLING_TRACEBACK", "1")
-    monkeypatch.setattr("groundling.grounder.load_grounder", raising(KeyError("conv9")))
+    monkeypatch.setattr("groundling.ask.grounder.load_grounder", raising(KeyError("conv9")))
     ran = shell("ground", picture, "left")
     assert "Traceback" in ran.err
     assert ran.code == 1

@@ -21,8 +21,8 @@ from groundling.data import (
     open_dataset,
 )
 from groundling.data.loader import Plan, TrainingSet
-from groundling.language import Tokenizer
-from groundling.masks import Rle
+from groundling.pictures.masks import Rle
+from groundling.words.language import Tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TRIANGLE = [10, 5, 18, 5, 18, 25]

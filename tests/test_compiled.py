@@ -19,10 +19,10 @@ from torch import Tensor
 import groundling
 from groundling import Grounder, Selection, checkpoint
 from groundling.dynamic.extract import SubnetCache
-from groundling.language import Tokens
 from groundling.models.supernet import Network, Prediction
 from groundling.runtime.compiled import CompiledSubnets, CompileWarning
 from groundling.runtime.compilers import Elsewhere, _call, _end, resolved
+from groundling.words.language import Tokens
 
 CPU = torch.device("cpu")
 

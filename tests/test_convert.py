@@ -28,7 +28,7 @@ from groundling.data import (
 from groundling.data.caption import referring
 from groundling.data.convert import Converted, convert
 from groundling.data.sample import box_from_xywh
-from groundling.masks import Rle
+from groundling.pictures.masks import Rle
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 BOX = [1, 2, 30, 35]

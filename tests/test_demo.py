@@ -7,6 +7,7 @@ import pytest
 import torch
 from small import mdetr_folder
 
+from groundling.ask.grounder import load_grounder
 from groundling.data.street import scene
 from groundling.data.street.captions import captions
 from groundling.data.street.cuts import cuts
@@ -14,7 +15,6 @@ from groundling.data.street.questions import questions as street_questions
 from groundling.demo import MdetrAsked, ask_mdetr, mdetr_questions
 from groundling.demo.clock import timed
 from groundling.demo.expressions import SCENES
-from groundling.grounder import load_grounder
 from groundling.results import Cost, Grounding
 from groundling.selection import Selection
 

@@ -17,7 +17,7 @@ from test_detr import CONFIG
 from torch.testing import assert_close
 
 from groundling import checkpoint
-from groundling.boxes import cxcywh_to_xyxy, pairwise_iou
+from groundling.ask.detector import Detector, detect_all
 from groundling.cli.settings import applied
 from groundling.data.detection import DetectionSet, ObjectView, Views, cut, fingerprint, mirrored, within
 from groundling.data.loader import ThingNames
@@ -25,15 +25,15 @@ from groundling.data.sample import Dataset, Thing
 from groundling.data.street.draw import render
 from groundling.data.street.scenes import scene
 from groundling.data.street.words import CATEGORIES
-from groundling.detector import Detector, detect_all
 from groundling.losses import OBJECTIVES
 from groundling.models import DETR, build
 from groundling.models.detr import Detr, DetrConfig
+from groundling.pictures.boxes import cxcywh_to_xyxy, pairwise_iou
 from groundling.recipes.detr_coco import detr_coco, detr_finetune
 from groundling.recipes.detr_street import detr_street
-from groundling.train import Run, train
 from groundling.training.config import DataConfig
 from groundling.training.optimisation import lr_factor, parameter_groups
+from groundling.training.train import Run, train
 
 # ---------------------------------------------------------------------------------------------------- views
 

@@ -16,11 +16,11 @@ from torch.testing import assert_close
 
 import groundling
 from groundling import checkpoint
-from groundling.boxes import cxcywh_to_xyxy
-from groundling.detector import Detector, Seen, detect_all, load_detector, named, seen_in
+from groundling.ask.detector import Detector, Seen, detect_all, load_detector, named, seen_in
 from groundling.draw import draw_detections, ink
-from groundling.images import normalise, normalise_shown, scaled, stacked
 from groundling.models.detr import Detr, SetPrediction
+from groundling.pictures.boxes import cxcywh_to_xyxy
+from groundling.pictures.images import normalise, normalise_shown, scaled, stacked
 from groundling.results import Cost, Detection, Detections
 from groundling.selection import Selection
 

@@ -12,8 +12,8 @@ import tiny
 import torch
 
 from groundling import checkpoint
-from groundling.train import Run, train
 from groundling.training.distributed import joined
+from groundling.training.train import Run, train
 
 TORCHRUN = [
     sys.executable,

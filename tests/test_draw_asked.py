@@ -16,7 +16,7 @@ from groundling.draw.asked_sheet import CaptionCell, MaskCell, QuestionCell, ask
 from groundling.draw.caption import Mark
 from groundling.draw.labels import apart
 from groundling.draw.sheet import CELL, HEADER, MARGIN
-from groundling.masks import encode
+from groundling.pictures.masks import encode
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
 
 SIZE = (480, 400)

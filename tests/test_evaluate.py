@@ -10,8 +10,8 @@ from small import WORDS
 from groundling import Grounder, Selection
 from groundling.data import Dataset, Sample
 from groundling.evaluate import Metrics, Outcome, answers, evaluate, summarise
-from groundling.language import Tokenizer
 from groundling.models import build
+from groundling.words.language import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -14,19 +14,19 @@ from test_asking import ASKED, WORDS
 from test_detr import model as detr
 
 from groundling import Detector, checkpoint
-from groundling.asking import ground_phrases, rank_boxes
-from groundling.boxes import iou
+from groundling.ask.asking import ground_phrases, rank_boxes
+from groundling.ask.detector import detect_all
+from groundling.ask.grounder import Grounder, load_grounder
 from groundling.data import Answer, Caption, CaptionSet, Phrase, jsonl, open_captions, street
 from groundling.data.street.question import KINDS
-from groundling.detector import detect_all
 from groundling.evaluate.jobs import Source, prepared, task_of
-from groundling.grounder import Grounder, load_grounder
-from groundling.masks import decode
 from groundling.models.mdetr import Mdetr
+from groundling.pictures.boxes import iou
+from groundling.pictures.masks import decode
 from groundling.protocols import coco as coco_protocol
 from groundling.protocols.detections import Detection
 from groundling.protocols.phrasecut import box_overlap, drawn
-from groundling.roberta import ByteTokenizer
+from groundling.words.roberta import ByteTokenizer
 
 TOKENS = 128
 SPLITS = {"refcoco": "val", "flickr30k": "val", "gqa": "val_balanced", "phrasecut": "val"}

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groundling import masks
 from groundling.data import Answer as TrueAnswer
 from groundling.data import Caption as Text
 from groundling.data import CaptionSet, Dataset, Phrase, Sample
@@ -16,7 +15,8 @@ from groundling.data.coco import Instance, Instances, Picture
 from groundling.evaluate import expressions, objects, phrase_masks, phrases, questions
 from groundling.evaluate.objects import MOST, NamesWarning, ObjectSet, shared, spoken
 from groundling.evaluate.score import Score
-from groundling.masks import decode, encode
+from groundling.pictures import masks
+from groundling.pictures.masks import decode, encode
 from groundling.results import (
     Answer,
     CaptionGrounding,

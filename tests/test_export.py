@@ -18,13 +18,13 @@ from torch.testing import assert_close
 
 import groundling
 from groundling import Selection
+from groundling.ask.grounder import Grounder
 from groundling.files import write
-from groundling.grounder import Grounder
-from groundling.images import letterbox, open_image
 from groundling.models.mdetr import Mdetr
-from groundling.roberta import ByteTokenizer
+from groundling.pictures.images import letterbox, open_image
 from groundling.runtime import Card, ExportedGrounder, ExportError, export
 from groundling.runtime.card import KEY
+from groundling.words.roberta import ByteTokenizer
 
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason="exports need the extra `export`")

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from groundling.dynamic.extract import ENTRY_BYTES, SubnetCache, extract, storages
 from groundling.dynamic.gates import LanguageGates
-from groundling.language import TextConfig, Tokens
 from groundling.layers.resnet import BasicBlock
 from groundling.models import PRESETS
 from groundling.models.lads import GroundingNet, Lads
 from groundling.selection import Selection, Unit, is_filters, layer_of
+from groundling.words.language import TextConfig, Tokens
 
 
 def special_selections(units: tuple[Unit, ...]) -> dict[str, Selection]:

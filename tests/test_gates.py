@@ -11,11 +11,11 @@ from scrambled import scrambled
 from torch import Tensor
 
 from groundling.dynamic.gates import Draw, LanguageGates, hard_gates, soft_gates, tossed_gates
-from groundling.language import Tokens
 from groundling.layers.resnet import ResNet, units
 from groundling.layers.transformer import Encoder
 from groundling.models.lads import Lads
 from groundling.selection import Selection, Unit
+from groundling.words.language import Tokens
 
 UNITS = (
     Unit("layer1.0", "layer", 1, "layer1.0"),

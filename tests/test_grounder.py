@@ -19,14 +19,14 @@ from small import WORDS, model_folder
 
 import groundling
 from groundling import Grounder, Grounding, Selection
-from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.checkpoint import packaged
 from groundling.dynamic.budget import BudgetError
 from groundling.dynamic.gates import hard_gates
-from groundling.images import letterbox, normalise
-from groundling.language import Tokenizer, TruncationWarning, UnknownWordWarning
 from groundling.models import build
 from groundling.models.lads import LadsConfig
+from groundling.pictures.boxes import clip, cxcywh_to_xyxy
+from groundling.pictures.images import letterbox, normalise
+from groundling.words.language import Tokenizer, TruncationWarning, UnknownWordWarning
 
 CONFIGS = {
     "dense": tiny.MODEL,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from groundling.images import ImageError, Placement, letterbox, normalise, open_image, upright_size
+from groundling.pictures.images import ImageError, Placement, letterbox, normalise, open_image, upright_size
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RED, WHITE = (255, 0, 0), (255, 255, 255)

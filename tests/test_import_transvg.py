@@ -15,9 +15,9 @@ from torch.testing import assert_close
 
 from groundling import checkpoint
 from groundling.importers.transvg import LEFT_OUT, PLACES, as_ours, config_of, import_transvg
-from groundling.language import TextConfig, Tokenizer
 from groundling.models import PRESETS, build
 from groundling.models.transvg import TransVG, TransVGConfig
+from groundling.words.language import TextConfig, Tokenizer
 
 FILE = Path("transvg.pth")
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from groundling.importers import initialise, load_bert, load_detr_encoder, load_resnet
-from groundling.language import TextConfig, TextEncoder, Tokens
 from groundling.layers.resnet import ResNet
 from groundling.models.lads import Lads, LadsConfig
 from groundling.models.transvg import TransVG, TransVGConfig
 from groundling.training.distributed import Group
-from groundling.training.trainer import built
+from groundling.training.prepare import built
+from groundling.words.language import TextConfig, TextEncoder, Tokens
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "man", "guy", "car", "the"]
 

@@ -16,7 +16,7 @@ from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
 from torch.testing import assert_close
 
-from groundling.language import TextConfig, TextEncoder, Tokenizer, Tokens, TruncationWarning
+from groundling.words.language import TextConfig, TextEncoder, Tokenizer, Tokens, TruncationWarning
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "refer_val" / "jsonl"
 WORDS = [

@@ -15,8 +15,8 @@ from groundling.data import loader
 from groundling.data.loader import Example, Plan, ThingNames, TrainingSet, ahead, draw, order, share
 from groundling.data.sample import Dataset
 from groundling.data.transforms import lads_train
-from groundling.images import Placement
-from groundling.language import Tokenizer
+from groundling.pictures.images import Placement
+from groundling.words.language import Tokenizer
 
 SIZE = 32
 PLAN = Plan(3, 4, 2)

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from groundling.data.loader import Batch, ThingTargets
 from groundling.dynamic.gates import Draw, hard_gates, soft_gates
-from groundling.images import normalise
-from groundling.language import Tokens
 from groundling.losses import OBJECTIVES
 from groundling.losses.box import box_losses
 from groundling.losses.dense import cells_of, dense_losses, detection_losses, group_losses, positive_cells
@@ -21,7 +19,9 @@ from groundling.losses.grounding import GroundingLoss, gate_losses, prediction_l
 from groundling.losses.information import batch_mean, entropy, mutual_information
 from groundling.models.lads import Lads, attribute_groups
 from groundling.models.supernet import Prediction
+from groundling.pictures.images import normalise
 from groundling.selection import Selection
+from groundling.words.language import Tokens
 
 LN2, LN3 = math.log(2), math.log(3)
 

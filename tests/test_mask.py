@@ -7,7 +7,7 @@ import pytest
 
 from groundling.data import DataError
 from groundling.data.mask import mask_from
-from groundling.masks import Rle
+from groundling.pictures.masks import Rle
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SQUARE = [0, 0, 4, 0, 4, 4, 0, 4]

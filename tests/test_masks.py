@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from groundling import masks
-from groundling.masks import Rle, as_mask, decode, encode, from_polygons, read_rle
+from groundling.pictures import masks
+from groundling.pictures.masks import Rle, as_mask, decode, encode, from_polygons, read_rle
 
 LVIS = Path(__file__).parents[2] / "shared" / "data" / "lvis_val_100" / "lvis_val_100.json"
 

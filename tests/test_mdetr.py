@@ -14,13 +14,13 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from groundling.dynamic.extract import extract
-from groundling.images import Placement, letterbox, normalise
-from groundling.language import Tokens
 from groundling.models import PRESETS, build, parse_config
 from groundling.models.answers import CLEVR, GQA, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig, Objects, joined
-from groundling.roberta import RobertaTextConfig
+from groundling.pictures.images import Placement, letterbox, normalise
 from groundling.selection import Selection
+from groundling.words.language import Tokens
+from groundling.words.roberta import RobertaTextConfig
 
 SMALL_ANSWERS = AnswersConfig(
     kinds=(

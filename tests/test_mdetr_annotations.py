@@ -17,7 +17,7 @@ from groundling.data import (
     open_captions,
     open_dataset,
 )
-from groundling.masks import Rle
+from groundling.pictures.masks import Rle
 
 TEXT = "A man and his two dogs . He waves ."
 MAN, DOGS, HE = [0, 5], [10, 22], [25, 27]

@@ -14,19 +14,19 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from groundling import checkpoint
-from groundling.asking import answer, answer_all, ground_phrases
+from groundling.ask.asking import answer, answer_all, ground_phrases
+from groundling.ask.grounder import load
 from groundling.dynamic.extract import extract
 from groundling.dynamic.gates import hard_gates
-from groundling.grounder import load
-from groundling.images import normalise, to_tensor
-from groundling.language import Tokens
 from groundling.layers.resnet import Gates
 from groundling.models import MDETR, build, parse_config
 from groundling.models.answers import STREET
 from groundling.models.lads import GatingConfig
 from groundling.models.mdetr import Mdetr, MdetrNet
-from groundling.roberta import ByteTokenizer
+from groundling.pictures.images import normalise, to_tensor
 from groundling.selection import Selection
+from groundling.words.language import Tokens
+from groundling.words.roberta import ByteTokenizer
 
 GATED = CONFIG.model_copy(
     update={"gating": GatingConfig(blocks="all", inner_filters=True, hidden=8), "norm": "batch"}

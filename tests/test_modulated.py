@@ -9,10 +9,7 @@ from test_mdetr import CONFIG, SMALL_ANSWERS, model, some_images, some_tokens
 from torch import Tensor
 from torch.testing import assert_close
 
-from groundling.asking import ground_phrases
-from groundling.boxes import iou
-from groundling.images import normalise, to_tensor
-from groundling.language import Tokens
+from groundling.ask.asking import ground_phrases
 from groundling.losses import OBJECTIVES
 from groundling.losses.alignment import alignment_loss
 from groundling.losses.answers import answer_losses
@@ -24,8 +21,11 @@ from groundling.losses.modulated import ModulatedLoss, Targets, modulated_losses
 from groundling.losses.regions import phrase_cell_loss, region_word_loss, wanted_words
 from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
 from groundling.models.mdetr import Mdetr, MdetrConfig, Memory
-from groundling.phrases import positive_map, tokens_of
-from groundling.roberta import ByteTokenizer, RobertaTextConfig
+from groundling.pictures.boxes import iou
+from groundling.pictures.images import normalise, to_tensor
+from groundling.words.language import Tokens
+from groundling.words.phrases import positive_map, tokens_of
+from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
 
 REGIONS = CONFIG.model_copy(update={"regions": 4})
 

@@ -13,11 +13,11 @@ import tiny
 from detectors import DETECTORS, Size
 from PIL import Image
 
-from groundling.language import TextConfig
 from groundling.models import PRESETS
 from groundling.models.mdetr import MdetrConfig
 from groundling.models.transvg import TransVGConfig
-from groundling.roberta import RobertaTextConfig
+from groundling.words.language import TextConfig
+from groundling.words.roberta import RobertaTextConfig
 
 WORDS = "red square on the left"
 TRANSVG = TransVGConfig(

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from groundling import phrases
-from groundling.phrases import by_rules, characters_of, check_spans, positive_map, splitter, tokens_of
+from groundling.words import phrases
+from groundling.words.phrases import by_rules, characters_of, check_spans, positive_map, splitter, tokens_of
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 CAPTIONS = SHARED / "tiny_coco/caption_phrase_boxes.json"

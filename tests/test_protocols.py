@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundling.masks import encode
+from groundling.pictures.masks import encode
 from groundling.protocols import flickr, gqa, phrasecut, refexp
 from groundling.protocols.ranking import Rule, as_boxes, by_score
 

@@ -16,8 +16,8 @@ from groundling.models import build
 from groundling.recipes.finetune import finetune
 from groundling.recipes.lads_refcoco import lads_finetune, lads_pretrain, lads_refcoco
 from groundling.recipes.transvg_refcoco import transvg_refcoco
-from groundling.train import Run, train_all
 from groundling.training.optimisation import lr_factor, parameter_groups
+from groundling.training.train import Run, train_all
 
 IMAGES, EXPRESSIONS = 17_000, 120_000
 

@@ -22,7 +22,7 @@ from groundling.data import (
     refer,
     street,
 )
-from groundling.images import open_image
+from groundling.pictures.images import open_image
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 IMAGES = "images/mscoco/images/train2014"

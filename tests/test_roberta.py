@@ -11,10 +11,10 @@ from scrambled import scrambled
 from torch import nn
 from torch.testing import assert_close
 
-from groundling.language import Tokenizer, Tokens, TruncationWarning
 from groundling.layers.fused import Linear, packed
-from groundling.phrases import tokens_of
-from groundling.roberta import ByteTokenizer, RobertaEncoder, RobertaTextConfig, read_tokenizer
+from groundling.words.language import Tokenizer, Tokens, TruncationWarning
+from groundling.words.phrases import tokens_of
+from groundling.words.roberta import ByteTokenizer, RobertaEncoder, RobertaTextConfig, read_tokenizer
 
 SAID = ["the red car", "the red dog", "a dog left of the car"] * 3
 SMALL = RobertaTextConfig(vocabulary=300, layers=2, dim=16, heads=2, ffn=32, tokens=12, positions=20)

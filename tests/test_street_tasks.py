@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from groundling.asking import captions_of
+from groundling.ask.asking import captions_of
 from groundling.cli import app
 from groundling.data import CaptionSet, available, open_captions, street
 from groundling.data.street.captions import MOST, captions, names
@@ -25,7 +25,7 @@ from groundling.data.street.reader import matching
 from groundling.data.street.scenes import Scene, StreetObject
 from groundling.data.street.tasks import TASKS
 from groundling.data.street.words import COLOUR_WORDS, NOUNS
-from groundling.roberta import ByteTokenizer
+from groundling.words.roberta import ByteTokenizer
 
 SEED, SIZE, COUNT = 3, 96, 24
 SPLITS = {"train": 24 - 4, "val": 2, "test": 2}

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from groundling import checkpoint
 from groundling.data.sample import Dataset
-from groundling.train import Run, Stopped, TrainConfig, TrainingError, train, train_all
 from groundling.training.distributed import Group
 from groundling.training.optimisation import MovingAverage, lr_factor, parameter_groups
 from groundling.training.state import check_same_samples
+from groundling.training.train import Run, Stopped, TrainConfig, TrainingError, train, train_all
 
 TINY = Path(tiny.__file__)
 

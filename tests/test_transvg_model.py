@@ -19,12 +19,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from groundling.dynamic.extract import extract
 from groundling.evaluate import answers
-from groundling.images import PADDING, Placement, letterbox, normalise
-from groundling.language import TextConfig, Tokenizer, Tokens
 from groundling.losses.grounding import GroundingLoss, grounding_losses
 from groundling.models import PRESETS, build, parse_config
 from groundling.models.transvg import TransVG, TransVGConfig, image_cells
+from groundling.pictures.images import PADDING, Placement, letterbox, normalise
 from groundling.selection import Selection
+from groundling.words.language import TextConfig, Tokenizer, Tokens
 
 CONFIG = TransVGConfig(
     image_size=64,

@@ -12,21 +12,21 @@ from scrambled import scrambled
 from test_asking import ASKED, WORDS
 
 from groundling import checkpoint
+from groundling.ask.detector import Detector
+from groundling.ask.grounder import Grounder
 from groundling.cli.train import scorer
 from groundling.data import CaptionSet, DataError, jsonl, open_captions, open_dataset, street
 from groundling.data.street.words import CATEGORIES
-from groundling.detector import Detector
 from groundling.evaluate import evaluate, validation
 from groundling.evaluate.jobs import Source, prepared
 from groundling.evaluate.validation import UnmeasuredWarning, of_captions, of_expressions, of_objects
-from groundling.grounder import Grounder
-from groundling.language import Tokenizer as WordPieces
 from groundling.models import build
 from groundling.models.answers import STREET
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
-from groundling.roberta import ByteTokenizer
-from groundling.train import DataConfig, Run, TrainConfig, train_all
+from groundling.training.train import DataConfig, Run, TrainConfig, train_all
+from groundling.words.language import Tokenizer as WordPieces
+from groundling.words.roberta import ByteTokenizer
 
 TOKENS = 128
 TEXT = ASKED.text.model_copy(update={"tokens": TOKENS, "positions": TOKENS + 2})

@@ -11,9 +11,9 @@ from torch.testing import assert_close
 from groundling import checkpoint
 from groundling.checkpoint import Loaded
 from groundling.dynamic.gates import hard_gates
-from groundling.language import TruncationWarning
 from groundling.runtime.words import Reader
 from groundling.selection import Selection
+from groundling.words.language import TruncationWarning
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import groundling.train
+import groundling.training.train
 from groundling.data.loader import Batch
 from groundling.data.sample import Dataset, Sample, Thing
 from groundling.dynamic.gates import Draw
-from groundling.language import TextConfig
 from groundling.losses.detr import detr_losses
 from groundling.losses.grounding import GroundingLoss, detection, grounding_losses
 from groundling.losses.mdetr import mdetr_losses
@@ -30,9 +29,10 @@ from groundling.losses.sets import SetLoss
 from groundling.models.detr import DetrConfig
 from groundling.models.lads import GatingConfig, LadsConfig
 from groundling.models.mdetr import MdetrConfig
-from groundling.roberta import RobertaTextConfig
-from groundling.train import DataConfig, Run, TrainConfig, train, train_all
 from groundling.training.progress import Progress
+from groundling.training.train import DataConfig, Run, TrainConfig, train, train_all
+from groundling.words.language import TextConfig
+from groundling.words.roberta import RobertaTextConfig
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 60, 210)}
 MODEL = LadsConfig(
@@ -215,7 +215,7 @@ def main(arguments: list[str]) -> None:
     dataset = thinned(dataset) if name in ("detection", "boxes") else dataset
     out = out / os.environ["RANK"] if "--apart" in flags else out
     if "--twice" in flags:
-        groundling.train.Progress = SlowToLeave  # type: ignore[misc]
+        groundling.training.train.Progress = SlowToLeave  # type: ignore[misc]
         train_all((run, run._replace(name="again")), out, dataset=dataset)
         return
     train(run, out, resume="--resume" in flags, dataset=dataset, objective=slowly)

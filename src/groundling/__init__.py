@@ -18,8 +18,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from groundling.detector import Detector
-    from groundling.grounder import Grounder, load
+    from groundling.ask.detector import Detector
+    from groundling.ask.grounder import Grounder, load
     from groundling.results import (
         Answer,
         CaptionGrounding,
@@ -37,12 +37,12 @@ _ROOMS = {
     "Cost": "results",
     "Detection": "results",
     "Detections": "results",
-    "Detector": "detector",
-    "Grounder": "grounder",
+    "Detector": "ask.detector",
+    "Grounder": "ask.grounder",
     "Grounding": "results",
     "Segmentation": "results",
     "Selection": "selection",
-    "load": "grounder",
+    "load": "ask.grounder",
 }
 
 

@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from groundling.ask.grounder import Grounder
 from groundling.dynamic.gates import Relevance
-from groundling.grounder import Grounder
-from groundling.images import ImageSource
+from groundling.pictures.images import ImageSource
 from groundling.results import Cost, Grounding
 from groundling.runtime.batched import TRIALS, Batcher
 from groundling.runtime.compiled import CompiledSubnets

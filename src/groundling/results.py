@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from groundling.masks import Rle
+from groundling.pictures.masks import Rle
 from groundling.selection import Selection
 
 

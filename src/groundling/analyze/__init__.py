@@ -19,8 +19,8 @@ from groundling.analyze.report import Report, summarise, tables
 from groundling.analyze.subnets import Structure, examples, subnets_figure
 from groundling.data.sample import Dataset
 from groundling.files import write
-from groundling.language import Tokenizer
 from groundling.models.supernet import Supernet
+from groundling.words.language import Tokenizer
 
 __all__ = ["Report", "analyze"]
 

@@ -11,8 +11,8 @@ from groundling.analyze.table import GateTable, Part, part_of
 from groundling.analyze.words import Listening, WordScore, score
 from groundling.data.sample import Sample
 from groundling.dynamic.gates import LanguageGates, hard_gates
-from groundling.language import Tokenizer
 from groundling.models.supernet import Supernet
+from groundling.words.language import Tokenizer
 
 Progress = Callable[[int, int], None]
 

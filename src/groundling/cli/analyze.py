@@ -25,7 +25,7 @@ def analyze(
     Figures 4 to 7 of the LADS paper, as PNG, with their numbers as CSV.
     """
     from groundling.analyze import analyze as run
-    from groundling.grounder import load_grounder
+    from groundling.ask.grounder import load_grounder
     from groundling.models.lads import Lads
 
     opened = datasets.opened(data, dataset, split or (data.stem if data.is_file() else "val"))

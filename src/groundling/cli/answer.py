@@ -29,9 +29,9 @@ def answer(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Answer a question about a picture, and show what the answer rests on."""
+    from groundling.ask.grounder import load_grounder
     from groundling.draw import draw_answer, format_of, save
-    from groundling.grounder import load_grounder
-    from groundling.images import open_image
+    from groundling.pictures.images import open_image
 
     if out is not None:
         format_of(out)  # before the model runs

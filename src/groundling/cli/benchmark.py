@@ -9,9 +9,9 @@ import typer
 from groundling.cli import console
 
 if TYPE_CHECKING:
+    from groundling.ask.grounder import Grounder
     from groundling.benchmark import Benchmark, Request, Row
-    from groundling.grounder import Grounder
-    from groundling.images import ImageSource
+    from groundling.pictures.images import ImageSource
 
 COLUMNS = ("", "ms", "p95", "images/s", "MACs", "realised", "peak MB")
 SCENES = 32
@@ -105,9 +105,9 @@ def read_model(name: str, words: list[str]) -> "tuple[Grounder, bool]":
     import torch
 
     from groundling import Grounder, checkpoint
-    from groundling.grounder import load_grounder
+    from groundling.ask.grounder import load_grounder
     from groundling.models import PRESETS, build
-    from groundling.roberta import tokenizer_for
+    from groundling.words.roberta import tokenizer_for
 
     if name in checkpoint.packaged() or Path(name).exists():
         return load_grounder(name), False

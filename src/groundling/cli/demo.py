@@ -31,9 +31,9 @@ def demo(
     Shows the boxes, and for each expression what part of the network ran and how long it took; of what the
     mdetr was asked, whether its answer is right.
     """
+    from groundling.ask.grounder import load_grounder
     from groundling.demo import ask, ask_mdetr, check_tasks, mdetr_questions, questions, show
     from groundling.draw import save
-    from groundling.grounder import load_grounder
 
     loaded, answering = load_grounder(model), load_grounder(mdetr)
     check_tasks(answering)  # before anything is measured

@@ -32,11 +32,11 @@ def detect(
 ) -> None:
     """Find all objects of a picture that the model has a name for, or that are given names of."""
     from groundling import checkpoint
-    from groundling.detector import THRESHOLD, load_detector
+    from groundling.ask.detector import THRESHOLD, load_detector
+    from groundling.ask.grounder import load_grounder
     from groundling.draw import draw_detections, format_of, save
-    from groundling.grounder import load_grounder
-    from groundling.images import open_image
     from groundling.models import DETECTORS
+    from groundling.pictures.images import open_image
 
     if out is not None:
         format_of(out)  # before the model runs

@@ -42,10 +42,10 @@ def evaluate(
     masks (phrasecut) or all objects (coco, lvis). Milliseconds are wall time per item, decoding of images
     included.
     """
+    from groundling.ask.grounder import load
     from groundling.evaluate import Metrics
     from groundling.evaluate.jobs import Source, prepared
     from groundling.evaluate.score import Score
-    from groundling.grounder import load
 
     name = datasets.name_in(data, dataset)
     default = data.stem if data.is_file() else "val"

@@ -31,7 +31,7 @@ def export(
 ) -> None:
     """Write one expression's subnet, or the full network, as a file for ONNX runtimes or OpenVINO."""
     from groundling import checkpoint
-    from groundling.grounder import load_grounder
+    from groundling.ask.grounder import load_grounder
     from groundling.runtime import export as write
     from groundling.runtime.export import check
 

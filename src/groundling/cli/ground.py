@@ -10,7 +10,7 @@ import typer
 from groundling.cli import console, many
 
 if TYPE_CHECKING:
-    from groundling.images import ImageSource
+    from groundling.pictures.images import ImageSource
     from groundling.results import Grounding
 
     Answer = Callable[[ImageSource, Sequence[str]], list[Grounding]]
@@ -43,7 +43,7 @@ def ground(
     Many pictures give JSON Lines; a file of them is taken up again where it stopped.
     """
     from groundling.draw import draw_grounding, format_of, save
-    from groundling.images import open_image
+    from groundling.pictures.images import open_image
     from groundling.runtime.streams import Stream, is_many
 
     stream = Stream(image, every, max_pixels) if is_many(image) else None
@@ -67,7 +67,7 @@ def _ready(
     model: str, expressions: Sequence[str], budget: float | None, device: str, download: bool, max_pixels: int
 ) -> "tuple[Answer, Sequence[str]]":
     """What answers about a picture, and the expressions it is asked: looked at before any picture is."""
-    from groundling.grounder import load_grounder
+    from groundling.ask.grounder import load_grounder
     from groundling.runtime import ExportedGrounder
     from groundling.runtime.exported import RUNTIMES
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from groundling.cli import console
 
 if TYPE_CHECKING:
-    from groundling.images import ImageSource
+    from groundling.pictures.images import ImageSource
     from groundling.results import Grounding
     from groundling.runtime.streams import Stream
 

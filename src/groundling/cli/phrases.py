@@ -28,9 +28,9 @@ def phrases(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Find the objects of each noun phrase of a caption."""
+    from groundling.ask.grounder import load_grounder
     from groundling.draw import draw_phrases, format_of, save
-    from groundling.grounder import load_grounder
-    from groundling.images import open_image
+    from groundling.pictures.images import open_image
 
     if out is not None:
         format_of(out)  # before the model runs

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import get_type_hints
 
 from groundling import recipes
-from groundling.train import Run
+from groundling.training.train import Run
 
 Recipe = Callable[..., Sequence[Run]]
 

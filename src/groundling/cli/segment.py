@@ -30,11 +30,11 @@ def segment(
     """Find the pixels of everything that a phrase means."""
     from PIL import Image
 
+    from groundling.ask.grounder import load_grounder
     from groundling.draw import draw_mask, format_of, save
     from groundling.files import check_place
-    from groundling.grounder import load_grounder
-    from groundling.images import open_image
-    from groundling.masks import decode
+    from groundling.pictures.images import open_image
+    from groundling.pictures.masks import decode
 
     if out is not None and out.suffix.lower() != ".png":
         raise ValueError(f"a mask is saved as a PNG, which loses nothing; {out.name!r} is another name")

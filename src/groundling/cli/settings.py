@@ -20,7 +20,7 @@ from groundling.losses.grounding import GroundingLoss
 from groundling.losses.modulated import ModulatedLoss
 from groundling.losses.sets import SetLoss
 from groundling.models import parse_config
-from groundling.train import Run, TrainConfig
+from groundling.training.train import Run, TrainConfig
 
 LOSSES: dict[str, type[BaseModel]] = {"grounding": GroundingLoss, "detr": SetLoss, "mdetr": ModulatedLoss}
 OPEN = ("lr_groups",)  # keys below these are free: prefixes of module names, with dots

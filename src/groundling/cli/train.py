@@ -9,7 +9,7 @@ import typer
 from groundling.cli import console
 
 if TYPE_CHECKING:
-    from groundling.train import Evaluate, Run
+    from groundling.training.train import Evaluate, Run
 
 SCORED = 500  # expressions, captions or images of val that a run is measured on at its end
 STOPPED = 130
@@ -30,7 +30,7 @@ def train(
     Prints where the finished checkpoint is. `torchrun -m groundling train …` trains over several processes.
     """
     from groundling.cli import recipes, settings
-    from groundling.train import Stopped, train_all
+    from groundling.training.train import Stopped, train_all
 
     runs = settings.applied(recipes.find(recipe), settings.parsed(set_ or ()))
     folder = out or Path("runs") / Path(recipe).stem

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from groundling.boxes import xyxy_to_cxcywh
 from groundling.data.loader import Cache, ThingNames, ThingTargets, order
 from groundling.data.sample import Dataset, Thing
-from groundling.images import open_image, scaled, stacked
+from groundling.pictures.boxes import xyxy_to_cxcywh
+from groundling.pictures.images import open_image, scaled, stacked
 
 Augment = Literal["none", "mirror", "detr"]
 

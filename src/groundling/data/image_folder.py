@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from groundling.data.sample import Box, DataError, check_inside
-from groundling.images import ImageError, open_image, upright_size
+from groundling.pictures.images import ImageError, open_image, upright_size
 
 
 class Listing:

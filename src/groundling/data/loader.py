@@ -23,13 +23,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from groundling.boxes import xyxy_to_cxcywh
 from groundling.data.sample import Dataset, Sample, Thing
 from groundling.data.transforms import Train, View, flip_words
-from groundling.images import Placement, letterbox, open_image
+from groundling.pictures.boxes import xyxy_to_cxcywh
+from groundling.pictures.images import Placement, letterbox, open_image
 
 if TYPE_CHECKING:
-    from groundling.language import Tokenizer
+    from groundling.words.language import Tokenizer
 
 
 class OfImage(Protocol):

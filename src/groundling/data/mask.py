@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from groundling.data.sample import DataError
-from groundling.masks import Rle, read_rle
+from groundling.pictures.masks import Rle, read_rle
 
 Polygon = tuple[float, ...]  # x, y, x, y, … in pixels of the upright image
 CORNERS = 3  # a polygon has at least so many

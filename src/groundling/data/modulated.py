@@ -16,19 +16,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from groundling import masks
 from groundling.data.caption import Answer, Caption, CaptionSet, Span
 from groundling.data.image_folder import Sizes
 from groundling.data.loader import Example, Ordered, Plan, by_image, canvases, on_canvas
 from groundling.data.mask import Mask
 from groundling.data.sample import Box, DataError, Rejects
 from groundling.data.transforms import flip_spans, flip_words
-from groundling.images import Placement
 from groundling.losses.modulated import Targets
-from groundling.masks import Rle
 from groundling.models.answers import AnswersConfig
-from groundling.phrases import positive_map
-from groundling.roberta import ByteTokenizer
+from groundling.pictures import masks
+from groundling.pictures.images import Placement
+from groundling.pictures.masks import Rle
+from groundling.words.phrases import positive_map
+from groundling.words.roberta import ByteTokenizer
 
 NO_QUESTION = (-1, -1)
 UNKNOWN = "unknown"  # GQA's answer for all that is none of the others

@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from groundling.data.sample import Box
-from groundling.images import PADDING, Placement, to_tensor
+from groundling.pictures.images import PADDING, Placement, to_tensor
 
 
 @dataclass(frozen=True)

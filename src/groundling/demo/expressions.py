@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from groundling.ask.grounder import Grounder
 from groundling.data.sample import Box
 from groundling.data.street import describe, jpeg, scene
 from groundling.demo.clock import REPEATS, one_thread, timed
 from groundling.draw import Cell, contact_sheet
-from groundling.grounder import Grounder
-from groundling.images import open_image
+from groundling.pictures.images import open_image
 from groundling.selection import Selection
 
 SCENES, EACH, COLUMNS = 6, 2, 4

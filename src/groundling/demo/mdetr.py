@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from groundling.ask.grounder import Grounder
 from groundling.data.sample import Box
 from groundling.data.street import Scene, jpeg, scene
 from groundling.data.street.captions import StreetCaption, captions
@@ -23,9 +24,8 @@ from groundling.data.street.questions import questions
 from groundling.demo.clock import REPEATS, one_thread, timed
 from groundling.demo.expressions import SCENES
 from groundling.draw import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
-from groundling.grounder import Grounder
-from groundling.images import open_image
-from groundling.phrases import Span
+from groundling.pictures.images import open_image
+from groundling.words.phrases import Span
 
 EACH = 3  # captions, questions and masks
 FORMS = ("query", "verify", "choose")  # of the questions, in turn

@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw
 from groundling.draw import caption, ink
 from groundling.draw.caption import Mark
 from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size
-from groundling.masks import Mask as Pixels
-from groundling.masks import decode
+from groundling.pictures.masks import Mask as Pixels
+from groundling.pictures.masks import decode
 from groundling.results import Answer, CaptionGrounding, Detection, Segmentation
 
 SEEN = 0.5  # of the picture under a mask's colour

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from groundling.boxes import pairwise_iou
 from groundling.data.sample import Box
 from groundling.draw import caption, ink
 from groundling.draw.asked import at_size, coloured, colours_of, eroded, marks_in, marks_of, tinted
 from groundling.draw.caption import Mark
 from groundling.draw.ink import Rect
 from groundling.draw.sheet import CELL, GAP, HEADER, MARGIN, Sign, boxed, dashed, header, resized, solid
-from groundling.masks import Mask as Pixels
-from groundling.masks import decode
+from groundling.pictures.boxes import pairwise_iou
+from groundling.pictures.masks import Mask as Pixels
+from groundling.pictures.masks import decode
 from groundling.results import Answer, Asked, CaptionGrounding, Detection, Segmentation
 
 TITLE = "One network for whole sentences, questions and masks"

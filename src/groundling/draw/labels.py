@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from groundling.data.sample import Box
 from groundling.draw import ink
 from groundling.draw.ink import Rect
-from groundling.images import open_image
+from groundling.pictures.images import open_image
 from groundling.results import Detections, Grounding
 
 LINES = 2  # of a label

@@ -7,12 +7,12 @@ from itertools import pairwise
 import torch
 from PIL import Image, ImageDraw
 
-from groundling.boxes import iou
 from groundling.data.sample import Box
 from groundling.draw import ink
 from groundling.draw.ink import Rect
 from groundling.draw.labels import apart, scaled
-from groundling.images import open_image
+from groundling.pictures.boxes import iou
+from groundling.pictures.images import open_image
 from groundling.results import Grounding
 from groundling.selection import Selection, is_filters, layer_of
 

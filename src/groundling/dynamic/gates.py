@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groundling.language import Tokens
 from groundling.selection import Unit
+from groundling.words.language import Tokens
 
 Relevance = dict[str, Tensor]  # unit name → (E, size) scores r, on where r ≥ 0
 Coin = Literal["batch", "element"]

@@ -13,20 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from groundling.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
+from groundling.ask.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
+from groundling.ask.detector import Detector
+from groundling.ask.grounder import Grounder
 from groundling.data import CaptionSet, coco, open_captions, open_dataset
 from groundling.data.caption import Caption, Span
 from groundling.data.image_folder import Sizes
 from groundling.data.modulated import check_masks
 from groundling.data.sample import DataError, Rejects
-from groundling.detector import Detector
 from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
 from groundling.evaluate.score import Score, Watch, unwatched
-from groundling.grounder import Grounder
-from groundling.images import MAX_PIXELS
 from groundling.models.mdetr import Mdetr
+from groundling.pictures.images import MAX_PIXELS
 from groundling.results import CaptionGrounding
-from groundling.roberta import ByteTokenizer
+from groundling.words.roberta import ByteTokenizer
 
 Found = one_box.Metrics | Score
 Task = Literal["expressions", "phrases", "questions", "masks"]

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from groundling.boxes import clip, cxcywh_to_xyxy, iou
 from groundling.data.sample import Dataset, Sample
 from groundling.dynamic.gates import hard_gates
-from groundling.images import Placement, letterbox, normalise, open_image
-from groundling.language import Tokenizer
 from groundling.models.supernet import Supernet
+from groundling.pictures.boxes import clip, cxcywh_to_xyxy, iou
+from groundling.pictures.images import Placement, letterbox, normalise, open_image
 from groundling.selection import Selection
+from groundling.words.language import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from groundling.data.caption import CaptionSet
 from groundling.data.mask import Mask as Annotated
 from groundling.data.sample import Box
 from groundling.evaluate.score import Score, Watch, by_image, collect, together, unwatched
-from groundling.masks import Rle, encode
+from groundling.pictures.masks import Rle, encode
 from groundling.protocols import phrasecut, phrasecut_subsets
 from groundling.results import Detections, Segmentation
 

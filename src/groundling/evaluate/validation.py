@@ -18,14 +18,13 @@ from typing import NamedTuple, TypeVar
 
 from torch import nn
 
+from groundling.ask.detector import Detector
 from groundling.data import DataError, coco, mixture, open_captions, open_dataset
 from groundling.data.caption import CaptionSet
 from groundling.data.image_folder import Sizes
 from groundling.data.sample import Rejects, spread
-from groundling.detector import Detector
 from groundling.evaluate import objects, one_box
 from groundling.evaluate.jobs import Task, measure_of, readable, task_of, titled
-from groundling.language import Tokenizer
 from groundling.models import parse_config
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
@@ -35,8 +34,9 @@ from groundling.protocols.flickr import FlickrRecall
 from groundling.protocols.gqa import GqaAccuracy
 from groundling.protocols.phrasecut import PhraseCut
 from groundling.protocols.refexp import RefExpPrecision
-from groundling.roberta import ByteTokenizer
-from groundling.train import DataConfig, Evaluate, TrainConfig
+from groundling.training.train import DataConfig, Evaluate, TrainConfig
+from groundling.words.language import Tokenizer
+from groundling.words.roberta import ByteTokenizer
 
 T = TypeVar("T")
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from groundling.checkpoint import fit, locate, read_json, read_tensors
-from groundling.language import TextEncoder, Tokenizer
 from groundling.layers.resnet import ResNet
 from groundling.models.detr import Detr
 from groundling.models.supernet import Supernet
 from groundling.models.transvg import TransVG, TransVGNet
+from groundling.words.language import TextEncoder, Tokenizer
 
 Source = str | os.PathLike[str]
 

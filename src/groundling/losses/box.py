@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from groundling.boxes import cxcywh_to_xyxy, giou
+from groundling.pictures.boxes import cxcywh_to_xyxy, giou
 
 
 def box_losses(predicted_cxcywh01: Tensor, target_cxcywh01: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from groundling.dynamic.gates import Draw
-from groundling.images import normalise_shown
 from groundling.losses.sets import SetLoss, set_losses
 from groundling.models.detr import Detr, SetPrediction
+from groundling.pictures.images import normalise_shown
 
 
 def detr_losses(model: Detr, batch: Any, draw: Draw, weights: SetLoss) -> dict[str, Tensor]:

@@ -7,16 +7,16 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from groundling.boxes import cxcywh_to_xyxy, iou
 from groundling.dynamic.gates import Draw, hard_gates, soft_gates, tossed_gates
-from groundling.images import normalise
-from groundling.language import Tokens
 from groundling.losses.box import box_losses
 from groundling.losses.dense import dense_losses, detection_losses
 from groundling.losses.information import batch_mean, mutual_information
 from groundling.models.lads import Lads
 from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction
+from groundling.pictures.boxes import cxcywh_to_xyxy, iou
+from groundling.pictures.images import normalise
+from groundling.words.language import Tokens
 
 # (model, batch, draw) → losses; a data.loader.Batch, which is made in a room that this one does not see
 Objective = Callable[[Any, Any, Draw], dict[str, Tensor]]

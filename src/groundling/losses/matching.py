@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from groundling.boxes import cxcywh_to_xyxy, giou
+from groundling.pictures.boxes import cxcywh_to_xyxy, giou
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from typing import Any
 from torch import Tensor
 
 from groundling.dynamic.gates import Draw
-from groundling.images import normalise
-from groundling.language import Tokens
 from groundling.losses.grounding import drawn_gates
 from groundling.losses.modulated import ModulatedLoss, modulated_losses
 from groundling.models.mdetr import Mdetr
+from groundling.pictures.images import normalise
+from groundling.words.language import Tokens
 
 # Of a kind of answers that a batch has no question for there is no accuracy, and a log wants the same numbers
 # of every step and process.

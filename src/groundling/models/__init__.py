@@ -5,14 +5,14 @@ from typing import Any, overload
 
 from pydantic import ValidationError
 
-from groundling.language import TextConfig
 from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, STREET
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.models.supernet import Supernet, SupernetConfig
 from groundling.models.transvg import TransVG, TransVGConfig
-from groundling.roberta import RobertaTextConfig
+from groundling.words.language import TextConfig
+from groundling.words.roberta import RobertaTextConfig
 
 _STREET = LadsConfig(
     image_size=160,

@@ -18,7 +18,6 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import DetectionCost
-from groundling.language import exporting
 from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
@@ -27,6 +26,7 @@ from groundling.layers.transformer import MLP, Encoder, sine_positions, sine_pos
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.supernet import Sizes, resnet_cost
 from groundling.selection import Selection, Unit
+from groundling.words.language import exporting
 
 
 class DetrConfig(Sizes):

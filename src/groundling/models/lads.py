@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import Coin, LanguageGates
-from groundling.language import TextEncoder, Tokens
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions
 from groundling.models.supernet import Frozen, Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.selection import Selection, Unit
+from groundling.words.language import TextEncoder, Tokens
 
 
 class GatingConfig(Frozen):

@@ -22,12 +22,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from groundling.boxes import cxcywh_to_xyxy, iou
 from groundling.dynamic.cost import MdetrCost
 from groundling.dynamic.extract import SubnetCache, extract
 from groundling.dynamic.gates import LanguageGates
-from groundling.images import PADDING, normalise
-from groundling.language import Tokens, exporting
 from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
 from groundling.layers.mask_head import MaskHead
@@ -38,8 +35,11 @@ from groundling.models.answers import AnswerHeads, AnswersConfig
 from groundling.models.lads import GatingConfig
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.models.transvg import image_cells
-from groundling.roberta import RobertaEncoder, RobertaTextConfig
+from groundling.pictures.boxes import cxcywh_to_xyxy, iou
+from groundling.pictures.images import PADDING, normalise
 from groundling.selection import Selection, Unit
+from groundling.words.language import Tokens, exporting
+from groundling.words.roberta import RobertaEncoder, RobertaTextConfig
 
 # Who can what, for those that cannot.
 ANSWERS = "mdetr_street, imports of MDETR's GQA checkpoints, and what is trained with model.answers"

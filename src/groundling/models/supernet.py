@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
-from groundling.language import TextConfig, TextEncoder, Tokens
 from groundling.layers.resnet import BasicBlock, Block, BlockKind, Gates, Norm, ResNet
-from groundling.roberta import RobertaEncoder
 from groundling.selection import Selection, Unit
+from groundling.words.language import TextConfig, TextEncoder, Tokens
+from groundling.words.roberta import RobertaEncoder
 
 
 class Frozen(BaseModel):

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import CostModel
-from groundling.images import PADDING, normalise
-from groundling.language import TextConfig, TextEncoder, Tokens, exporting
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
+from groundling.pictures.images import PADDING, normalise
 from groundling.selection import Selection, Unit
+from groundling.words.language import TextConfig, TextEncoder, Tokens, exporting
 
 
 class TransVGConfig(SupernetConfig):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groundling.masks import Rle
+from groundling.pictures.masks import Rle
 
 Id = int | str
 Box = tuple[float, float, float, float]  # xyxy in pixels

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from groundling.masks import Mask, MaskLike, Rle, as_mask
+from groundling.pictures.masks import Mask, MaskLike, Rle, as_mask
 from groundling.protocols.printing import printed
 from groundling.protocols.ranking import BoxesLike, as_boxes, same_length
 

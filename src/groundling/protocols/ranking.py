@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from groundling.boxes import giou, iou
+from groundling.pictures.boxes import giou, iou
 
 BoxesLike = Tensor | Sequence[Sequence[float]]
 

@@ -16,7 +16,7 @@ their head begins anew.
 from pathlib import Path
 
 from groundling.models import DETR
-from groundling.train import DataConfig, Run, TrainConfig
+from groundling.training.train import DataConfig, Run, TrainConfig
 
 FROZEN = {"net.backbone.conv1": 0.0, "net.backbone.layer1": 0.0}
 

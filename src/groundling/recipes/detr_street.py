@@ -13,7 +13,7 @@ from pathlib import Path
 
 from groundling.data.street.words import CATEGORIES
 from groundling.models import DETR
-from groundling.train import DataConfig, Run, TrainConfig
+from groundling.training.train import DataConfig, Run, TrainConfig
 
 NEW = (
     "net.input_proj.",

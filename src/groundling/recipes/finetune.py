@@ -12,7 +12,7 @@ A handful of pictures will do: where they are fewer than a batch, it holds each 
 from pathlib import Path
 
 from groundling.models import LADS
-from groundling.train import DataConfig, Run, TrainConfig
+from groundling.training.train import DataConfig, Run, TrainConfig
 
 
 def finetune(data: Path, dataset: str = "refcoco", steps: int = 1800) -> tuple[Run, ...]:

@@ -14,7 +14,7 @@ the val and test splits). `text`: a folder with BERT base, uncased.
 from pathlib import Path
 
 from groundling.models import LADS
-from groundling.train import DataConfig, Run, TrainConfig
+from groundling.training.train import DataConfig, Run, TrainConfig
 
 FROZEN = {"net.backbone.conv1": 0.0, "net.backbone.layer1": 0.0}  # where they hold weights worth keeping
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from groundling.data.street.words import CATEGORIES, COLOURS
 from groundling.models import LADS
 from groundling.models.lads import LadsConfig
-from groundling.train import DataConfig, Run, TrainConfig
+from groundling.training.train import DataConfig, Run, TrainConfig
 
 
 def lads_street(data: Path = Path("street")) -> tuple[Run, ...]:

@@ -34,7 +34,7 @@ from groundling.models.detr import DetrConfig
 from groundling.models.supernet import Sizes
 from groundling.recipes.detr_street import detr_street
 from groundling.recipes.lads_street import lads_street
-from groundling.train import DataConfig, Run, TrainConfig
+from groundling.training.train import DataConfig, Run, TrainConfig
 
 BEYOND_BOXES = (
     "text.",

@@ -13,7 +13,7 @@ with BERT base, uncased. `dataset`: of REFER's layout or of TransVG's (unc, unc+
 from pathlib import Path
 
 from groundling.models.transvg import TransVGConfig
-from groundling.train import DataConfig, Run, TrainConfig
+from groundling.training.train import DataConfig, Run, TrainConfig
 
 PRETRAINED = {"net.backbone": 1e-5, "net.input_proj": 1e-5, "net.visual_encoder": 1e-5, "text": 1e-5}
 FROZEN = {"net.backbone.conv1": 0.0, "net.backbone.layer1": 0.0}  # as DETR has them

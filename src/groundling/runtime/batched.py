@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundling.dynamic.extract import SubnetCache
-from groundling.language import Tokens
 from groundling.layers.resnet import Block, Bottleneck
 from groundling.layers.transformer import Encoder, EncoderLayer
 from groundling.models.lads import GroundingNet
 from groundling.models.supernet import Network, Prediction
 from groundling.selection import Selection
+from groundling.words.language import Tokens
 
 Filters = tuple[bool, ...] | None  # None: all
 TRIALS = 2  # of each way of running a batch: the last one counts

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from groundling.images import IMAGENET_MEAN, IMAGENET_STD, PADDING
+from groundling.pictures.images import IMAGENET_MEAN, IMAGENET_STD, PADDING
 from groundling.results import Cost
 from groundling.selection import Selection
 

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 
 from groundling import checkpoint
 from groundling.dynamic.extract import extract
-from groundling.language import Tokenizer, Tokens, as_exported
 from groundling.models.supernet import Network, Prediction, Supernet
 from groundling.runtime.export import OPSET, silent
 from groundling.runtime.exported import OnnxSession, OpenVinoSession, Session
 from groundling.selection import Selection
+from groundling.words.language import Tokenizer, Tokens, as_exported
 
 Runtime = Literal["eager", "compiled", "openvino", "onnx", "auto"]
 RUNTIMES: tuple[Runtime, ...] = ("eager", "compiled", "openvino", "onnx", "auto")

@@ -17,15 +17,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from groundling.boxes import cxcywh_to_xyxy
 from groundling.dynamic.extract import extract
 from groundling.files import check_place, write
-from groundling.images import normalise
-from groundling.language import TextEncoder, Tokenizer, Tokens, TruncationWarning, as_exported
 from groundling.models.supernet import Network, Prediction, Supernet
-from groundling.roberta import RobertaEncoder
+from groundling.pictures.boxes import cxcywh_to_xyxy
+from groundling.pictures.images import normalise
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
+from groundling.words.language import TextEncoder, Tokenizer, Tokens, TruncationWarning, as_exported
+from groundling.words.roberta import RobertaEncoder
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}

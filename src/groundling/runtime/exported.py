@@ -15,12 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from groundling.boxes import clip
-from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, name_of, normalise, open_image
+from groundling.pictures.boxes import clip
+from groundling.pictures.images import (
+    MAX_PIXELS,
+    ImageSource,
+    Placement,
+    letterbox,
+    name_of,
+    normalise,
+    open_image,
+)
 from groundling.results import Grounding
-from groundling.roberta import tokenizer_class
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
+from groundling.words.roberta import tokenizer_class
 
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from groundling.files import write
-from groundling.images import MAX_PIXELS, ImageSource
+from groundling.pictures.images import MAX_PIXELS, ImageSource
 from groundling.results import Grounding
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")

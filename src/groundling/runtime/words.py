@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from groundling.dynamic.gates import Relevance, hard_gates
-from groundling.language import Tokenizer, Tokens
 from groundling.layers.fused import packed
 from groundling.models.supernet import Supernet
 from groundling.selection import Selection
+from groundling.words.language import Tokenizer, Tokens
 
 BIT_BYTES = 8  # of a Selection: a reference to True or False
 ENTRY_BYTES = 2048  # of the objects around them

@@ -1,7 +1,6 @@
 """What of a run outlives its process: saving it, finding where to continue, restoring, publishing."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,9 +9,7 @@ from groundling.checkpoint import CheckpointError, TrainerState
 from groundling.training.config import Run, TrainConfig
 from groundling.training.distributed import Group
 from groundling.training.optimisation import optimizer_tensors, restore_optimizer
-
-if TYPE_CHECKING:
-    from groundling.training.trainer import Trainer
+from groundling.training.trainer import Trainer
 
 # What may change when a run is resumed: nothing that the steps already made depend on.
 FREE = {"workers", "device", "keep_last", "tensorboard", "checkpoint_every", "log_every", "evaluate_every"}
@@ -95,7 +92,7 @@ def check_same_run(run: Run, state: TrainerState) -> None:
         )
 
 
-def save(trainer: "Trainer", out: Path) -> Path:
+def save(trainer: Trainer, out: Path) -> Path:
     """Write step-<n> with all that continuing needs, and delete the oldest; the first process writes."""
     folder = out / f"step-{trainer.step:08}"
     if trainer.group.first:
@@ -116,7 +113,7 @@ def save(trainer: "Trainer", out: Path) -> Path:
     return folder
 
 
-def publish(trainer: "Trainer", out: Path) -> Path:
+def publish(trainer: Trainer, out: Path) -> Path:
     """Write out/final: the finished model without the trainer's state."""
     if trainer.group.first:
         _write(trainer, out / "final", None)
@@ -124,7 +121,7 @@ def publish(trainer: "Trainer", out: Path) -> Path:
     return out / "final"
 
 
-def _write(trainer: "Trainer", folder: Path, state: TrainerState | None) -> None:
+def _write(trainer: Trainer, folder: Path, state: TrainerState | None) -> None:
     average = {} if trainer.average is None else trainer.average.mean
     config = trainer.run.config.model_dump(
         mode="json", exclude={"model": True, "data": {"path"}, "tokenizer": True}
@@ -145,7 +142,7 @@ def _write(trainer: "Trainer", folder: Path, state: TrainerState | None) -> None
     )
 
 
-def restore(trainer: "Trainer", folder: Path) -> None:
+def restore(trainer: Trainer, folder: Path) -> None:
     """Put a trainer where a checkpoint left it."""
     state = checkpoint.load_trainer(folder)
     published = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.boxes import clip, cxcywh_to_xyxy
 from groundling.device import checked
 from groundling.dynamic.extract import SubnetCache
-from groundling.images import (
+from groundling.models.detr import Detr, SetPrediction
+from groundling.pictures.boxes import clip, cxcywh_to_xyxy
+from groundling.pictures.images import (
     MAX_PIXELS,
     ImageSource,
     name_of,
@@ -30,7 +31,6 @@ from groundling.images import (
     scaled,
     stacked,
 )
-from groundling.models.detr import Detr, SetPrediction
 from groundling.results import Detection, Detections
 from groundling.selection import Selection
 

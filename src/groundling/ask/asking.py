@@ -19,17 +19,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from groundling.ask.reply import Reply, Score, at_image_size
 from groundling.dynamic.gates import hard_gates
-from groundling.images import MAX_PIXELS, ImageSource, letterbox, name_of, normalise, open_image
-from groundling.language import Tokens
-from groundling.masks import encode
 from groundling.models.answers import AnswerKind, AnswersConfig
 from groundling.models.mdetr import ANSWERS, MASKS, Mdetr
-from groundling.phrases import Span, Splitter, check_spans, splitter
-from groundling.reply import Reply, Score, at_image_size
+from groundling.pictures.images import MAX_PIXELS, ImageSource, letterbox, name_of, normalise, open_image
+from groundling.pictures.masks import encode
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, Detections, Segmentation
-from groundling.roberta import ByteTokenizer
 from groundling.selection import Selection
+from groundling.words.language import Tokens
+from groundling.words.phrases import Span, Splitter, check_spans, splitter
+from groundling.words.roberta import ByteTokenizer
 
 
 @torch.inference_mode()

@@ -23,6 +23,7 @@ from groundling.training.batches import Part
 from groundling.training.config import DataConfig, Run, TrainConfig
 from groundling.training.distributed import joined
 from groundling.training.optimisation import freeze_norms, lr_factor, mixed, not_finite, set_lr
+from groundling.training.prepare import prepare
 from groundling.training.progress import Meter, Progress
 from groundling.training.state import (
     check_folder,
@@ -32,12 +33,12 @@ from groundling.training.state import (
     save,
     starting_point,
 )
-from groundling.training.trainer import Trainer, prepare
+from groundling.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from groundling.data.caption import CaptionSet
     from groundling.data.sample import Dataset
-    from groundling.language import Tokenizer
+    from groundling.words.language import Tokenizer
 
 __all__ = [
     "DataConfig",

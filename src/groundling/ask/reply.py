@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from groundling.boxes import clip, cxcywh_to_xyxy
-from groundling.images import Placement
 from groundling.models.mdetr import Memory, Objects, joined
-from groundling.phrases import Span, characters_of, tokens_of
+from groundling.pictures.boxes import clip, cxcywh_to_xyxy
+from groundling.pictures.images import Placement
 from groundling.results import Cost, Detection, PhraseObjects
 from groundling.selection import Selection
+from groundling.words.phrases import Span, characters_of, tokens_of
 
 # How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
 # says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest

@@ -20,27 +20,35 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.asking import answer, detect_names, ground_phrases, segment
-from groundling.boxes import clip, cxcywh_to_xyxy
-from groundling.detector import Detector, load_detector
+from groundling.ask.asking import answer, detect_names, ground_phrases, segment
+from groundling.ask.detector import Detector, load_detector
 from groundling.device import checked
 from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
-from groundling.images import MAX_PIXELS, ImageSource, Placement, letterbox, name_of, normalise, open_image
-from groundling.language import Tokenizer, UnknownWordWarning
 from groundling.layers.sharing import share
 from groundling.models import DETECTORS
 from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction, Supernet
-from groundling.phrases import Span
+from groundling.pictures.boxes import clip, cxcywh_to_xyxy
+from groundling.pictures.images import (
+    MAX_PIXELS,
+    ImageSource,
+    Placement,
+    letterbox,
+    name_of,
+    normalise,
+    open_image,
+)
 from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation
-from groundling.roberta import ByteTokenizer
 from groundling.runtime.batched import Batcher, Rows
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
 from groundling.runtime.compilers import Runtime, compiler
 from groundling.runtime.words import Reader, Words
 from groundling.selection import Selection, check
+from groundling.words.language import Tokenizer, UnknownWordWarning
+from groundling.words.phrases import Span
+from groundling.words.roberta import ByteTokenizer
 
 WORDS_PART = 8  # of the cache's memory one part in so many is for words
 DEFAULT = "lads_street"

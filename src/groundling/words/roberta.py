@@ -13,8 +13,8 @@ from tokenizers import Encoding, decoders, models, pre_tokenizers, processors, t
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor, nn
 
-from groundling.language import TextConfig, Tokenizer, Tokens
 from groundling.layers.fused import adopt
+from groundling.words.language import TextConfig, Tokenizer, Tokens
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 PAD = 1  # RoBERTa's index of <pad>; its positions begin behind it, at 2

@@ -1,0 +1,1 @@
+"""The objects a user holds, and what one can ask them."""
