@@ -123,7 +123,7 @@ def ours(name: str, config: "SupernetConfig", words: Sequence[str]) -> Contender
     from groundling.benchmark import Choosing, drawn_like_the_paper
     from groundling.models import build
     from groundling.runtime.words import Reader
-    from groundling.words.roberta import tokenizer_for
+    from groundling.words.reading import tokenizer_for
 
     torch.manual_seed(0)
     model, rng = build(config), random.Random(0)

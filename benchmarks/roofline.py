@@ -23,7 +23,7 @@ from groundling.benchmark import Choosing, drawn_like_the_paper, parts_of
 from groundling.cli import console
 from groundling.cli.benchmark import read_model, read_requests
 from groundling.dynamic.extract import extract
-from groundling.words.language import TextEncoder
+from groundling.words.bert import TextEncoder
 
 COLUMNS = ("", "ms", "GMACs", "GMACs/s", "of a convolution", "MB of weights", "GB/s", "of a copy")
 IN = {"vision": ("stem", "layer"), "fusion": ("attention", "ffn"), "text": ("text",), "head": ("head",)}

@@ -7,7 +7,8 @@ from scrambled import scrambled
 
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.selection import Selection, Unit
-from groundling.words.language import TextConfig, Tokens
+from groundling.words.bert import TextConfig
+from groundling.words.tokens import Tokens
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("repeatable")

@@ -13,8 +13,9 @@ from groundling.data import jsonl
 from groundling.models.answers import STREET, AnswersConfig
 from groundling.models.lads import Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
-from groundling.words.language import Tokenizer
-from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
+from groundling.words.byte_pairs import ByteTokenizer
+from groundling.words.roberta import RobertaTextConfig
+from groundling.words.wordpiece import Tokenizer
 
 WORDS = ("red square", "the blue one on the left", "green square on the right", "left")
 

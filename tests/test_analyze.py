@@ -29,7 +29,7 @@ from groundling.dynamic.gates import hard_gates
 from groundling.models import PRESETS, build
 from groundling.models.lads import GatingConfig, Lads
 from groundling.selection import Selection, Unit
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 UNITS = (
     Unit("layer1.0", "layer", 1, "layer1.0"),

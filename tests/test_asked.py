@@ -26,7 +26,7 @@ from groundling.layers.resnet import FrozenBatchNorm2d
 from groundling.models.mdetr import Mdetr
 from groundling.pictures.masks import Rle, read_rle
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, PhraseObjects, Segmentation
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,9 @@ from groundling.ask.reply import Reply
 from groundling.models.mdetr import Mdetr, Objects
 from groundling.pictures.images import normalise
 from groundling.pictures.masks import decode
+from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import Splitter
-from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
+from groundling.words.roberta import RobertaTextConfig
 
 WORDS = {"obj": ("a dog", "a hat"), "many": ("none", "one", "two", "more"), "yes": ("no", "yes")}
 NAMED = SMALL_ANSWERS.model_copy(

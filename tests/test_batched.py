@@ -19,7 +19,8 @@ from groundling.models import build
 from groundling.runtime import batched
 from groundling.runtime.batched import Batcher, Rows
 from groundling.selection import Selection, Unit
-from groundling.words.language import Tokenizer, Tokens
+from groundling.words.tokens import Tokens
+from groundling.words.wordpiece import Tokenizer
 
 
 def corners(units: tuple[Unit, ...]) -> list[Selection]:

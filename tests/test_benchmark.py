@@ -120,7 +120,7 @@ def test_a_static_model_has_nothing_to_measure(requests: list[tuple[Image.Image,
     import tiny
     from small import WORDS
 
-    from groundling.words.language import Tokenizer
+    from groundling.words.wordpiece import Tokenizer
 
     model = Grounder(build(tiny.MODEL.model_copy(update={"gating": None})), Tokenizer.train(WORDS, 120, 12))
     with pytest.raises(ValueError, match="a static model has nothing to leave out"):

@@ -48,7 +48,8 @@ from groundling.recipes.mdetr_street import mdetr_adaptive, mdetr_street
 from groundling.training.config import DataConfig
 from groundling.training.optimisation import lr_factor, parameter_groups
 from groundling.training.train import Run, train, train_all
-from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
+from groundling.words.byte_pairs import ByteTokenizer
+from groundling.words.roberta import RobertaTextConfig
 
 TEXT = "a cat and a dog"
 CAT, DOG = (10.0, 5.0, 30.0, 15.0), (0.0, 0.0, 10.0, 10.0)

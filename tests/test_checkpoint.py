@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from groundling import checkpoint
 from groundling.checkpoint import CheckpointError, TrainerState
 from groundling.models import build
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 WORDS = ["red square", "the blue one on the left", "green dog"]
 

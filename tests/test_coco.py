@@ -22,7 +22,7 @@ from groundling.data import (
 )
 from groundling.data.loader import Plan, TrainingSet
 from groundling.pictures.masks import Rle
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TRIANGLE = [10, 5, 18, 5, 18, 25]

@@ -22,7 +22,7 @@ from groundling.dynamic.extract import SubnetCache
 from groundling.models.supernet import Network, Prediction
 from groundling.runtime.compiled import CompiledSubnets, CompileWarning
 from groundling.runtime.compilers import Elsewhere, _call, _end, resolved
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 CPU = torch.device("cpu")
 

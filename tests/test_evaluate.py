@@ -11,7 +11,7 @@ from groundling import Grounder, Selection
 from groundling.data import Dataset, Sample
 from groundling.evaluate import Metrics, Outcome, answers, evaluate, summarise
 from groundling.models import build
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 
 @pytest.fixture(scope="module")

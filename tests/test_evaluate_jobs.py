@@ -26,7 +26,7 @@ from groundling.pictures.masks import decode
 from groundling.protocols import coco as coco_protocol
 from groundling.protocols.detections import Detection
 from groundling.protocols.phrasecut import box_overlap, drawn
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
 
 TOKENS = 128
 SPLITS = {"refcoco": "val", "flickr30k": "val", "gqa": "val_balanced", "phrasecut": "val"}

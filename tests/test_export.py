@@ -24,7 +24,7 @@ from groundling.models.mdetr import Mdetr
 from groundling.pictures.images import letterbox, open_image
 from groundling.runtime import Card, ExportedGrounder, ExportError, export
 from groundling.runtime.card import KEY
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
 
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason="exports need the extra `export`")

@@ -15,7 +15,8 @@ from groundling.layers.resnet import BasicBlock
 from groundling.models import PRESETS
 from groundling.models.lads import GroundingNet, Lads
 from groundling.selection import Selection, Unit, is_filters, layer_of
-from groundling.words.language import TextConfig, Tokens
+from groundling.words.bert import TextConfig
+from groundling.words.tokens import Tokens
 
 
 def special_selections(units: tuple[Unit, ...]) -> dict[str, Selection]:

@@ -15,7 +15,7 @@ from groundling.layers.resnet import ResNet, units
 from groundling.layers.transformer import Encoder
 from groundling.models.lads import Lads
 from groundling.selection import Selection, Unit
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 UNITS = (
     Unit("layer1.0", "layer", 1, "layer1.0"),

@@ -26,7 +26,8 @@ from groundling.models import build
 from groundling.models.lads import LadsConfig
 from groundling.pictures.boxes import clip, cxcywh_to_xyxy
 from groundling.pictures.images import letterbox, normalise
-from groundling.words.language import Tokenizer, TruncationWarning, UnknownWordWarning
+from groundling.words.tokens import TruncationWarning, UnknownWordWarning
+from groundling.words.wordpiece import Tokenizer
 
 CONFIGS = {
     "dense": tiny.MODEL,

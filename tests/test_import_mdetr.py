@@ -29,7 +29,7 @@ from groundling.importers.mdetr import (
 from groundling.models import PRESETS, build
 from groundling.models.answers import GQA
 from groundling.models.mdetr import Mdetr
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
 
 FILE = Path("mdetr.pth")
 D = 256

@@ -17,7 +17,8 @@ from groundling import checkpoint
 from groundling.importers.transvg import LEFT_OUT, PLACES, as_ours, config_of, import_transvg
 from groundling.models import PRESETS, build
 from groundling.models.transvg import TransVG, TransVGConfig
-from groundling.words.language import TextConfig, Tokenizer
+from groundling.words.bert import TextConfig
+from groundling.words.wordpiece import Tokenizer
 
 FILE = Path("transvg.pth")
 

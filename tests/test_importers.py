@@ -20,7 +20,8 @@ from groundling.models.lads import Lads, LadsConfig
 from groundling.models.transvg import TransVG, TransVGConfig
 from groundling.training.distributed import Group
 from groundling.training.prepare import built
-from groundling.words.language import TextConfig, TextEncoder, Tokens
+from groundling.words.bert import TextConfig, TextEncoder
+from groundling.words.tokens import Tokens
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "man", "guy", "car", "the"]
 

@@ -16,7 +16,9 @@ from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
 from torch.testing import assert_close
 
-from groundling.words.language import TextConfig, TextEncoder, Tokenizer, Tokens, TruncationWarning
+from groundling.words.bert import TextConfig, TextEncoder
+from groundling.words.tokens import Tokens, TruncationWarning
+from groundling.words.wordpiece import Tokenizer
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "refer_val" / "jsonl"
 WORDS = [

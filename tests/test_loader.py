@@ -16,7 +16,7 @@ from groundling.data.loader import Example, Plan, ThingNames, TrainingSet, ahead
 from groundling.data.sample import Dataset
 from groundling.data.transforms import lads_train
 from groundling.pictures.images import Placement
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 SIZE = 32
 PLAN = Plan(3, 4, 2)

@@ -21,7 +21,7 @@ from groundling.models.lads import Lads, attribute_groups
 from groundling.models.supernet import Prediction
 from groundling.pictures.images import normalise
 from groundling.selection import Selection
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 LN2, LN3 = math.log(2), math.log(3)
 

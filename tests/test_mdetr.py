@@ -19,8 +19,8 @@ from groundling.models.answers import CLEVR, GQA, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig, Objects, joined
 from groundling.pictures.images import Placement, letterbox, normalise
 from groundling.selection import Selection
-from groundling.words.language import Tokens
 from groundling.words.roberta import RobertaTextConfig
+from groundling.words.tokens import Tokens
 
 SMALL_ANSWERS = AnswersConfig(
     kinds=(

@@ -25,8 +25,8 @@ from groundling.models.lads import GatingConfig
 from groundling.models.mdetr import Mdetr, MdetrNet
 from groundling.pictures.images import normalise, to_tensor
 from groundling.selection import Selection
-from groundling.words.language import Tokens
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
+from groundling.words.tokens import Tokens
 
 GATED = CONFIG.model_copy(
     update={"gating": GatingConfig(blocks="all", inner_filters=True, hidden=8), "norm": "batch"}

@@ -23,9 +23,10 @@ from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
 from groundling.models.mdetr import Mdetr, MdetrConfig, Memory
 from groundling.pictures.boxes import iou
 from groundling.pictures.images import normalise, to_tensor
-from groundling.words.language import Tokens
+from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import positive_map, tokens_of
-from groundling.words.roberta import ByteTokenizer, RobertaTextConfig
+from groundling.words.roberta import RobertaTextConfig
+from groundling.words.tokens import Tokens
 
 REGIONS = CONFIG.model_copy(update={"regions": 4})
 

@@ -16,7 +16,7 @@ from PIL import Image
 from groundling.models import PRESETS
 from groundling.models.mdetr import MdetrConfig
 from groundling.models.transvg import TransVGConfig
-from groundling.words.language import TextConfig
+from groundling.words.bert import TextConfig
 from groundling.words.roberta import RobertaTextConfig
 
 WORDS = "red square on the left"

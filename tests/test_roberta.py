@@ -12,9 +12,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from groundling.layers.fused import Linear, packed
-from groundling.words.language import Tokenizer, Tokens, TruncationWarning
+from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import tokens_of
-from groundling.words.roberta import ByteTokenizer, RobertaEncoder, RobertaTextConfig, read_tokenizer
+from groundling.words.reading import read_tokenizer
+from groundling.words.roberta import RobertaEncoder, RobertaTextConfig
+from groundling.words.tokens import Tokens, TruncationWarning
+from groundling.words.wordpiece import Tokenizer
 
 SAID = ["the red car", "the red dog", "a dog left of the car"] * 3
 SMALL = RobertaTextConfig(vocabulary=300, layers=2, dim=16, heads=2, ffn=32, tokens=12, positions=20)

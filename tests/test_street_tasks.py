@@ -25,7 +25,7 @@ from groundling.data.street.reader import matching
 from groundling.data.street.scenes import Scene, StreetObject
 from groundling.data.street.tasks import TASKS
 from groundling.data.street.words import COLOUR_WORDS, NOUNS
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
 
 SEED, SIZE, COUNT = 3, 96, 24
 SPLITS = {"train": 24 - 4, "val": 2, "test": 2}

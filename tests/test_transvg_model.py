@@ -24,7 +24,9 @@ from groundling.models import PRESETS, build, parse_config
 from groundling.models.transvg import TransVG, TransVGConfig, image_cells
 from groundling.pictures.images import PADDING, Placement, letterbox, normalise
 from groundling.selection import Selection
-from groundling.words.language import TextConfig, Tokenizer, Tokens
+from groundling.words.bert import TextConfig
+from groundling.words.tokens import Tokens
+from groundling.words.wordpiece import Tokenizer
 
 CONFIG = TransVGConfig(
     image_size=64,

@@ -25,8 +25,8 @@ from groundling.models.answers import STREET
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.training.train import DataConfig, Run, TrainConfig, train_all
-from groundling.words.language import Tokenizer as WordPieces
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
+from groundling.words.wordpiece import Tokenizer as WordPieces
 
 TOKENS = 128
 TEXT = ASKED.text.model_copy(update={"tokens": TOKENS, "positions": TOKENS + 2})

@@ -13,7 +13,7 @@ from groundling.checkpoint import Loaded
 from groundling.dynamic.gates import hard_gates
 from groundling.runtime.words import Reader
 from groundling.selection import Selection
-from groundling.words.language import TruncationWarning
+from groundling.words.tokens import TruncationWarning
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from groundling.models.lads import GatingConfig, LadsConfig
 from groundling.models.mdetr import MdetrConfig
 from groundling.training.progress import Progress
 from groundling.training.train import DataConfig, Run, TrainConfig, train, train_all
-from groundling.words.language import TextConfig
+from groundling.words.bert import TextConfig
 from groundling.words.roberta import RobertaTextConfig
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 60, 210)}

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from groundling.models.detr import Detr
     from groundling.models.supernet import Supernet
-    from groundling.words.language import Tokenizer
+    from groundling.words.wordpiece import Tokenizer
 
 CONFIG, WEIGHTS, TOKENIZER, MANIFEST = "config.json", "model.safetensors", "tokenizer.json", "manifest.json"
 TRAINER = "trainer"
@@ -285,7 +285,7 @@ def fit(
 
 def load_tokenizer(folder: Path) -> "Tokenizer":
     """The tokenizer of a checkpoint folder, with the token limit it was trained with."""
-    from groundling.words.roberta import read_tokenizer
+    from groundling.words.reading import read_tokenizer
 
     limit = read_config(folder).get("tokens")
     if not isinstance(limit, int):

@@ -20,7 +20,7 @@ from groundling.analyze.subnets import Structure, examples, subnets_figure
 from groundling.data.sample import Dataset
 from groundling.files import write
 from groundling.models.supernet import Supernet
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 __all__ = ["Report", "analyze"]
 

@@ -12,7 +12,7 @@ from groundling.analyze.words import Listening, WordScore, score
 from groundling.data.sample import Sample
 from groundling.dynamic.gates import LanguageGates, hard_gates
 from groundling.models.supernet import Supernet
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 Progress = Callable[[int, int], None]
 

@@ -27,9 +27,9 @@ from groundling.pictures.images import MAX_PIXELS, ImageSource, letterbox, name_
 from groundling.pictures.masks import encode
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, Detections, Segmentation
 from groundling.selection import Selection
-from groundling.words.language import Tokens
+from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import Span, Splitter, check_spans, splitter
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.tokens import Tokens
 
 
 @torch.inference_mode()

@@ -46,9 +46,10 @@ from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
 from groundling.runtime.compilers import Runtime, compiler
 from groundling.runtime.words import Reader, Words
 from groundling.selection import Selection, check
-from groundling.words.language import Tokenizer, UnknownWordWarning
+from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import Span
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.tokens import UnknownWordWarning
+from groundling.words.wordpiece import Tokenizer
 
 WORDS_PART = 8  # of the cache's memory one part in so many is for words
 DEFAULT = "lads_street"

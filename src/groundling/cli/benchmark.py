@@ -107,7 +107,7 @@ def read_model(name: str, words: list[str]) -> "tuple[Grounder, bool]":
     from groundling import Grounder, checkpoint
     from groundling.ask.grounder import load_grounder
     from groundling.models import PRESETS, build
-    from groundling.words.roberta import tokenizer_for
+    from groundling.words.reading import tokenizer_for
 
     if name in checkpoint.packaged() or Path(name).exists():
         return load_grounder(name), False

@@ -29,7 +29,7 @@ from groundling.pictures.boxes import xyxy_to_cxcywh
 from groundling.pictures.images import Placement, letterbox, open_image
 
 if TYPE_CHECKING:
-    from groundling.words.language import Tokenizer
+    from groundling.words.wordpiece import Tokenizer
 
 
 class OfImage(Protocol):

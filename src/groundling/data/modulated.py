@@ -27,8 +27,8 @@ from groundling.models.answers import AnswersConfig
 from groundling.pictures import masks
 from groundling.pictures.images import Placement
 from groundling.pictures.masks import Rle
+from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import positive_map
-from groundling.words.roberta import ByteTokenizer
 
 NO_QUESTION = (-1, -1)
 UNKNOWN = "unknown"  # GQA's answer for all that is none of the others

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundling.selection import Unit
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 Relevance = dict[str, Tensor]  # unit name → (E, size) scores r, on where r ≥ 0
 Coin = Literal["batch", "element"]

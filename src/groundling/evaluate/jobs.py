@@ -26,7 +26,7 @@ from groundling.evaluate.score import Score, Watch, unwatched
 from groundling.models.mdetr import Mdetr
 from groundling.pictures.images import MAX_PIXELS
 from groundling.results import CaptionGrounding
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
 
 Found = one_box.Metrics | Score
 Task = Literal["expressions", "phrases", "questions", "masks"]

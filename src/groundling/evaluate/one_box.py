@@ -14,7 +14,7 @@ from groundling.models.supernet import Supernet
 from groundling.pictures.boxes import clip, cxcywh_to_xyxy, iou
 from groundling.pictures.images import Placement, letterbox, normalise, open_image
 from groundling.selection import Selection
-from groundling.words.language import Tokenizer
+from groundling.words.wordpiece import Tokenizer
 
 
 @dataclass(frozen=True)

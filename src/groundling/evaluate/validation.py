@@ -35,8 +35,8 @@ from groundling.protocols.gqa import GqaAccuracy
 from groundling.protocols.phrasecut import PhraseCut
 from groundling.protocols.refexp import RefExpPrecision
 from groundling.training.train import DataConfig, Evaluate, TrainConfig
-from groundling.words.language import Tokenizer
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
+from groundling.words.wordpiece import Tokenizer
 
 T = TypeVar("T")
 

@@ -21,7 +21,8 @@ from groundling.layers.resnet import ResNet
 from groundling.models.detr import Detr
 from groundling.models.supernet import Supernet
 from groundling.models.transvg import TransVG, TransVGNet
-from groundling.words.language import TextEncoder, Tokenizer
+from groundling.words.bert import TextEncoder
+from groundling.words.wordpiece import Tokenizer
 
 Source = str | os.PathLike[str]
 

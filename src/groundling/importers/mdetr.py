@@ -20,7 +20,7 @@ from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
-from groundling.words.roberta import ByteTokenizer
+from groundling.words.byte_pairs import ByteTokenizer
 
 HEADS = 8  # of every released MDETR; weights do not say it
 HEAD_CHANNELS = 64  # of each of RoBERTa's heads

@@ -16,7 +16,7 @@ from groundling.models.mdetr import Mdetr
 from groundling.models.supernet import Prediction
 from groundling.pictures.boxes import cxcywh_to_xyxy, iou
 from groundling.pictures.images import normalise
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 # (model, batch, draw) → losses; a data.loader.Batch, which is made in a room that this one does not see
 Objective = Callable[[Any, Any, Draw], dict[str, Tensor]]

@@ -9,7 +9,7 @@ from groundling.losses.grounding import drawn_gates
 from groundling.losses.modulated import ModulatedLoss, modulated_losses
 from groundling.models.mdetr import Mdetr
 from groundling.pictures.images import normalise
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 # Of a kind of answers that a batch has no question for there is no accuracy, and a log wants the same numbers
 # of every step and process.

@@ -11,7 +11,7 @@ from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.models.supernet import Supernet, SupernetConfig
 from groundling.models.transvg import TransVG, TransVGConfig
-from groundling.words.language import TextConfig
+from groundling.words.bert import TextConfig
 from groundling.words.roberta import RobertaTextConfig
 
 _STREET = LadsConfig(

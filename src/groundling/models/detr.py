@@ -26,7 +26,7 @@ from groundling.layers.transformer import MLP, Encoder, sine_positions, sine_pos
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.supernet import Sizes, resnet_cost
 from groundling.selection import Selection, Unit
-from groundling.words.language import exporting
+from groundling.words.tokens import exporting
 
 
 class DetrConfig(Sizes):

@@ -27,7 +27,8 @@ from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions
 from groundling.models.supernet import Frozen, Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.selection import Selection, Unit
-from groundling.words.language import TextEncoder, Tokens
+from groundling.words.bert import TextEncoder
+from groundling.words.tokens import Tokens
 
 
 class GatingConfig(Frozen):

@@ -38,8 +38,8 @@ from groundling.models.transvg import image_cells
 from groundling.pictures.boxes import cxcywh_to_xyxy, iou
 from groundling.pictures.images import PADDING, normalise
 from groundling.selection import Selection, Unit
-from groundling.words.language import Tokens, exporting
 from groundling.words.roberta import RobertaEncoder, RobertaTextConfig
+from groundling.words.tokens import Tokens, exporting
 
 # Who can what, for those that cannot.
 ANSWERS = "mdetr_street, imports of MDETR's GQA checkpoints, and what is trained with model.answers"

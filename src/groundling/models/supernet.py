@@ -15,8 +15,9 @@ from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
 from groundling.layers.resnet import BasicBlock, Block, BlockKind, Gates, Norm, ResNet
 from groundling.selection import Selection, Unit
-from groundling.words.language import TextConfig, TextEncoder, Tokens
+from groundling.words.bert import TextConfig, TextEncoder
 from groundling.words.roberta import RobertaEncoder
+from groundling.words.tokens import Tokens
 
 
 class Frozen(BaseModel):

@@ -23,7 +23,8 @@ from groundling.layers.transformer import MLP, Encoder, sine_positions_within
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.pictures.images import PADDING, normalise
 from groundling.selection import Selection, Unit
-from groundling.words.language import TextConfig, TextEncoder, Tokens, exporting
+from groundling.words.bert import TextConfig, TextEncoder
+from groundling.words.tokens import Tokens, exporting
 
 
 class TransVGConfig(SupernetConfig):

@@ -20,7 +20,7 @@ from groundling.layers.transformer import Encoder, EncoderLayer
 from groundling.models.lads import GroundingNet
 from groundling.models.supernet import Network, Prediction
 from groundling.selection import Selection
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 Filters = tuple[bool, ...] | None  # None: all
 TRIALS = 2  # of each way of running a batch: the last one counts

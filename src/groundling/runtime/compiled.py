@@ -17,7 +17,7 @@ from groundling.dynamic.extract import CacheStats, SubnetCache
 from groundling.models.supernet import Network, Prediction
 from groundling.runtime.compilers import Compile, Elsewhere, Run
 from groundling.selection import Selection
-from groundling.words.language import Tokens
+from groundling.words.tokens import Tokens
 
 TOLERANCE = 1e-3  # of boxes, as shares of the canvas, and of scores
 REMEMBERED = 10_000  # Selections that were asked for and are not compiled

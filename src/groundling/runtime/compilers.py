@@ -30,7 +30,8 @@ from groundling.models.supernet import Network, Prediction, Supernet
 from groundling.runtime.export import OPSET, silent
 from groundling.runtime.exported import OnnxSession, OpenVinoSession, Session
 from groundling.selection import Selection
-from groundling.words.language import Tokenizer, Tokens, as_exported
+from groundling.words.tokens import Tokens, as_exported
+from groundling.words.wordpiece import Tokenizer
 
 Runtime = Literal["eager", "compiled", "openvino", "onnx", "auto"]
 RUNTIMES: tuple[Runtime, ...] = ("eager", "compiled", "openvino", "onnx", "auto")

@@ -24,8 +24,10 @@ from groundling.pictures.boxes import cxcywh_to_xyxy
 from groundling.pictures.images import normalise
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
-from groundling.words.language import TextEncoder, Tokenizer, Tokens, TruncationWarning, as_exported
+from groundling.words.bert import TextEncoder
 from groundling.words.roberta import RobertaEncoder
+from groundling.words.tokens import Tokens, TruncationWarning, as_exported
+from groundling.words.wordpiece import Tokenizer
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}

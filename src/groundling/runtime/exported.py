@@ -28,7 +28,7 @@ from groundling.pictures.images import (
 from groundling.results import Grounding
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
-from groundling.words.roberta import tokenizer_class
+from groundling.words.reading import tokenizer_class
 
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 

@@ -12,7 +12,8 @@ from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.layers.fused import packed
 from groundling.models.supernet import Supernet
 from groundling.selection import Selection
-from groundling.words.language import Tokenizer, Tokens
+from groundling.words.tokens import Tokens
+from groundling.words.wordpiece import Tokenizer
 
 BIT_BYTES = 8  # of a Selection: a reference to True or False
 ENTRY_BYTES = 2048  # of the objects around them

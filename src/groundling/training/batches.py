@@ -15,7 +15,7 @@ from groundling.data.sample import Dataset
 from groundling.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from groundling.words.language import Tokenizer
+    from groundling.words.wordpiece import Tokenizer
 
 Kind = Literal["expressions", "objects", "captions"]
 OBJECTIVES_OF: dict[Kind, tuple[str, ...]] = {
@@ -162,7 +162,7 @@ def caption_set(
     captions: CaptionSet, tokenizer: "Tokenizer | None", model: nn.Module, config: TrainConfig
 ) -> modulated.CaptionTrainingSet:
     """The batches of an mdetr."""
-    from groundling.words.roberta import ByteTokenizer
+    from groundling.words.byte_pairs import ByteTokenizer
 
     sizes: Any = model.config
     data = config.data
@@ -204,7 +204,7 @@ def tokenizer_for(
 
     Each process trains its own: the same expressions give the same vocabulary.
     """
-    from groundling.words.roberta import tokenizer_for as kind_for
+    from groundling.words.reading import tokenizer_for as kind_for
 
     sizes: Any = model.config
     limit, room = sizes.text.tokens, sizes.text.vocabulary

@@ -38,7 +38,7 @@ from groundling.training.trainer import Trainer
 if TYPE_CHECKING:
     from groundling.data.caption import CaptionSet
     from groundling.data.sample import Dataset
-    from groundling.words.language import Tokenizer
+    from groundling.words.wordpiece import Tokenizer
 
 __all__ = [
     "DataConfig",

@@ -12,7 +12,7 @@ from groundling.training.distributed import Group
 from groundling.training.optimisation import MovingAverage
 
 if TYPE_CHECKING:
-    from groundling.words.language import Tokenizer
+    from groundling.words.wordpiece import Tokenizer
 
 
 @dataclass

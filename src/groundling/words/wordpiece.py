@@ -1,67 +1,16 @@
-"""Words in: a tokenizer with a length limit that speaks up, and BERT as text encoder.
-
-Shapes: E expressions, L tokens, D channels; padding (E, L) is True where there is no token.
-"""
+"""A WordPiece tokenizer with a length limit that speaks up."""
 
 import string
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
-from torch import Tensor, nn
 
-from groundling.layers.fused import adopt
-
-
-class TruncationWarning(UserWarning):
-    """An expression was longer than the model reads."""
-
-
-class UnknownWordWarning(UserWarning):
-    """An expression has words that the model was never taught."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Token ids (E, L) int64 and padding (E, L) bool, True = no token."""
-
-    ids: Tensor
-    padding: Tensor
-
-    @property
-    def padded(self) -> bool:
-        """Whether any row is; a network that is being exported reads one expression, looks at no values."""
-        return not exporting() and bool(self.padding.any())
-
-    def to(self, device: torch.device | str) -> "Tokens":
-        """The same tokens on another device."""
-        return Tokens(self.ids.to(device), self.padding.to(device))
-
-
-_EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
-
-
-def exporting() -> bool:
-    """Whether this thread writes a network down for another runtime (torch's own flag is all threads')."""
-    return _EXPORTING.get()
-
-
-@contextmanager
-def as_exported() -> Iterator[None]:
-    """Networks that run in here are being written down: they may not look at values."""
-    before = _EXPORTING.set(True)
-    try:
-        yield
-    finally:
-        _EXPORTING.reset(before)
+from groundling.words.tokens import Tokens, TruncationWarning
 
 
 class Tokenizer:
@@ -214,50 +163,3 @@ def _not_unicode(expression: str) -> ValueError:
 
 def _plain(wordpiece: BertWordPieceTokenizer) -> FastTokenizer:
     return FastTokenizer.from_str(wordpiece.to_str())
-
-
-class TextConfig(BaseModel):
-    """BERT's sizes; the defaults are bert-base-uncased cut to LADS' six layers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    vocabulary: int = Field(30_522, gt=0, le=1_000_000)
-    layers: int = Field(6, gt=0, le=100)
-    dim: int = Field(768, gt=0, le=8192)
-    heads: int = Field(12, gt=0, le=256)
-    ffn: int = Field(3072, gt=0, le=65_536)
-    tokens: int = Field(40, ge=3, le=512)  # BERT has 512 positions
-    dropout: float = Field(0.1, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _divides(self) -> "TextConfig":
-        if self.dim % self.heads:
-            raise ValueError(f"text.dim {self.dim} must be a multiple of text.heads, {self.heads}")
-        return self
-
-
-class TextEncoder(nn.Module):
-    """The first layers of BERT: ids (E, L) → features (E, L, D). Keys are HF's below `bert.`."""
-
-    def __init__(self, config: TextConfig) -> None:
-        super().__init__()
-        from transformers import BertConfig, BertModel
-
-        self.config = config
-        sizes = BertConfig(
-            vocab_size=config.vocabulary,
-            hidden_size=config.dim,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.ffn,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-            attn_implementation="sdpa",
-        )
-        self.bert = adopt(BertModel(sizes, add_pooling_layer=False))
-
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Features (E, L, D) of the last layer; those of padding mean nothing."""
-        mask = (~tokens.padding).long() if tokens.padded else None
-        features: Tensor = self.bert(input_ids=tokens.ids, attention_mask=mask).last_hidden_state
-        return features
