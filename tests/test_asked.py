@@ -98,20 +98,23 @@ def test_a_request_leaves_the_model_in_its_mode(tokenizer: ByteTokenizer) -> Non
     assert mdetr.training
     assert mdetr.net.training
     assert after.phrases == before.phrases
-    with pytest.raises(
-        ValueError, match=r"an MDETR in training mode answers at random: call model\.eval\(\)"
-    ):
+    with pytest.raises(ValueError, match=r"a model in training mode answers at random: call model\.eval"):
         ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(2, 9)])
 
 
 def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:
     grounder = load_grounder(model_folder(tmp_path / "lads"))
-    for ask in (grounder.ground_phrases, grounder.answer, grounder.segment):
-        with pytest.raises(ValueError, match=r"a lads finds one object .* an mdetr's: mdetr_street"):
+    tasks = {
+        grounder.ground_phrases: "find all objects of a text",
+        grounder.answer: "answer questions",
+        grounder.segment: "segment",
+    }
+    for ask, task in tasks.items():
+        with pytest.raises(ValueError, match=rf"\(lads\) cannot {task}; .* mdetr_street"):
             ask(PHOTO, CAPTION)
-    with pytest.raises(ValueError, match=r"a lads grounds .* and an mdetr what it is given names of"):
+    with pytest.raises(ValueError, match=r"\(lads\) cannot find all objects of a text; .* mdetr_street"):
         grounder.detect(PHOTO, ["dog"])
-    with pytest.raises(ValueError, match="an mdetr detects what it is given names of: give names"):
+    with pytest.raises(ValueError, match="this model detects what it is given names of: give names"):
         Grounder(model(), ByteTokenizer.train([CAPTION], 300, 24)).detect(PHOTO)
 
 
@@ -156,7 +159,7 @@ def test_the_command_line(
     assert {each["label"] for each in json.loads(told)["objects"]} == {"red car", "dogs"}
     assert "no noun phrase in 'it is'" in shell("phrases", picture, "it is", *all_of).complaint()
     wrong = shell("detect", picture, *all_of).complaint()  # it said that `ground` runs it
-    assert "an mdetr detects what it is given names of: give names" in wrong
+    assert "this model detects what it is given names of: give names" in wrong
 
 
 # ------------------------------------------------------------------------------------------------ results

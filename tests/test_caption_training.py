@@ -431,7 +431,7 @@ def test_expressions_are_captions_that_are_all_phrase(tmp_path: Path) -> None:
         (run("detr"), "objective detr does not train a mdetr"),
         (run(model=tiny.MODEL), "objective mdetr does not train a lads"),
         (run(loss={"eos": 1}), "loss eos: Extra inputs"),
-        (run(compile=True), "compile fits models that run their parts whole; leave it out for an mdetr"),
+        (run(compile=True), "compile does nothing for a model that learns from captions"),
         (run(data=DataConfig(path=Path("."), dataset="drawn", augment="detr")), "none and mirror do"),
         (run(data=DataConfig(path=Path("."), dataset="drawn", things=True)), "learns those of its captions"),
     ],

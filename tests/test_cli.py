@@ -264,7 +264,7 @@ def test_demo_shows_fresh_scenes(shell: Shell, model: Path, tmp_path: Path) -> N
 
 def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path: Path) -> None:
     wrong = shell("demo", "--model", model, "--mdetr", model, "--out", tmp_path / "demo").complaint()
-    assert "a lads finds one object of an expression" in wrong
+    assert "(lads) cannot find all objects of a text" in wrong
     assert not (tmp_path / "demo").exists()
 
 

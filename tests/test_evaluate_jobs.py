@@ -366,7 +366,7 @@ WRONG = {
         "LADS",
         "gqa",
         (),
-        "a lads answers no questions, which gqa asks; expressions fit",
+        "(lads) cannot answer questions; it can ground an expression",
     ),
     "a LADS with many boxes": ("LADS", "refcoco", ("--protocol", "giou"), "iou and strict fit it, not giou"),
     "a DETR on words": ("DETR", "refcoco", (), "a detr detects and reads no words; coco and lvis fit it"),
@@ -385,8 +385,13 @@ WRONG = {
     "a limit of nothing": ("MDETR", "refcoco", ("--limit", 0), "a limit of 0"),
     "none of these images": ("MDETR", "coco", ("--split", "all", "--limit", 0), "a limit of 0 images"),
     "no boxes": ("MDETR", "narratives", (), "no narratives in this folder"),
-    "headless on questions": ("HEADLESS", "gqa", ("--split", "val_balanced"), "answers no questions; those"),
-    "headless on masks": ("HEADLESS", "phrasecut", (), "segments nothing; those that do are mdetr_street"),
+    "headless on questions": (
+        "HEADLESS",
+        "gqa",
+        ("--split", "val_balanced"),
+        "cannot answer questions; it can",
+    ),
+    "headless on masks": ("HEADLESS", "phrasecut", (), "cannot segment; it can"),
 }
 
 

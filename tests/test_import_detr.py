@@ -17,6 +17,7 @@ from groundling import checkpoint
 from groundling.importers import read
 from groundling.importers.detr import as_ours, config_of, import_detr
 from groundling.models import DETR, build
+from groundling.models.abilities import Ability
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.detr import Detr, DetrConfig
 
@@ -361,15 +362,15 @@ def test_a_detector_is_saved_and_loaded_without_words(tmp_path: Path) -> None:
     assert_close(dict(loaded.state_dict()), dict(ours.state_dict()), rtol=0, atol=0)
     assert info.sha256 == checkpoint.sha256(folder / checkpoint.WEIGHTS)
     assert "tokens" not in json.loads((folder / checkpoint.CONFIG).read_text())
-    assert checkpoint.system(folder) == "detr"
-    assert checkpoint.system("lads_street") == "lads"
+    assert checkpoint.can(folder, Ability.DETECTS)
+    assert not checkpoint.can("lads_street", Ability.DETECTS)
 
 
 def test_each_loader_names_the_other_where_a_model_is_of_the_other_kind(tmp_path: Path) -> None:
     folder = checkpoint.save(tmp_path / "detr", model(), None)
-    with pytest.raises(checkpoint.CheckpointError, match=r"holds a detr, which detects .* lads_street"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"\(detr\) cannot ground .* lads_street"):
         checkpoint.load(folder)
-    with pytest.raises(checkpoint.CheckpointError, match=r"holds a lads, which grounds .* detr_coco"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"\(lads\) cannot detect .* detr_r50"):
         checkpoint.load_detector("lads_street")
 
 

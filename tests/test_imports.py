@@ -99,6 +99,27 @@ def test_no_circles() -> None:
     assert not left, f"a circle among {', '.join(sorted(left))}"
 
 
+SYSTEMS = {path.stem for path in (SOURCE / "groundling" / "models").glob("*.py")} - {
+    "__init__", "abilities", "answers", "coco_names", "detecting", "finder", "objects", "supernet",
+}  # fmt: skip
+NAMING = ("models", "importers", "recipes")  # rooms that may know which system is which
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room(name) not in NAMING])
+def test_upper_rooms_ask_what_a_model_can_never_which_system_it_is(module: str) -> None:
+    """No import of a system's module, in functions and for types too.
+
+    Messages and configurations may name one: they are texts.
+    """
+    read = {other.removeprefix("groundling.models.") for other in imports(MODULES[module])}
+    named = read & SYSTEMS
+    assert not named, f"{module} names {', '.join(named)}: ask for an ability (models/abilities.py)"
+
+
+def test_the_systems_are_known() -> None:
+    assert {"lads", "transvg", "detr", "mdetr"} <= SYSTEMS
+
+
 HEAVY = (
     "transformers", "matplotlib", "sklearn", "scipy", "tensorboard", "huggingface_hub", "faster_coco_eval",
 )  # fmt: skip

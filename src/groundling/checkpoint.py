@@ -23,7 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from groundling.models.detr import Detr
+    from groundling.models.abilities import Ability
+    from groundling.models.detecting import CategoryDetector
     from groundling.models.supernet import Supernet
     from groundling.words.wordpiece import Tokenizer
 
@@ -61,7 +62,7 @@ class Loaded(NamedTuple):
 class LoadedDetector(NamedTuple):
     """What a detector's checkpoint holds, ready to use: the model is on the CPU, in eval mode."""
 
-    model: "Detr"
+    model: "CategoryDetector"
     info: Info
 
 
@@ -119,15 +120,12 @@ def load(source: str | os.PathLike[str], *, download: bool = False) -> Loaded:
     Raises FileNotFoundError where there is no such folder and CheckpointError for one that cannot be used,
     also for a model that detects and does not read words: `load_detector` reads those.
     """
+    from groundling.models.abilities import Ability
     from groundling.models.supernet import Supernet
 
     folder = _verified(source, download)
-    model = _built(folder)
-    if not isinstance(model, Supernet):
-        raise CheckpointError(
-            f"{folder} holds a {model.config.system}, which detects and reads no words: `detect` runs it; "
-            f"packaged models that ground expressions are {', '.join(packaged()) or 'none'}"
-        )
+    model = _able(folder, Ability.GROUNDS)
+    assert isinstance(model, Supernet)
     tokenizer = load_tokenizer(folder)
     check_tokenizer(model, tokenizer, folder)
     load_weights(model, folder / WEIGHTS)
@@ -146,24 +144,25 @@ def check_tokenizer(model: "Supernet", tokenizer: "Tokenizer", source: object) -
 
 def load_detector(source: str | os.PathLike[str], *, download: bool = False) -> LoadedDetector:
     """As `load`, for a model that detects objects; CheckpointError for one that grounds expressions."""
-    from groundling.models.detr import Detr
+    from groundling.models.abilities import Ability
+    from groundling.models.detecting import CategoryDetector
 
     folder = _verified(source, download)
-    model = _built(folder)
-    if not isinstance(model, Detr):
-        raise CheckpointError(
-            f"{folder} holds a {model.config.system}, which grounds expressions: `ground` runs it; "
-            "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`"
-        )
+    model = _able(folder, Ability.DETECTS)
+    assert isinstance(model, CategoryDetector)
     load_weights(model, folder / WEIGHTS)
     return LoadedDetector(model.eval(), _info(folder))
 
 
-def system(source: str | os.PathLike[str], *, download: bool = False) -> str | None:
-    """The name of the system that a checkpoint folder holds, as its config.json says; None if it does not."""
+def can(source: str | os.PathLike[str], ability: "Ability", *, download: bool = False) -> bool:
+    """Whether the model of a checkpoint folder can do this, as its config.json says; False if that is bad."""
+    from groundling.models import parse_config
+
     model = read_config(locate(source, download=download)).get("model")
-    found = model.get("system") if isinstance(model, dict) else None
-    return found if isinstance(found, str) else None
+    try:
+        return isinstance(model, dict) and ability in parse_config(model).abilities
+    except ValueError:  # said by whoever loads it
+        return False
 
 
 def _verified(source: str | os.PathLike[str], download: bool) -> Path:
@@ -172,13 +171,25 @@ def _verified(source: str | os.PathLike[str], download: bool) -> Path:
     return folder
 
 
-def _built(folder: Path) -> "Supernet | Detr":
+def _able(folder: Path, ability: "Ability") -> "Supernet | CategoryDetector":
+    """The model that a folder describes; CheckpointError for one that cannot do this."""
+    from groundling.models import require
+
+    model = _built(folder)
+    try:
+        require(model.config, ability)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    return model
+
+
+def _built(folder: Path) -> "Supernet | CategoryDetector":
     """The model that a folder describes, with fresh weights."""
     from groundling.models import build
 
     config = read_config(folder)
     try:
-        model: Supernet | Detr = build(config["model"])
+        model: Supernet | CategoryDetector = build(config["model"])
     except (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
     return model

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from groundling.ask.reply import Reply, Score, at_image_size
 from groundling.dynamic.gates import hard_gates
+from groundling.models import require
+from groundling.models.abilities import Ability
 from groundling.models.answers import AnswerKind, AnswersConfig
-from groundling.models.mdetr import ANSWERS, MASKS, Mdetr
+from groundling.models.finder import ObjectFinder
 from groundling.pictures.images import MAX_PIXELS, ImageSource, letterbox, name_of, normalise, open_image
 from groundling.pictures.masks import encode
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, Detections, Segmentation
@@ -34,7 +36,7 @@ from groundling.words.tokens import Tokens
 
 @torch.inference_mode()
 def ground_phrases(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     caption: str,
@@ -70,7 +72,7 @@ def ground_phrases(
 
 @torch.inference_mode()
 def ground_captions(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     captions: Sequence[str],
@@ -107,7 +109,7 @@ def ground_captions(
 
 @torch.inference_mode()
 def rank_boxes(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     expressions: Sequence[str],
@@ -133,7 +135,7 @@ def rank_boxes(
 
 @torch.inference_mode()
 def detect_names(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     names: Sequence[str],
@@ -162,7 +164,7 @@ def detect_names(
 
 @torch.inference_mode()
 def answer(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     question: str,
@@ -179,7 +181,7 @@ def answer(
 
 @torch.inference_mode()
 def answer_all(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     questions: Sequence[str],
@@ -190,12 +192,11 @@ def answer_all(
     """`answer` to each question about one image. Raises ValueError for no questions, too."""
     threshold = _threshold(model, threshold)
     _check_texts(questions, "questions")
+    require(model.config, Ability.ANSWERS)
     config = model.config.answers
-    if config is None:
-        raise ValueError(f"this MDETR answers no questions; those that do are {ANSWERS}")
     if silent := [kind.name for kind in config.kinds if not kind.words]:
         raise ValueError(
-            f"this MDETR knows its answers of {', '.join(silent)} by number only: import it with "
+            f"this model knows its answers of {', '.join(silent)} by number only: import it with "
             "answers=, gqa_answer2id_by_type.json or gqa_answer2id.json of MDETR's annotations"
         )
     asked = _ask(model, tokenizer, image, questions, max_pixels, answers=True)
@@ -204,7 +205,7 @@ def answer_all(
 
 @torch.inference_mode()
 def segment(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     phrase: str,
@@ -222,7 +223,7 @@ def segment(
 
 @torch.inference_mode()
 def segment_all(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     phrases: Sequence[str],
@@ -233,8 +234,7 @@ def segment_all(
     """`segment` of each phrase of one image. Raises ValueError for no phrases, too."""
     threshold = _threshold(model, threshold)
     _check_texts(phrases, "phrases")
-    if not model.config.masks:
-        raise ValueError(f"this MDETR segments nothing; those that do are {MASKS}")
+    require(model.config, Ability.SEGMENTS)
     return [
         _segmentation(model, one, threshold) for one in _ask(model, tokenizer, image, phrases, max_pixels)
     ]
@@ -243,7 +243,7 @@ def segment_all(
 # ------------------------------------------------------------------------------------------------- inside
 
 
-def _answer(model: Mdetr, config: AnswersConfig, asked: Reply, threshold: float) -> Answer:
+def _answer(model: ObjectFinder, config: AnswersConfig, asked: Reply, threshold: float) -> Answer:
     """The likeliest answer of the likeliest type, of a model that has these answers."""
     kinds = {kind.name: kind for kind in config.kinds}
     logits = model.net.answer(asked.hidden)
@@ -262,7 +262,7 @@ def _answer(model: Mdetr, config: AnswersConfig, asked: Reply, threshold: float)
     )
 
 
-def _segmentation(model: Mdetr, asked: Reply, threshold: float) -> Segmentation:
+def _segmentation(model: ObjectFinder, asked: Reply, threshold: float) -> Segmentation:
     """The union of the masks of objects above the threshold."""
     scores = asked.found.scores()[0]
     kept = [query for query, _ in asked.best(scores, threshold)]
@@ -287,7 +287,7 @@ def _split(caption: str, how: Splitter) -> list[Span]:
 
 
 def _ask(
-    model: Mdetr,
+    model: ObjectFinder,
     tokenizer: ByteTokenizer,
     image: ImageSource,
     texts: Sequence[str],
@@ -299,7 +299,7 @@ def _ask(
     Where words choose what runs, each text has a subnet, and the image is seen by each of them.
     """
     if model.net.training or model.text.training:
-        raise ValueError("an MDETR in training mode answers at random: call model.eval() first")
+        raise ValueError("a model in training mode answers at random: call model.eval() first")
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
     tokens = tokenizer.encode(texts)
     canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
@@ -321,7 +321,7 @@ def _ask(
         yield Reply(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began)
 
 
-def chosen(model: Mdetr, words_1LD: Tensor, tokens: Tokens) -> Selection | None:
+def chosen(model: ObjectFinder, words_1LD: Tensor, tokens: Tokens) -> Selection | None:
     """What the words of one text choose to run; None where nothing chooses."""
     if model.selector is None:
         return None
@@ -366,10 +366,10 @@ def _check_texts(texts: Sequence[str], what: str) -> None:
             raise ValueError(f"what is asked has no words, given {text!r}")
 
 
-def _threshold(model: Mdetr, threshold: float | None) -> float:
+def _threshold(model: ObjectFinder, threshold: float | None) -> float:
     """The score from which an object counts; the model's own where none is given."""
     if threshold is None:
-        return model.config.threshold
+        return float(model.config.threshold)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
         raise ValueError(f"a threshold is a score, a number in [0, 1], given {threshold!r}")
     return threshold

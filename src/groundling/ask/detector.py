@@ -20,7 +20,9 @@ from torch import Tensor
 from groundling import checkpoint
 from groundling.device import checked
 from groundling.dynamic.extract import SubnetCache
-from groundling.models.detr import Detr, SetPrediction
+from groundling.models import require
+from groundling.models.abilities import Ability
+from groundling.models.detecting import CategoryDetector, SetPrediction
 from groundling.pictures.boxes import clip, cxcywh_to_xyxy
 from groundling.pictures.images import (
     MAX_PIXELS,
@@ -51,7 +53,12 @@ class Detector:
     """A detection model ready to answer; `load_detector` makes one."""
 
     def __init__(
-        self, model: Detr, *, device: str = "cpu", cache_mib: int = 256, max_pixels: int = MAX_PIXELS
+        self,
+        model: CategoryDetector,
+        *,
+        device: str = "cpu",
+        cache_mib: int = 256,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
             raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
@@ -90,11 +97,9 @@ class Detector:
         )
 
     def ground(self, *_: object, **__: object) -> NoReturn:
-        """A detector reads no words: ValueError that names what does."""
-        raise ValueError(
-            f"a {self.model.config.system} detects and reads no words: `detect` runs it; "
-            f"packaged models that ground expressions are {', '.join(checkpoint.packaged()) or 'none'}"
-        )
+        """A detector reads no words: ValueError that names models that do."""
+        require(self.model.config, Ability.GROUNDS)
+        raise AssertionError("a model that grounds is loaded as a Grounder")
 
 
 def named(seen: Seen, categories: tuple[str, ...], threshold: float) -> Iterator[Detection]:
@@ -122,7 +127,7 @@ def seen_in(found: SetPrediction, sizes: Iterable[tuple[int, int]]) -> list[Seen
 
 @torch.inference_mode()
 def detect_all(
-    model: Detr, images: Iterable[tuple[Id, ImageSource]], *, batch: int = 1
+    model: CategoryDetector, images: Iterable[tuple[Id, ImageSource]], *, batch: int = 1
 ) -> Iterator[tuple[Id, Seen]]:
     """What every query says of each image, in order: what a measure of detection asks for.
 

@@ -27,8 +27,9 @@ from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.layers.sharing import share
-from groundling.models import DETECTORS
-from groundling.models.mdetr import Mdetr
+from groundling.models import require
+from groundling.models.abilities import Ability
+from groundling.models.finder import ObjectFinder
 from groundling.models.supernet import Prediction, Supernet
 from groundling.pictures.boxes import clip, cxcywh_to_xyxy
 from groundling.pictures.images import (
@@ -191,19 +192,15 @@ class Grounder:
     def detect(
         self, image: ImageSource, names: Sequence[str] = (), *, threshold: float | None = None
     ) -> Detections:
-        """All objects that one of these names says, of an mdetr; ValueError that names what needs none.
+        """All objects that one of these names says, of a model that finds objects of a text.
 
-        threshold: the least score, in [0, 1]; None, here and below, is the model's own.
+        threshold: the least score, in [0, 1]; None, here and below, is the model's own. ValueError without
+        names, and for a model that cannot do this; the message names models that can.
         """
-        if not isinstance(self.model, Mdetr):
-            raise ValueError(
-                f"a {self.model.config.system} grounds expressions: `ground` runs it; "
-                "a detr detects, trained by the recipe detr_coco or brought in by `groundling import`, "
-                "and an mdetr what it is given names of"
-            )
+        finder = self.finder()
         if not names:
-            raise ValueError("an mdetr detects what it is given names of: give names, such as dog")
-        found = detect_names(*self.mdetr(), image, names, threshold=threshold, max_pixels=self.max_pixels)
+            raise ValueError("this model detects what it is given names of: give names, such as dog")
+        found = detect_names(*finder, image, names, threshold=threshold, max_pixels=self.max_pixels)
         return self._warned(found, *names)
 
     def ground_phrases(
@@ -214,33 +211,38 @@ class Grounder:
         spans: Sequence[Span] | None = None,
         threshold: float | None = None,
     ) -> CaptionGrounding:
-        """The objects of each noun phrase of a caption, or of its character ranges `spans`, of an mdetr."""
+        """The objects of each noun phrase of a caption, or of its character ranges `spans`."""
         found = ground_phrases(
-            *self.mdetr(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
+            *self.finder(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
         )
         return self._warned(found, caption)
 
     def answer(self, image: ImageSource, question: str, *, threshold: float | None = None) -> Answer:
-        """The answer to a question, and the objects it rests on, of an mdetr with answer heads."""
-        found = answer(*self.mdetr(), image, question, threshold=threshold, max_pixels=self.max_pixels)
+        """The answer to a question, and the objects it rests on."""
+        found = answer(
+            *self.finder(Ability.ANSWERS), image, question, threshold=threshold, max_pixels=self.max_pixels
+        )
         return self._warned(found, question)
 
     def segment(self, image: ImageSource, phrase: str, *, threshold: float | None = None) -> Segmentation:
-        """The pixels that a phrase means, of an mdetr with a mask head."""
-        found = segment(*self.mdetr(), image, phrase, threshold=threshold, max_pixels=self.max_pixels)
+        """The pixels that a phrase means."""
+        found = segment(
+            *self.finder(Ability.SEGMENTS), image, phrase, threshold=threshold, max_pixels=self.max_pixels
+        )
         return self._warned(found, phrase)
 
-    def mdetr(self) -> tuple[Mdetr, ByteTokenizer]:
-        """The mdetr as it answers, its norms folded and its weights packed; ValueError for another system."""
-        if isinstance(self.model, Mdetr) and isinstance(self.tokenizer, ByteTokenizer):
-            parts = {"net": self.subnets.whole(), "text": self.reader.text}  # folded and packed
-            model = share(self.model, parts)
-            model.kept = self.subnets
-            return model, self.tokenizer
-        raise ValueError(
-            f"a {self.model.config.system} finds one object of an expression: `ground` runs it; phrases, "
-            "questions and masks are an mdetr's: mdetr_street, or one that `groundling import` makes"
-        )
+    def finder(self, ability: Ability = Ability.FINDS) -> tuple[ObjectFinder, ByteTokenizer]:
+        """The model that finds objects of a text as it answers, its norms folded and its weights packed.
+
+        ValueError for a model that cannot do what is asked; the message names models that can.
+        """
+        require(self.model.config, ability)
+        assert isinstance(self.model, ObjectFinder)
+        assert isinstance(self.tokenizer, ByteTokenizer)
+        parts = {"net": self.subnets.whole(), "text": self.reader.text}  # folded and packed
+        model = share(self.model, parts)
+        model.kept = self.subnets
+        return model, self.tokenizer
 
     @torch.inference_mode()
     def select(self, expression: str, *, budget: float | None = None) -> Selection:
@@ -421,7 +423,7 @@ def load(
     compiler). "auto" takes OpenVINO where it is installed, else onnxruntime, else PyTorch alone.
     """
     checked(device)  # before anything is read
-    if checkpoint.system(model, download=download) in DETECTORS:
+    if checkpoint.can(model, Ability.DETECTS, download=download):
         if runtime not in ("eager", "auto"):
             raise ValueError(f"a model that detects runs eager, given runtime={runtime!r}")
         return load_detector(

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from groundling.models.mdetr import Memory, Objects, joined
+from groundling.models.objects import Objects, joined
 from groundling.pictures.boxes import clip, cxcywh_to_xyxy
 from groundling.pictures.images import Placement
 from groundling.results import Cost, Detection, PhraseObjects
@@ -38,7 +38,7 @@ class Reply:
     image: str
     offsets: tuple[Span, ...]
     placement: Placement
-    memory: Memory
+    memory: Any  # what the network read, for its other heads
     hidden: list[Tensor]
     found: Objects
     overlap: float  # of MdetrConfig

@@ -26,12 +26,14 @@ def analyze(
     """
     from groundling.analyze import analyze as run
     from groundling.ask.grounder import load_grounder
-    from groundling.models.lads import Lads
 
     opened = datasets.opened(data, dataset, split or (data.stem if data.is_file() else "val"))
     loaded = load_grounder(model, download=download)
-    if not isinstance(loaded.model, Lads):
-        raise ValueError(f"a {loaded.model.config.system} model selects nothing; give one with a selector")
+    if loaded.model.selector is None:
+        raise ValueError(
+            f"{model} runs the same network for all words, so there is nothing to draw; give a model "
+            "whose words choose, such as lads_street"
+        )
     with console.counted("reading expressions") as progress:
         report = run(loaded.model, loaded.tokenizer, opened, out, limit=limit, progress=progress)
     _print(report)

@@ -35,17 +35,18 @@ def detect(
     from groundling.ask.detector import THRESHOLD, load_detector
     from groundling.ask.grounder import load_grounder
     from groundling.draw import draw_detections, format_of, save
-    from groundling.models import DETECTORS
+    from groundling.models.abilities import Ability
     from groundling.pictures.images import open_image
 
     if out is not None:
         format_of(out)  # before the model runs
-    system = checkpoint.system(model, download=download)
-    if names and system in DETECTORS:
+    own = checkpoint.can(model, Ability.DETECTS, download=download)
+    if names and own:
         raise ValueError(
-            f"a {system} finds the objects of its own categories: give no names, or the model of an mdetr"
+            "this model finds the objects of its own categories: give no names, or a model that reads them, "
+            "such as mdetr_street"
         )
-    if names or system == "mdetr":
+    if not own:
         reader = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
         found = reader.detect(image, names or (), threshold=threshold)
     else:

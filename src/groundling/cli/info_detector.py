@@ -7,7 +7,7 @@ from groundling.cli import console
 from groundling.cli.origins import UNSTATED, training_rows
 
 if TYPE_CHECKING:
-    from groundling.models.detr import Detr
+    from groundling.models.detecting import CategoryDetector
 
 LANDSCAPE = (3, 4)  # the sides of a usual photo
 
@@ -15,13 +15,14 @@ LANDSCAPE = (3, 4)  # the sides of a usual photo
 def is_one(name: str, download: bool) -> bool:
     """Whether a preset, folder or hub id is of a model that detects."""
     from groundling import checkpoint
-    from groundling.models import DETECTORS, DETR, PRESETS
+    from groundling.models import DETR, PRESETS
+    from groundling.models.abilities import Ability
 
     if name in DETR and not Path(name).exists():
         return True
     if not (Path(name).is_dir() or name in checkpoint.packaged() or (download and name not in PRESETS)):
         return False
-    return checkpoint.system(name, download=download) in DETECTORS
+    return checkpoint.can(name, Ability.DETECTS, download=download)
 
 
 def show(name: str, json: bool, download: bool) -> None:
@@ -55,7 +56,7 @@ def show(name: str, json: bool, download: bool) -> None:
     console.print_table((f"MACs for {width} × {height} pixels", "", "share"), [*shares, whole])
 
 
-def described(name: str, model: "Detr") -> dict[str, object]:
+def described(name: str, model: "CategoryDetector") -> dict[str, object]:
     """Sizes and cost; MACs are of a photo of 4:3."""
     units: dict[str, int] = {}
     for unit in model.units():
@@ -77,13 +78,13 @@ def described(name: str, model: "Detr") -> dict[str, object]:
     }
 
 
-def _sides(model: "Detr") -> tuple[int, int]:
+def _sides(model: "CategoryDetector") -> tuple[int, int]:
     """Height and width that the network is given of a photo of 4:3."""
     scale = min(model.config.short_side / LANDSCAPE[0], model.config.long_side / LANDSCAPE[1])
     return round(LANDSCAPE[0] * scale), int(LANDSCAPE[1] * scale)
 
 
-def _read(name: str, download: bool) -> "tuple[Detr, dict[str, Any] | None, str | None]":
+def _read(name: str, download: bool) -> "tuple[CategoryDetector, dict[str, Any] | None, str | None]":
     """The model, and what its checkpoint says of its making and the hash of its weights, if it is one."""
     import torch
 

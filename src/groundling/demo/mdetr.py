@@ -75,7 +75,7 @@ def mdetr_questions(seed: int) -> MdetrAsked:
 
 def check_tasks(model: Grounder) -> None:
     """ValueError for a model that is no MDETR, or one without heads for answers or masks."""
-    net, _ = model.mdetr()
+    net, _ = model.finder()
     missing = [] if net.config.answers else ["answers no questions"]
     missing += [] if net.config.masks else ["segments nothing"]
     if missing:

@@ -23,7 +23,9 @@ from groundling.data.modulated import check_masks
 from groundling.data.sample import DataError, Rejects
 from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
 from groundling.evaluate.score import Score, Watch, unwatched
-from groundling.models.mdetr import Mdetr
+from groundling.models import require
+from groundling.models.abilities import Ability
+from groundling.models.finder import ObjectFinder
 from groundling.pictures.images import MAX_PIXELS
 from groundling.results import CaptionGrounding
 from groundling.words.byte_pairs import ByteTokenizer
@@ -71,7 +73,7 @@ def prepared(
     """
     if isinstance(loaded, Detector):
         return partial(_detector(loaded, source, protocol), model=model, watch=watch)
-    if not isinstance(loaded.model, Mdetr):
+    if Ability.FINDS not in loaded.model.config.abilities:
         return _one_box(loaded, source, protocol, watch)
     named = source.dataset in coco.DATASETS
     measure = _named(loaded, source, protocol) if named else _told(loaded, source, protocol)
@@ -93,10 +95,7 @@ def task_of(captions: CaptionSet) -> Task:
 def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watch) -> Callable[[], Found]:
     system, (root, dataset, split, limit) = loaded.model.config.system, source
     if dataset == "gqa":
-        raise ValueError(
-            f"a {system} answers no questions, which gqa asks; expressions fit it, as refcoco has them, and "
-            "questions fit an mdetr: mdetr_street, or one that `groundling import` makes"
-        )
+        require(loaded.model.config, Ability.ANSWERS)
     if protocol not in (None, "iou", "strict"):
         raise ValueError(f"a {system} finds one box: the protocols iou and strict fit it, not {protocol}")
     samples = open_dataset(root, dataset, split).limited(limit)
@@ -125,7 +124,7 @@ def _detector(loaded: Detector, source: Source, protocol: str | None) -> Measure
 
 def _named(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
     """Objects by the names of their categories: of each name all boxes, by the likeliest token of it."""
-    (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
+    (root, dataset, split, limit), (net, tokenizer) = source, loaded.finder()
     _chosen(protocol, (), dataset)
     opened = objects.open_objects(root, dataset, split).limited(limit)
     labels = objects.spoken(opened.content.categories)
@@ -143,7 +142,7 @@ def _named(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
 
 def _told(loaded: Grounder, source: Source, protocol: str | None) -> Measure:
     """What an MDETR says of texts; what cannot be asked or measured is left out with a DataWarning."""
-    (root, dataset, split, limit), (net, tokenizer) = source, loaded.mdetr()
+    (root, dataset, split, limit), (net, tokenizer) = source, loaded.finder()
     captions = open_captions(root, dataset, split).limited(limit)
     rejects, task = Rejects("captions"), task_of(captions)
     named = ((f"caption {caption.id}", caption) for caption in captions.captions)
@@ -174,7 +173,7 @@ def titled(captions: CaptionSet) -> CaptionSet:
 
 
 def measure_of(
-    net: Mdetr,
+    net: ObjectFinder,
     tokenizer: ByteTokenizer,
     captions: CaptionSet,
     task: Task,
@@ -209,7 +208,7 @@ def measure_of(
     )
 
 
-def _phrases(net: Mdetr, tokenizer: ByteTokenizer, pixels: int) -> phrases.Ask:
+def _phrases(net: ObjectFinder, tokenizer: ByteTokenizer, pixels: int) -> phrases.Ask:
     """Every box of each span, by the likeliest token of it, as MDETR's Recall@k ranks them."""
 
     def ask(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
 
@@ -25,9 +25,10 @@ from groundling.data.image_folder import Sizes
 from groundling.data.sample import Rejects, spread
 from groundling.evaluate import objects, one_box
 from groundling.evaluate.jobs import Task, measure_of, readable, task_of, titled
-from groundling.models import parse_config
-from groundling.models.detr import Detr, DetrConfig
-from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.models import Config, parse_config
+from groundling.models.abilities import Ability
+from groundling.models.detecting import CategoryDetector
+from groundling.models.finder import ObjectFinder
 from groundling.models.supernet import Supernet
 from groundling.protocols.detections import require_evaluator
 from groundling.protocols.flickr import FlickrRecall
@@ -85,7 +86,9 @@ def of_expressions(config: TrainConfig, limit: int) -> Evaluate | None:
 
 
 def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
-    """What measures an MDETR: a number of each dataset of a mixture, of at most `limit` captions of it.
+    """What measures a model that finds objects of a text: a number for each dataset of a mixture.
+
+    At most `limit` captions of each are asked.
 
     Where the model has no masks it is PhraseCut's IoU of boxes, and where it answers nothing the boxes of
     questions count. Of datasets that give the same number each has its name before it, and its split where
@@ -93,7 +96,6 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
     what the others ask for is what is measured.
     """
     model, data = parse_config(config.model), config.data
-    assert isinstance(model, MdetrConfig)
     sets = list[CaptionSet]()
     for dataset, split in dict.fromkeys(mixture(data.dataset, data.split)):
         captions = _beside(data.path, split, partial(open_captions, data.path, dataset))
@@ -102,7 +104,7 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
         return None
 
     def score(net: nn.Module, tokenizer: Tokenizer | None) -> Mapping[str, float]:
-        assert isinstance(net, Mdetr)
+        assert isinstance(net, ObjectFinder)
         assert isinstance(tokenizer, ByteTokenizer)
         parts = [part for captions in sets if (part := _part(_readable(captions, tokenizer), model))]
         names = Counter(part.name for part in parts)
@@ -120,9 +122,8 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
 
 
 def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
-    """What measures a DETR: AP and AP50 of at most `limit` images, where the extra `eval` is installed."""
-    model = parse_config(config.model)
-    assert isinstance(model, DetrConfig)
+    """What measures a detector: AP, AP50 of at most `limit` images, where the extra `eval` is installed."""
+    model: Any = parse_config(config.model)
     try:
         require_evaluator()  # before a large file is read
     except ValueError as error:
@@ -134,7 +135,7 @@ def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
         return None
 
     def score(net: nn.Module, tokenizer: Tokenizer | None) -> Mapping[str, float]:
-        assert isinstance(net, Detr)
+        assert isinstance(net, CategoryDetector)
         ask = partial(Detector(net, device=f"{next(net.parameters()).device}").detect, threshold=0.0)
         numbers = objects.average_precision(found, ask, labels).as_dict()
         return {name: value for name in ("AP", "AP50") if isinstance(value := numbers[name], float)}
@@ -160,10 +161,10 @@ def _beside(root: Path, split: str, read: Callable[[str], T]) -> T | None:
     return None
 
 
-def _part(captions: CaptionSet, model: MdetrConfig) -> _Part | None:
+def _part(captions: CaptionSet, model: Config) -> _Part | None:
     """What of these captions this model is measured on; None where nothing is known of them."""
     task = task_of(captions)
-    if task == "questions" and model.answers is None:
+    if task == "questions" and Ability.ANSWERS not in model.abilities:
         task = "phrases"
     phrases = [phrase for caption in captions.captions for phrase in caption.phrases]
     known: Mapping[Task, bool] = {
@@ -174,7 +175,7 @@ def _part(captions: CaptionSet, model: MdetrConfig) -> _Part | None:
     }
     if not known[task]:
         return None
-    if task == "masks" and not model.masks:
+    if task == "masks" and Ability.SEGMENTS not in model.abilities:
         return _Part(titled(captions), task, "box_mean_iou", "boxes")
     return _Part(titled(captions), task, NAMES[task])
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from groundling.checkpoint import fit, locate, read_json, read_tensors
 from groundling.layers.resnet import ResNet
-from groundling.models.detr import Detr
+from groundling.models.detecting import CategoryDetector
 from groundling.models.supernet import Supernet
 from groundling.models.transvg import TransVG, TransVGNet
 from groundling.words.bert import TextEncoder
@@ -34,7 +34,7 @@ _DETR_BODY = "backbone.0.body."
 
 
 def initialise(
-    model: Supernet | Detr,
+    model: Supernet | CategoryDetector,
     *,
     backbone: Source | None = None,
     text: Source | None = None,
@@ -50,7 +50,7 @@ def initialise(
         raise ValueError("nothing to initialise from: give backbone, text or detr")
     if backbone is not None and detr is not None:
         raise ValueError("backbone and detr both hold a ResNet; give one of them")
-    if isinstance(model, Detr) and (detr is not None or text is not None):
+    if isinstance(model, CategoryDetector) and (detr is not None or text is not None):
         raise ValueError(
             "a detr reads no words and begins with a backbone; `groundling import` makes a whole DETR an init"
         )
@@ -58,7 +58,7 @@ def initialise(
         load_resnet(model.net.backbone, body, download=download)
     if detr is not None and isinstance(model, TransVG):
         load_detr_encoder(model.net, detr, download=download)
-    if text is None or isinstance(model, Detr):
+    if text is None or isinstance(model, CategoryDetector):
         return None
     if not isinstance(model.text, TextEncoder):
         raise ValueError("text is a BERT, and this model reads with RoBERTa; import its whole checkpoint")

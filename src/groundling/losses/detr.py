@@ -6,14 +6,16 @@ from torch import Tensor
 
 from groundling.dynamic.gates import Draw
 from groundling.losses.sets import SetLoss, set_losses
-from groundling.models.detr import Detr, SetPrediction
+from groundling.models.detecting import CategoryDetector, SetPrediction
 from groundling.pictures.images import normalise_shown
 
 
-def detr_losses(model: Detr, batch: Any, draw: Draw, weights: SetLoss) -> dict[str, Tensor]:
+def detr_losses(model: CategoryDetector, batch: Any, draw: Draw, weights: SetLoss) -> dict[str, Tensor]:
     """The losses of a `data.detection.DetectionBatch`, which is made in a room that this one does not see."""
-    if not isinstance(model, Detr):
-        raise ValueError(f"objective detr trains a detr, given a {type(model).__name__.lower()}")
+    if not isinstance(model, CategoryDetector):
+        raise ValueError(
+            f"objective detr trains a model that detects categories, given a {type(model).__name__.lower()}"
+        )
     found: SetPrediction = model.net(normalise_shown(batch.images, batch.shown), batch.shown)
     things = batch.things
     return set_losses(found.layers, things.categories, things.boxes_cxcywh01, things.counts, weights)

@@ -11,9 +11,7 @@ from groundling.dynamic.gates import Draw, hard_gates, soft_gates, tossed_gates
 from groundling.losses.box import box_losses
 from groundling.losses.dense import dense_losses, detection_losses
 from groundling.losses.information import batch_mean, mutual_information
-from groundling.models.lads import Lads
-from groundling.models.mdetr import Mdetr
-from groundling.models.supernet import Prediction
+from groundling.models.supernet import Prediction, Supernet
 from groundling.pictures.boxes import cxcywh_to_xyxy, iou
 from groundling.pictures.images import normalise
 from groundling.words.tokens import Tokens
@@ -46,7 +44,7 @@ class GroundingLoss(GateLoss):
     detection: float = 0.0  # all objects of the image from the visual tokens before fusion
 
 
-def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss) -> dict[str, Tensor]:
+def grounding_losses(model: Any, batch: Any, draw: Draw, weights: GroundingLoss) -> dict[str, Tensor]:
     """LADS Eq. 9: L1 + GIoU − λ·MI, with the optional dense and budget losses."""
     tokens = Tokens(batch.ids, batch.padding)
     text = model.text(tokens)
@@ -60,7 +58,7 @@ def grounding_losses(model: Lads, batch: Any, draw: Draw, weights: GroundingLoss
 
 
 def drawn_gates(
-    model: Lads | Mdetr, text_ELD: Tensor, tokens: Tokens, draw: Draw, weights: GateLoss
+    model: Any, text_ELD: Tensor, tokens: Tokens, draw: Draw, weights: GateLoss
 ) -> tuple[dict[str, Tensor] | None, dict[str, Tensor]]:
     """The gates (E, size) of a training step, None where all is on, and what they cost and say."""
     if model.selector is None or model.config.gating is None or weights.gates == "open":
@@ -75,7 +73,7 @@ def drawn_gates(
 
 
 def gate_losses(
-    model: Lads | Mdetr, soft: dict[str, Tensor], tokens_E: int | Tensor, weights: GateLoss
+    model: Supernet, soft: dict[str, Tensor], tokens_E: int | Tensor, weights: GateLoss
 ) -> dict[str, Tensor]:
     """−λ·I(G; F), averaged over units of a kind and summed over kinds, and the budget loss."""
     information = mutual_information(soft, weights.mi_conditional)
@@ -116,12 +114,12 @@ def prediction_losses(
     return losses
 
 
-def detection(model: Lads, batch: Any, draw: Draw) -> dict[str, Tensor]:
+def detection(model: Any, batch: Any, draw: Draw) -> dict[str, Tensor]:
     """Detection pre-training of the backbone on the objects of each image."""
     return object_losses(model, model.net.see(normalise(batch.images)), batch, None)
 
 
-def object_losses(model: Lads, visual: Tensor | None, batch: Any, rows: Tensor | None) -> dict[str, Tensor]:
+def object_losses(model: Any, visual: Tensor | None, batch: Any, rows: Tensor | None) -> dict[str, Tensor]:
     """Losses of the detection head on visual tokens of each image, or of images `rows`."""
     if model.detector is None or batch.things is None or visual is None:
         raise ValueError(

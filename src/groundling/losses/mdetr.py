@@ -7,7 +7,7 @@ from torch import Tensor
 from groundling.dynamic.gates import Draw
 from groundling.losses.grounding import drawn_gates
 from groundling.losses.modulated import ModulatedLoss, modulated_losses
-from groundling.models.mdetr import Mdetr
+from groundling.models.finder import ObjectFinder
 from groundling.pictures.images import normalise
 from groundling.words.tokens import Tokens
 
@@ -16,14 +16,17 @@ from groundling.words.tokens import Tokens
 LOGGED = ("metric/type_accuracy", "metric/answer_accuracy")
 
 
-def mdetr_losses(model: Mdetr, batch: Any, draw: Draw, weights: ModulatedLoss) -> dict[str, Tensor]:
+def mdetr_losses(model: ObjectFinder, batch: Any, draw: Draw, weights: ModulatedLoss) -> dict[str, Tensor]:
     """The losses of a `data.modulated.CaptionBatch`, which is made in a room that this one does not see.
 
     Where words choose what runs, the gates are drawn and weighed as those of LADS. Metrics: how many
     questions have the right type, and the right answer of it; 1 where there are none.
     """
-    if not isinstance(model, Mdetr):
-        raise ValueError(f"objective mdetr trains an mdetr, given a {type(model).__name__.lower()}")
+    if not isinstance(model, ObjectFinder):
+        raise ValueError(
+            "objective mdetr trains a model that finds objects of a text, "
+            f"given a {type(model).__name__.lower()}"
+        )
     tokens = Tokens(batch.ids, batch.padding)
     text = model.text(tokens)
     gates, losses = drawn_gates(model, text, tokens, draw, weights)

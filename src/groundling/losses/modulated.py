@@ -6,6 +6,7 @@ targets (padded: image i has counts[i] of them), C = token slots + 1, L tokens, 
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -21,7 +22,6 @@ from groundling.losses.regions import phrase_cell_loss, region_word_loss, wanted
 from groundling.losses.sets import matched_box_losses, number_of_boxes
 from groundling.losses.soft_tokens import Target, soft_token_cost, soft_token_loss, wanted
 from groundling.models.answers import AnswerHeads
-from groundling.models.mdetr import MdetrNet, Memory
 
 
 class ModulatedLoss(GateLoss):
@@ -85,9 +85,7 @@ class Targets:
         return replace(self, **{name: change(t) for name, t in given.items() if t is not None})
 
 
-def modulated_losses(
-    net: MdetrNet, memory: Memory, targets: Targets, weights: ModulatedLoss
-) -> dict[str, Tensor]:
+def modulated_losses(net: Any, memory: Any, targets: Targets, weights: ModulatedLoss) -> dict[str, Tensor]:
     """Weighted losses of the last decoder layer by name, `….0`, `….1` of those before it, and metrics.
 
     Each layer is matched for itself. Masks and answers are of one layer only. ValueError for targets that
@@ -121,8 +119,8 @@ def modulated_losses(
 
 
 def layer_losses(
-    net: MdetrNet,
-    memory: Memory,
+    net: Any,
+    memory: Any,
     hidden_BQD: Tensor,
     targets: Targets,
     boxes: Tensor,
@@ -158,7 +156,7 @@ def layer_losses(
 
 
 def _answers_losses(
-    net: MdetrNet, hidden: list[Tensor], targets: Targets, weights: ModulatedLoss
+    net: Any, hidden: list[Tensor], targets: Targets, weights: ModulatedLoss
 ) -> dict[str, Tensor]:
     """Weighted losses of the layer that answers and, as of boxes, of those before it; its metrics."""
     assert targets.answers is not None
@@ -194,7 +192,7 @@ def _evidence_loss(heads: AnswerHeads, known_MD: Tensor, targets: Targets, rows_
     return evidence_loss(heads.of_objects(known_MD), targets.answers[rows_M], types, heads.config.types)
 
 
-def _cells_evidence_loss(net: MdetrNet, memory: Memory, targets: Targets) -> Tensor:
+def _cells_evidence_loss(net: Any, memory: Any, targets: Targets) -> Tensor:
     """The same of the mean of the object's cells behind the encoder."""
     assert net.answers is not None
     (rows_M,) = _about_one_object(targets).nonzero(as_tuple=True)
@@ -204,7 +202,7 @@ def _cells_evidence_loss(net: MdetrNet, memory: Memory, targets: Targets) -> Ten
     return _evidence_loss(net.answers, known_MD, targets, rows_M)
 
 
-def _region_losses(net: MdetrNet, memory: Memory, targets: Targets) -> tuple[Tensor, Tensor]:
+def _region_losses(net: Any, memory: Any, targets: Targets) -> tuple[Tensor, Tensor]:
     """Of every visual token and word, and of every phrase."""
     logits_EVL = net.regions(memory)
     wanted_EVL = wanted_words(targets.boxes_cxcywh01, targets.tokens, net.config.grid)
@@ -217,7 +215,7 @@ def _region_losses(net: MdetrNet, memory: Memory, targets: Targets) -> tuple[Ten
 
 
 def _mask_losses(
-    net: MdetrNet, memory: Memory, hidden_BQD: Tensor, targets: Targets, matching: Matching, boxes: Tensor
+    net: Any, memory: Any, hidden_BQD: Tensor, targets: Targets, matching: Matching, boxes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Focal and dice of the queries that match a target with a mask, the only ones whose masks are made.
 

@@ -5,7 +5,9 @@ from typing import Any, overload
 
 from pydantic import ValidationError
 
+from groundling.models.abilities import TASKS, Ability
 from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, STREET
+from groundling.models.detecting import CategoryDetector
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
@@ -122,7 +124,21 @@ _SYSTEMS: dict[str, tuple[type[Any], type[Any]]] = {
     "mdetr": (MdetrConfig, Mdetr),
 }
 
-DETECTORS = ("detr",)  # systems that detect objects; the others ground expressions
+
+def able(ability: Ability) -> tuple[str, ...]:
+    """Presets that can do this, as their configurations declare; some of them are packaged with weights."""
+    return tuple(name for name, config in {**PRESETS, **DETR}.items() if ability in config.abilities)
+
+
+def require(config: SupernetConfig | DetrConfig, ability: Ability) -> None:
+    """ValueError for a model that cannot do this; the message names presets that can."""
+    if ability not in config.abilities:
+        own = ", ".join(task for can, task in TASKS.items() if can in config.abilities)
+        raise ValueError(
+            f"this model ({config.system}) cannot {TASKS[ability]}; it can {own}. Models that can: "
+            f"{', '.join(able(ability)) or 'none'}; `groundling info` lists what each model can do"
+        )
+
 
 Config = LadsConfig | TransVGConfig | DetrConfig | MdetrConfig
 
@@ -138,12 +154,9 @@ def build(config: DetrConfig) -> Detr: ...
 @overload
 def build(config: SupernetConfig) -> Supernet: ...
 @overload
-def build(config: Config | Mapping[str, Any]) -> Supernet | Detr: ...
-def build(config: SupernetConfig | DetrConfig | Mapping[str, Any]) -> Supernet | Detr:
-    """A network with fresh weights; ValueError names a system or option that does not exist.
-
-    Of systems that ground expressions a Supernet, of those that detect a Detr.
-    """
+def build(config: Config | Mapping[str, Any]) -> Supernet | CategoryDetector: ...
+def build(config: SupernetConfig | DetrConfig | Mapping[str, Any]) -> Supernet | CategoryDetector:
+    """A network with fresh weights; ValueError names a system or option that does not exist."""
     if isinstance(config, Mapping):
         config = parse_config(config)
     make: Any = _SYSTEMS[config.system][1]

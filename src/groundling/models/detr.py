@@ -9,7 +9,6 @@ published checkpoints, without `transformer.` and with `backbone.` for `backbone
 Shapes: B images of H × W pixels, V = h·w visual tokens, Q queries, C categories, D channels.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -23,7 +22,9 @@ from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions, sine_positions_within
+from groundling.models.abilities import Ability
 from groundling.models.coco_names import COCO_NAMES
+from groundling.models.detecting import CategoryDetector, SetPrediction
 from groundling.models.supernet import Sizes, resnet_cost
 from groundling.selection import Selection, Unit
 from groundling.words.tokens import exporting
@@ -46,26 +47,10 @@ class DetrConfig(Sizes):
             raise ValueError(f"short_side {self.short_side} is longer than long_side {self.long_side}")
         return self
 
-
-@dataclass(frozen=True)
-class SetPrediction:
-    """What each query says: `logits` (B, Q, C+1), whose last is "nothing", and boxes (B, Q, 4) cxcywh.
-
-    Boxes are shares of the image each belongs to, padding left aside. `layers` holds both for every decoder
-    layer, the last one last; in evaluation only for the last.
-    """
-
-    layers: tuple[tuple[Tensor, Tensor], ...]
-
     @property
-    def logits(self) -> Tensor:
-        """Of the last layer: the answer."""
-        return self.layers[-1][0]
-
-    @property
-    def boxes_cxcywh01(self) -> Tensor:
-        """Of the last layer: the answer."""
-        return self.layers[-1][1]
+    def abilities(self) -> frozenset[Ability]:
+        """It detects, and reads no words."""
+        return frozenset({Ability.DETECTS})
 
 
 class DetrNet(nn.Module):
@@ -133,7 +118,7 @@ def _full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-class Detr(nn.Module):
+class Detr(CategoryDetector):
     """The network, and its units: residual layers and filters of the backbone, sublayers of both stacks.
 
     Nothing decides about them here; a Selection can (`dynamic.extract`).

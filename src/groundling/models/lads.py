@@ -25,7 +25,15 @@ from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions
-from groundling.models.supernet import Frozen, Network, Prediction, Supernet, SupernetConfig, resnet_cost
+from groundling.models.abilities import Ability
+from groundling.models.supernet import (
+    Frozen,
+    FusionNetwork,
+    Prediction,
+    Supernet,
+    SupernetConfig,
+    resnet_cost,
+)
 from groundling.selection import Selection, Unit
 from groundling.words.bert import TextEncoder
 from groundling.words.tokens import Tokens
@@ -52,8 +60,13 @@ class LadsConfig(SupernetConfig):
     categories: tuple[str, ...] = ()  # what the detection pre-training head names; none, no head
     attributes: tuple[str, ...] = ()
 
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """It finds one box."""
+        return frozenset({Ability.GROUNDS})
 
-class GroundingNet(Network):
+
+class GroundingNet(FusionNetwork):
     """What sees: backbone, fusion of image and words, box head. Supernet and extracted subnets alike."""
 
     positions: Tensor

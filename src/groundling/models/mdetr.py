@@ -31,19 +31,17 @@ from groundling.layers.mask_head import MaskHead
 from groundling.layers.resnet import Gates, units
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
+from groundling.models.abilities import Ability
 from groundling.models.answers import AnswerHeads, AnswersConfig
+from groundling.models.finder import ObjectFinder
 from groundling.models.lads import GatingConfig
-from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
+from groundling.models.objects import Objects, joined
+from groundling.models.supernet import Network, Prediction, SupernetConfig, resnet_cost
 from groundling.models.transvg import image_cells
-from groundling.pictures.boxes import cxcywh_to_xyxy, iou
 from groundling.pictures.images import PADDING, normalise
 from groundling.selection import Selection, Unit
 from groundling.words.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.words.tokens import Tokens, exporting
-
-# Who can what, for those that cannot.
-ANSWERS = "mdetr_street, imports of MDETR's GQA checkpoints, and what is trained with model.answers"
-MASKS = "mdetr_street, imports of MDETR's PhraseCut checkpoints, and what is trained with model.masks"
 
 
 class MdetrConfig(SupernetConfig):
@@ -68,6 +66,13 @@ class MdetrConfig(SupernetConfig):
     threshold: float = Field(0.7, ge=0, le=1)  # score from which an object counts; the published demo's
     # IoU above which two queries are of one object, of which each makes it likelier; as published, 1: never
     overlap: float = Field(1.0, gt=0, le=1)
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """It finds objects, and with the heads for it answers and segments."""
+        able = {Ability.GROUNDS, Ability.FINDS}
+        able |= {Ability.ANSWERS} if self.answers is not None else set()
+        return frozenset(able | ({Ability.SEGMENTS} if self.masks else set()))
 
     @property
     def slots(self) -> int:
@@ -120,40 +125,6 @@ class Memory:
             rows if self.image_index is None else self.image_index[rows],
             self.gates and {name: gate[rows] for name, gate in self.gates.items()},
         )
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Of each query: soft token logits (E, Q, C), boxes cxcywh01 (E, Q, 4), is-final logits (E, Q)."""
-
-    logits: Tensor
-    boxes_cxcywh01: Tensor
-    final: Tensor | None
-
-    def scores(self) -> Tensor:
-        """1 − P(no object), times σ(is final) where the model says that: (E, Q)."""
-        there = 1 - self.logits.softmax(-1)[..., -1]
-        return there if self.final is None else there * self.final.sigmoid()
-
-    def token_probabilities(self) -> Tensor:
-        """What each query is of, (E, Q, C − 1): a softmax of which "no object" has its part too."""
-        return self.logits.softmax(-1)[..., :-1]
-
-    def same(self, overlap: float) -> Tensor:
-        """Which queries are of one object, (E, Q, Q): each and itself, and those of an IoU above this."""
-        boxes = cxcywh_to_xyxy(self.boxes_cxcywh01)
-        near = iou(boxes[:, :, None], boxes[:, None]) > overlap
-        return near | torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
-
-
-def joined(scores_EQ: Tensor, same_EQQ: Tensor) -> tuple[Tensor, Tensor]:
-    """How sure it is that one of the queries of each query's object is right, and the surest of them, (E, Q).
-
-    1 − ∏ (1 − s) over the queries that are the same: several that say one object make it likelier. A score
-    below 0 is of a query that is none's.
-    """
-    of_each = torch.where(same_EQQ, scores_EQ[:, None], -1.0)
-    return 1 - (1 - of_each.clamp(0, 1)).prod(dim=-1), of_each.argmax(dim=-1)
 
 
 class RegionWords(nn.Module):
@@ -294,14 +265,14 @@ class MdetrNet(Network):
     def answer_each(self, hidden: list[Tensor]) -> list[dict[str, Tensor]]:
         """The same from each decoder layer up to the one that answers."""
         if self.answers is None:
-            raise ValueError(f"this MDETR has no answer heads; those that answer are {ANSWERS}")
+            raise ValueError("this MDETR has no answer heads: its configuration says answers=None")
         asked = hidden[:1] if self.answers.config.layer == "first" else hidden
         return [self.answers(layer[:, self.config.queries :]) for layer in asked]
 
     def masks(self, hidden_EQD: Tensor, memory: Memory) -> Tensor:
         """Mask logits (E, Q, h, w) of the queries given, at a quarter of the canvas."""
         if self.mask_head is None:
-            raise ValueError(f"this MDETR has no mask head; those that segment are {MASKS}")
+            raise ValueError("this MDETR has no mask head: its configuration says masks=False")
         grid, visual = self.config.grid, memory.visual.shape[1]
         lower, index = memory.lower, memory.image_index
         if index is not None:
@@ -346,7 +317,7 @@ def _lower_channels(config: MdetrConfig) -> list[int]:
     return [first * 2**stage for stage in reversed(range(len(config.blocks) - 1))][:3]
 
 
-class Mdetr(Supernet):
+class Mdetr(ObjectFinder):
     """RoBERTa, the network that sees and, with gating, what chooses by the words how much of it runs."""
 
     config: MdetrConfig

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
 from groundling.layers.resnet import BasicBlock, Block, BlockKind, Gates, Norm, ResNet
+from groundling.layers.transformer import Encoder
+from groundling.models.abilities import Ability
 from groundling.selection import Selection, Unit
 from groundling.words.bert import TextConfig, TextEncoder
 from groundling.words.roberta import RobertaEncoder
@@ -50,6 +52,11 @@ class Sizes(Frozen):
         if self.block == "basic" and self.expansion != 1:
             raise ValueError(f"basic blocks have an expansion of 1, given {self.expansion}")
         return self
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What a model of this configuration can do."""
+        raise NotImplementedError
 
     def backbone(self) -> ResNet:
         """The ResNet of these sizes, with fresh weights."""
@@ -110,6 +117,26 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def extract(self, selection: Selection) -> "Network":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
+
+
+class FusionNetwork(Network):
+    """A network whose rows can run together though each has a Selection of its own (`runtime.batched`).
+
+    Backbone, `visual_proj`, then an encoder over what `joined` puts together, then the heads of `predict`.
+    """
+
+    visual_proj: nn.Module
+    encoder: Encoder
+
+    @abstractmethod
+    def joined(
+        self, visual_EVD: Tensor, text_ELD: Tensor, tokens: Tokens
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the encoder reads: (E, L+V, D), the positions of all tokens, and which may be attended to."""
+
+    @abstractmethod
+    def predict(self, outputs: list[Tensor], words: int, seen: Tensor | None = None) -> Prediction:
+        """The heads on the encoder's outputs, of which the first `words` tokens are words."""
 
 
 class Supernet(nn.Module, ABC):

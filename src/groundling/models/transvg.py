@@ -20,6 +20,7 @@ from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates
 from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
+from groundling.models.abilities import Ability
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
 from groundling.pictures.images import PADDING, normalise
 from groundling.selection import Selection, Unit
@@ -38,6 +39,11 @@ class TransVGConfig(SupernetConfig):
     image_size: int = 640
     text: TextConfig = TextConfig(layers=12, tokens=20)
     visual_layers: int = 6  # of the DETR encoder over visual tokens
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """It finds one box."""
+        return frozenset({Ability.GROUNDS})
 
 
 class TransVGNet(Network):

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from groundling.dynamic.extract import SubnetCache
 from groundling.layers.resnet import Block, Bottleneck
 from groundling.layers.transformer import Encoder, EncoderLayer
-from groundling.models.lads import GroundingNet
-from groundling.models.supernet import Network, Prediction
+from groundling.models.supernet import FusionNetwork, Network, Prediction
 from groundling.selection import Selection
 from groundling.words.tokens import Tokens
 
@@ -50,7 +49,7 @@ class Rows:
         return len(self.selections)
 
 
-def run(net: GroundingNet, rows: Rows, *, grouped: bool = False) -> Prediction:
+def run(net: FusionNetwork, rows: Rows, *, grouped: bool = False) -> Prediction:
     """Answers of all rows; `net` is the network with everything on and its norms folded (`extract`).
 
     Equal to each row's own subnet. What does not depend on words is done once for each image.
@@ -80,7 +79,7 @@ class Batcher:
     def run(self, rows: Rows) -> Prediction:
         """Answers of all rows, as `run` gives them."""
         whole = self.cache.whole()
-        if not isinstance(whole, GroundingNet):  # a static network has one way, and an MDETR that chooses
+        if not isinstance(whole, FusionNetwork):  # a static network has one way, and an MDETR that chooses
             if any(selection.units for selection in rows.selections):
                 return self._one_by_one(rows)
             answer: Prediction = whole(rows.pixels, rows.text, rows.tokens, image_index=rows.image_index)

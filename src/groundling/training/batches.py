@@ -12,6 +12,7 @@ from groundling.data import detection, loader, modulated
 from groundling.data.caption import CaptionSet, referring
 from groundling.data.loader import Plan, ThingNames, TrainingSet
 from groundling.data.sample import Dataset
+from groundling.models.abilities import Ability
 from groundling.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -55,10 +56,9 @@ class Batches(Protocol):
 
 def learns(model: nn.Module) -> Kind:
     """What this model learns from; of objects it reads no words."""
-    from groundling.models.detr import Detr
-    from groundling.models.mdetr import Mdetr
-
-    return "objects" if isinstance(model, Detr) else "captions" if isinstance(model, Mdetr) else "expressions"
+    config: Any = model.config
+    able: frozenset[Ability] = config.abilities
+    return "captions" if Ability.FINDS in able else "objects" if Ability.DETECTS in able else "expressions"
 
 
 def opened(config: TrainConfig, kind: Kind) -> Dataset | CaptionSet:

@@ -10,7 +10,6 @@ from groundling import checkpoint
 from groundling.data.loader import share
 from groundling.dynamic.gates import Draw
 from groundling.losses import OBJECTIVES, Objective
-from groundling.models.mdetr import Mdetr
 from groundling.training import batches
 from groundling.training.batches import Part
 from groundling.training.config import Run, TrainConfig
@@ -121,8 +120,8 @@ def built(
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.compile:
-        if isinstance(model, Mdetr):
-            raise ValueError("compile fits models that run their parts whole; leave it out for an mdetr")
+        if batches.learns(model) == "captions":  # its objective calls methods of the network, not the whole
+            raise ValueError("compile does nothing for a model that learns from captions; leave it out")
         for part in model.children():  # objectives call the parts, not the whole
             part.compile()
     return model, origin, tokenizer
