@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 # A module may import from rooms above its own in this list and from its own room, from nothing below.
 ROOMS = [
+    "callers",
     "device",
     "files",
     "pictures",

@@ -2,11 +2,12 @@
 
 import math
 import reprlib
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
+
+from groundling import callers
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -134,7 +135,7 @@ class Rejects:
             raise DataError(f"{file}: none of {self.count} {self.noun} can be used. {named}")
         if self.count:
             message = f"{file}: {self.count} of {self.count + kept} {self.noun} left out. {named}"
-            warnings.warn(message, DataWarning, stacklevel=3)
+            callers.warn(message, DataWarning)
 
 
 def box_from_xyxy(values: Sequence[float]) -> Box:

@@ -7,10 +7,10 @@ There is one split, "all". A box that sticks out of its image is cut at the edge
 left is left out; both are counted. Source: visualgenome.org, API readme.
 """
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from groundling import callers
 from groundling.data.caption import Caption, whole
 from groundling.data.image_folder import ImageFolder
 from groundling.data.json_rows import Row, field, identity, number, rows, size_of
@@ -30,7 +30,7 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
     yield from rejects.usable(_region_rows(file, rejects), regions.caption)
     if regions.cut:
         message = f"{file}: {regions.cut} boxes stuck out of their image and were cut at its edge"
-        warnings.warn(message, DataWarning, stacklevel=2)
+        callers.warn(message, DataWarning)
 
 
 def splits(root: Path) -> list[str]:

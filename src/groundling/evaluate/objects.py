@@ -1,11 +1,11 @@
 """All objects of images: average precision, as COCO and LVIS count it."""
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from groundling import callers
 from groundling.data import coco
 from groundling.data.sample import Rejects, spread
 from groundling.evaluate.score import Result, Score, Watch, collect, unwatched
@@ -111,11 +111,10 @@ def _check_names(objects: ObjectSet, labels: Mapping[str, int]) -> None:
         raise ValueError(f"this model has a name for none of the {len(categories)} categories of {what}")
     if unnamed:
         some = ", ".join(unnamed[:3]) + ", …" * (len(unnamed) > 3)
-        warnings.warn(
+        callers.warn(
             f"this model has no name for {len(unnamed)} of {len(categories)} categories of {what}, which "
             f"count as never found: {some}",
             NamesWarning,
-            stacklevel=3,
         )
 
 

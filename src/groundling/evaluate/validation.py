@@ -8,7 +8,6 @@ with train2017. Nobody asked for it: what cannot be read, or not be measured, is
 run trains all the same. Numbers are shares in [0, 1], but for a count of layers.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
 
+from groundling import callers
 from groundling.ask.detector import Detector
 from groundling.data import DataError, coco, mixture, open_captions, open_dataset
 from groundling.data.caption import CaptionSet
@@ -127,7 +127,7 @@ def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
     try:
         require_evaluator()  # before a large file is read
     except ValueError as error:
-        warnings.warn(f"this run is not measured: {error}", UnmeasuredWarning, stacklevel=3)
+        callers.warn(f"this run is not measured: {error}", UnmeasuredWarning)
         return None
     found = _beside(config.data.path, config.data.split, partial(_objects, config.data, limit))
     labels = objects.shared(found.content.categories, model.categories) if found else {}
@@ -154,7 +154,7 @@ def _beside(root: Path, split: str, read: Callable[[str], T]) -> T | None:
             return read(beside)
         except (DataError, FileNotFoundError) as error:
             message = f"the split {beside} cannot be read, and is not measured on: {error}"
-            warnings.warn(message, UnmeasuredWarning, stacklevel=3)
+            callers.warn(message, UnmeasuredWarning)
             return None
         except ValueError:  # no such split
             continue

@@ -6,13 +6,13 @@ subnet answers.
 """
 
 import threading
-import warnings
 from collections import OrderedDict
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from groundling import callers
 from groundling.dynamic.extract import CacheStats, SubnetCache
 from groundling.models.supernet import Network, Prediction
 from groundling.runtime.compilers import Compile, Elsewhere, Run
@@ -111,7 +111,7 @@ class CompiledSubnets:
             with self._lock:
                 self._asked[key] = False
             reason = " ".join(str(error).split())[:300]  # OpenVINO's fill a screen
-            warnings.warn(f"a subnet is not compiled: {reason}", CompileWarning, stacklevel=2)
+            callers.warn(f"a subnet is not compiled: {reason}", CompileWarning)
             return
         with self._lock:
             self._ready[key] = (run, size)

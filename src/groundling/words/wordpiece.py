@@ -1,7 +1,6 @@
 """A WordPiece tokenizer with a length limit that speaks up."""
 
 import string
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from tokenizers import BertWordPieceTokenizer
 from tokenizers import Tokenizer as FastTokenizer
 
+from groundling import callers
 from groundling.words.tokens import Tokens, TruncationWarning
 
 
@@ -49,10 +49,9 @@ class Tokenizer:
             if not whole:
                 words = expression.split()
                 start = " ".join(words[:8])[:80]
-                warnings.warn(
+                callers.warn(
                     f"expression of {len(words)} words cut to {self.limit} tokens: {start} …",
                     TruncationWarning,
-                    stacklevel=2,
                 )
             rows.append(ids)
         if not rows:
