@@ -53,3 +53,8 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'groundling' has no attribute {name!r}")
     return getattr(import_module(f"groundling.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """What one completes with the tab key: all public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -98,6 +98,13 @@ class Selection:
         """The Selection as gates (1, size) for a masked supernet."""
         return {name: torch.tensor([bits], dtype=torch.float32, device=device) for name, bits in self.units}
 
+    def __repr__(self) -> str:
+        """In one short line; `str` has all of it."""
+        if not self.units:
+            return "Selection(everything, of a network with one size)"
+        layers = f"{self.layers_on} of {self.layers} layers and sublayers"
+        return f"Selection({layers}, {self.filters_on} of {self.filters} filters)"
+
     def __str__(self) -> str:
         return " ".join(f"{name}={_print_bits(name, bits)}" for name, bits in self.units)
 

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
+from groundling.ask.naming import described
 from groundling.device import checked
+from groundling.draw.view import View
 from groundling.dynamic.extract import SubnetCache
 from groundling.models import require
 from groundling.models.abilities import Ability
@@ -56,6 +58,7 @@ class Detector:
         self,
         model: CategoryDetector,
         *,
+        name: str = "",
         device: str = "cpu",
         cache_mib: int = 256,
         max_pixels: int = MAX_PIXELS,
@@ -64,9 +67,12 @@ class Detector:
             raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise ValueError(f"max_pixels={max_pixels!r}: a whole number fits, 1 or more")
-        self.device = torch.device(checked(device))
+        self.name, self.device = name, torch.device(checked(device))
         self.model, self.max_pixels = model.eval().to(self.device), max_pixels
         self.subnets = SubnetCache(self.model, cache_mib * 2**20)
+
+    def __repr__(self) -> str:
+        return described("Detector", self.name, self.model, self.device, "eager")
 
     @torch.inference_mode()
     def detect(
@@ -94,6 +100,7 @@ class Detector:
             height=picture.height,
             milliseconds=milliseconds,
             image=name_of(image),
+            view=View(image, self.max_pixels),
         )
 
     def ground(self, *_: object, **__: object) -> NoReturn:
@@ -161,4 +168,5 @@ def load_detector(
     """A checkpoint folder of a model that detects, or with `download=True` a hub id ("owner/name")."""
     checked(device)  # before the weights are read
     loaded = checkpoint.load_detector(model, download=download)
-    return Detector(loaded.model, device=device, cache_mib=cache_mib, max_pixels=max_pixels)
+    name = loaded.info.path.name
+    return Detector(loaded.model, name=name, device=device, cache_mib=cache_mib, max_pixels=max_pixels)

@@ -12,17 +12,18 @@ Nothing of a request stays on the object: threads can share one.
 
 import os
 import time
-import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar, overload
 
 import torch
 from torch import Tensor
 
-from groundling import checkpoint
+from groundling import callers, checkpoint
 from groundling.ask.asking import answer, detect_names, ground_phrases, segment
 from groundling.ask.detector import Detector, load_detector
+from groundling.ask.naming import described, short
 from groundling.device import checked
+from groundling.draw.view import View
 from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
@@ -41,7 +42,7 @@ from groundling.pictures.images import (
     normalise,
     open_image,
 )
-from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation
+from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation, Shown
 from groundling.runtime.batched import Batcher, Rows
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
 from groundling.runtime.compilers import Runtime, compiler
@@ -54,13 +55,14 @@ from groundling.words.wordpiece import Tokenizer
 
 WORDS_PART = 8  # of the cache's memory one part in so many is for words
 DEFAULT = "lads_street"
-T = TypeVar("T")
+Found = TypeVar("Found", bound=Shown)
 
 
 class Grounder:
     """A supernet ready to answer; `load` makes one.
 
-    reader: of another Grounder over this model, to share its packed text encoder.
+    name: what it is called when it prints. reader: of another Grounder over this model, to share its packed
+    text encoder.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Grounder:
         model: Supernet,
         tokenizer: Tokenizer,
         *,
+        name: str = "",
         device: str = "cpu",
         cache_mib: int = 256,
         max_pixels: int = MAX_PIXELS,
@@ -84,11 +87,14 @@ class Grounder:
             raise ValueError(
                 f"compiled_mib={compiled_mib!r}: a whole number of MiB fits, 0 to compile nothing"
             )
-        self.device = torch.device(checked(device))
+        self.name, self.device = name, torch.device(checked(device))
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
         self.model, self.tokenizer, self.max_pixels = model.eval().to(self.device), tokenizer, max_pixels
         self._runtime, self._bytes, self._compiled_bytes = runtime, cache_mib * 2**20, compiled_mib * 2**20
         self._prepare(reader)
+
+    def __repr__(self) -> str:
+        return described("Grounder", self.name, self.model, self.device, self._runtime)
 
     def refresh(self) -> None:
         """Forget what was made of the model's weights: to be called when they have changed."""
@@ -148,7 +154,10 @@ class Grounder:
             raise ValueError("give a budget or a selection, not both")
         canvas, placement = self._canvas(image)
         pixels = normalise(canvas[None].to(self.device))
-        return [self._answer(pixels, placement, e, budget, selection, name_of(image)) for e in expressions]
+        view, name = View(image, self.max_pixels), name_of(image)
+        return [
+            self._answer(pixels, placement, e, budget, selection, name).seen_by(view) for e in expressions
+        ]
 
     @torch.inference_mode()
     def ground_batch(
@@ -159,6 +168,7 @@ class Grounder:
         Arguments and errors as in `ground`; an image that comes again is decoded, and seen by what words do
         not change, once. `milliseconds` of a Grounding is its part of the time from words to boxes.
         """
+        requests = _requests(requests)
         if not requests:
             return []
         images = {_key(image): image for image, _ in requests}
@@ -185,7 +195,7 @@ class Grounder:
                 selections[row],
                 lengths[row],
                 milliseconds,
-            )
+            ).seen_by(View(image, self.max_pixels))
             for row, (image, expression) in enumerate(requests)
         ]
 
@@ -201,7 +211,7 @@ class Grounder:
         if not names:
             raise ValueError("this model detects what it is given names of: give names, such as dog")
         found = detect_names(*finder, image, names, threshold=threshold, max_pixels=self.max_pixels)
-        return self._warned(found, *names)
+        return self._given(found, image, *names)
 
     def ground_phrases(
         self,
@@ -215,21 +225,21 @@ class Grounder:
         found = ground_phrases(
             *self.finder(), image, caption, spans=spans, threshold=threshold, max_pixels=self.max_pixels
         )
-        return self._warned(found, caption)
+        return self._given(found, image, caption)
 
     def answer(self, image: ImageSource, question: str, *, threshold: float | None = None) -> Answer:
         """The answer to a question, and the objects it rests on."""
         found = answer(
             *self.finder(Ability.ANSWERS), image, question, threshold=threshold, max_pixels=self.max_pixels
         )
-        return self._warned(found, question)
+        return self._given(found, image, question)
 
     def segment(self, image: ImageSource, phrase: str, *, threshold: float | None = None) -> Segmentation:
         """The pixels that a phrase means."""
         found = segment(
             *self.finder(Ability.SEGMENTS), image, phrase, threshold=threshold, max_pixels=self.max_pixels
         )
-        return self._warned(found, phrase)
+        return self._given(found, image, phrase)
 
     def finder(self, ability: Ability = Ability.FINDS) -> tuple[ObjectFinder, ByteTokenizer]:
         """The model that finds objects of a text as it answers, its norms folded and its weights packed.
@@ -301,19 +311,18 @@ class Grounder:
         self._warn(expression, words.strange)
         return words
 
-    def _warned(self, found: T, *texts: str) -> T:
+    def _given(self, found: Found, image: ImageSource, *texts: str) -> Found:
         """What was found of these texts, after a warning of words that the model was never taught."""
         for text in texts:
             self._warn(text, self.reader.strange(text))
-        return found
+        return found.seen_by(View(image, self.max_pixels))
 
     def _warn(self, expression: str, strange: Sequence[str]) -> None:
         if strange:
-            warnings.warn(
+            callers.warn(
                 f"this model was never taught {', '.join(map(repr, strange[:5]))}: "
                 f"its answer to {expression[:80]!r} rests on the other words",
                 UnknownWordWarning,
-                stacklevel=3,
             )
 
     def _chosen(self, words: Words, budget: float | None) -> Selection:
@@ -346,6 +355,19 @@ def _text(expression: object) -> str:
     return expression
 
 
+def _requests(requests: object) -> list[tuple[ImageSource, str]]:
+    """The requests of a batch; ValueError that says what a request is, and which one is none."""
+    what = 'a request is an image and an expression, ("street.jpg", "the cat")'
+    if isinstance(requests, str | bytes | Mapping) or not isinstance(requests, Iterable):
+        raise ValueError(f"ground_batch takes a list of requests, given {type(requests).__name__}; {what}")
+    found = list(requests)
+    for place, request in enumerate(found):
+        pair = isinstance(request, Sequence) and not isinstance(request, str | bytes) and len(request) == 2
+        if not pair or not isinstance(request[1], str):
+            raise ValueError(f"{what}; number {place} is {short(request)}")
+    return [(image, expression) for image, expression in found]
+
+
 def _on_cpu(found: Prediction) -> Prediction:
     """The answer where it can be read: the clock stops there, not when a GPU was told to compute."""
     return Prediction(found.boxes_cxcywh01.cpu(), None if found.scores is None else found.scores.cpu())
@@ -372,6 +394,7 @@ def load_grounder(
     return Grounder(
         loaded.model,
         loaded.tokenizer,
+        name=loaded.info.path.name,
         device=device,
         cache_mib=cache_mib,
         max_pixels=max_pixels,

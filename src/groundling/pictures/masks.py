@@ -44,6 +44,19 @@ class Rle:
         """Pixels that are on."""
         return sum(self.counts[1::2])
 
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """The smallest box, xyxy in pixels, around all pixels that are on; None where none is."""
+        on = decode(self)
+        columns, rows = np.flatnonzero(on.any(axis=0)), np.flatnonzero(on.any(axis=1))
+        if not len(columns):
+            return None
+        return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+    def __repr__(self) -> str:
+        share = self.area / (self.height * self.width)
+        return f"Rle({self.height}×{self.width}, {self.area:,} pixels on, {share:.1%})"
+
     def as_dict(self, compressed: bool = True) -> dict[str, object]:
         """COCO's JSON: {"size": [height, width], "counts": a string, or a list}."""
         counts = _write(self.counts) if compressed else list(self.counts)

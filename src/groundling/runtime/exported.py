@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from groundling.draw.view import View
 from groundling.pictures.boxes import clip
 from groundling.pictures.images import (
     MAX_PIXELS,
@@ -128,6 +129,10 @@ class ExportedGrounder:
             self.tokenizer = tokenizer_class(card.tokenizer).from_json(card.tokenizer, card.limit)
         self._try()
 
+    def __repr__(self) -> str:
+        words = "any expression" if self.card.expression is None else repr(self.card.expression)
+        return f"ExportedGrounder({self.file.name}, {words}, {RUNTIMES[self.file.suffix]})"
+
     def _try(self) -> None:
         """ValueError unless the network takes and gives what the card says."""
         size, kind = self.card.size, np.uint8 if self.card.raw else np.float32
@@ -148,8 +153,8 @@ class ExportedGrounder:
         asked = self.asked(expressions)
         canvas, placement = letterbox(open_image(image, self.max_pixels), self.card.size)
         pixels = (canvas if self.card.raw else normalise(canvas))[None].numpy()
-        name = name_of(image)
-        return [self._answer(pixels, placement, expression, str(name)) for expression in asked]
+        name, view = name_of(image), View(image, self.max_pixels)
+        return [self._answer(pixels, placement, e, name).seen_by(view) for e in asked]
 
     def asked(self, expressions: str | Sequence[str] | None) -> Sequence[str]:
         """The expressions that will be answered; ValueError for those that cannot be."""
