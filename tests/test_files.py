@@ -1,4 +1,4 @@
-"""Files are saved whole, in the place of files alone and never of what is read; a path's own file is found."""
+"""Files are saved whole, in the place of files alone and never of what is read."""
 
 import os
 import unicodedata

@@ -195,7 +195,7 @@ def test_missing_file_folder_and_special_file(tmp_path):
         (b"", "0 bytes"),
         (b"not a picture", "not an image"),
         (b"\x00" * 1000, "not an image"),
-        (b"%PDF-1.4 ....................", "not an image"),
+        (b"%PDF-1.4 ....................", "format PDF is not supported"),
         (b"\x89PNG\r\n\x1a\n", "begins like PNG"),
         (b"\xff\xd8\xff", "begins like JPEG"),
         ("https://example.org/a.jpg", "not fetched"),
