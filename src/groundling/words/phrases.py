@@ -13,7 +13,7 @@ from typing import Literal, SupportsIndex
 import torch
 from torch import Tensor
 
-Span = tuple[int, int]
+from groundling.words.text import Span, normalised
 
 MODEL = "en_core_web_sm"  # spaCy's small English pipeline
 
@@ -48,7 +48,7 @@ def check_spans(text: str, spans: Sequence[Span]) -> None:
             raise ValueError(
                 f"span ({begin}, {end}) does not lie in a text of {len(text)} characters: {text[:60]!r}"
             )
-        if not text[begin:end].strip():
+        if not normalised(text[begin:end]).text:
             raise ValueError(f"span ({begin}, {end}) of {text[:60]!r} holds nothing but spaces")
 
 

@@ -1,35 +1,48 @@
-"""A WordPiece tokenizer with a length limit that speaks up."""
+"""A WordPiece tokenizer with a length limit that speaks up, and what all tokenizers have in common.
+
+Texts are normalised (`words.text`) before they are read, whoever gives them, and `offsets` are characters of
+the text as it was given.
+"""
 
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
-from tokenizers import BertWordPieceTokenizer
+from tokenizers import BertWordPieceTokenizer, Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
 from groundling import callers
+from groundling.words.text import Normalised, Span, normalised, read_words
+from groundling.words.text_files import read_lines
 from groundling.words.tokens import Tokens, TruncationWarning
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class Tokenizer:
     """Lower-casing WordPiece: `[CLS] … [SEP]`, at most `limit` tokens."""
 
+    _ENDS: ClassVar[tuple[str, str]] = ("[CLS]", "[SEP]")
+    _UNKNOWN: ClassVar[str] = "[UNK]"
+    _WITHIN: ClassVar[str] = "##"  # how a piece says that it goes on in a word, or begins one
+    _FILES: ClassVar[str] = "a tokenizer.json or a BERT vocab.txt"
+
     def __init__(self, fast: FastTokenizer, limit: int) -> None:
         if limit < 3:
             raise ValueError(f"a token limit of {limit} leaves no room for words; give at least 3")
-        for name in ("[PAD]", "[UNK]", "[CLS]", "[SEP]"):
-            if fast.token_to_id(name) is None:
-                raise ValueError(f"this tokenizer has no {name} token; a BERT WordPiece vocabulary fits")
         # Published tokenizer files may cut and pad by themselves, which would hide long expressions.
         fast.no_truncation()
         fast.no_padding()
         fast.encode_special_tokens = True  # nobody types [SEP] into a model
-        if fast.encode("").tokens != ["[CLS]", "[SEP]"]:
-            raise ValueError("this tokenizer does not put words between [CLS] and [SEP]; BERT's does")
+        if fast.encode("").tokens != list(self._ENDS):
+            first, last = self._ENDS
+            raise ValueError(f"this tokenizer does not put words between {first} and {last}")
+        self._check(fast)
         self._fast, self.limit = fast, limit
-        self.pad: int = fast.get_vocab()["[PAD]"]
+        self.pad = self._pad(fast)
         self.highest = max(fast.get_vocab().values())
 
     def __len__(self) -> int:
@@ -43,9 +56,7 @@ class Tokenizer:
         """
         rows = []
         for expression in expressions:
-            ids, whole = self._encode(expression)
-            if len(ids) <= 2:
-                raise ValueError(f"expression {expression[:80]!r} has no words; say what to look for")
+            ids, whole = self._encode(read_words(expression))
             if not whole:
                 words = expression.split()
                 start = " ".join(words[:8])[:80]
@@ -66,38 +77,42 @@ class Tokenizer:
 
     def pieces(self, expression: str) -> list[str]:
         """The word pieces of an expression as the model reads them, `[CLS]` first."""
-        return [str(self._fast.id_to_token(i)) for i in self._encode(expression)[0]]
+        return [str(self._fast.id_to_token(i)) for i in self._encode(normalised(expression))[0]]
+
+    def length(self, text: str) -> int:
+        """The tokens that it takes to read all of a text."""
+        return len(self._fast.encode(normalised(text).text).ids)
+
+    def offsets(self, text: str) -> tuple[Span, ...]:
+        """The characters [begin, end) of each token of a text as given; (0, 0) for those at its two ends.
+
+        ValueError for a text of more tokens than the limit: phrases at its end would be nowhere.
+        """
+        words = normalised(text)
+        offsets = tuple(self._read(words).offsets)
+        if len(offsets) > self.limit or len(words.text) > self._readable:
+            raise ValueError(
+                f"a text of {len(offsets)} tokens is too long for a model that reads {self.limit}: "
+                f"{' '.join(text.split()[:8])[:80]} …"
+            )
+        return tuple(map(words.back, offsets))
 
     def spelled(self, expression: str) -> tuple[str, ...]:
         """Words that have no piece longer than a letter: known only where a training had them."""
-        text = " ".join(expression.split())[: self.limit * 200]
-        try:
-            read = self._fast.encode(text, add_special_tokens=False)
-        except TypeError as error:
-            raise _not_unicode(expression) from error
-        words: dict[int | None, list[int]] = {}
-        for index, word in enumerate(read.word_ids[: self.limit]):
-            words.setdefault(word, []).append(index)
+        words = normalised(expression)
+        read = self._read(words)
+        places: dict[int, list[int]] = {}
+        for index, number in enumerate(read.word_ids[: self.limit]):
+            if number is not None:
+                places.setdefault(number, []).append(index)
         found = []
-        for indices in words.values():
-            pieces = [read.tokens[index].removeprefix("##") for index in indices]
-            if "[UNK]" in pieces:
-                found.append(text[read.offsets[indices[0]][0] : read.offsets[indices[-1]][1]])
-            elif len(pieces) > 1 and all(len(piece) == 1 for piece in pieces):
-                found.append("".join(pieces))
+        for indices in places.values():
+            pieces = [read.tokens[index].removeprefix(self._WITHIN) for index in indices]
+            word = self._word(words.text[read.offsets[indices[0]][0] : read.offsets[indices[-1]][1]].strip())
+            letters = len(word) > 1 and word.isalnum() and all(len(piece) <= 1 for piece in pieces)
+            if letters or self._UNKNOWN in pieces:
+                found.append(word)
         return tuple(found)
-
-    def _encode(self, expression: str) -> tuple[list[int], bool]:
-        """At most `limit` ids, and whether they are the whole expression."""
-        text = " ".join(expression.split())
-        readable = text[: self.limit * 200]  # nobody reads what is longer, and tokenizing it would cost time
-        try:
-            ids = list(self._fast.encode(readable).ids)
-        except TypeError as error:
-            raise _not_unicode(expression) from error
-        if len(ids) <= self.limit:
-            return ids, len(readable) == len(text)
-        return [*ids[: self.limit - 1], ids[-1]], False
 
     def save(self, path: Path) -> None:
         """Write a `tokenizer.json`."""
@@ -109,7 +124,7 @@ class Tokenizer:
         return text
 
     @classmethod
-    def from_json(cls, text: str, limit: int) -> "Tokenizer":
+    def from_json(cls, text: str, limit: int) -> Self:
         """What `as_json` gave; ValueError for anything else."""
         try:
             return cls(FastTokenizer.from_str(text), limit)
@@ -119,45 +134,88 @@ class Tokenizer:
             raise ValueError(f"not a tokenizer: {error}") from error
 
     @classmethod
-    def load(cls, path: Path, limit: int) -> "Tokenizer":
-        """A `tokenizer.json`, or BERT's `vocab.txt`."""
+    def load(cls, path: Path, limit: int) -> Self:
+        """A `tokenizer.json`, or the vocabulary as it is published: BERT's `vocab.txt`."""
         if not path.is_file():
-            raise FileNotFoundError(f"no tokenizer at {path}; a tokenizer.json or a BERT vocab.txt fits")
+            raise FileNotFoundError(f"no tokenizer at {path}; give {cls._FILES}")
         try:
-            if path.name.endswith(".txt"):
-                return cls(_plain(BertWordPieceTokenizer(str(path), lowercase=True)), limit)
-            return cls(FastTokenizer.from_file(str(path)), limit)
+            return cls(cls._published(path) or FastTokenizer.from_file(str(path)), limit)
         except ValueError:
             raise
         except Exception as error:  # the Rust side raises bare Exception
             raise ValueError(f"{path} is not a tokenizer: {error}") from error
 
     @classmethod
-    def train(cls, expressions: Iterable[str], size: int, limit: int) -> "Tokenizer":
+    def train(cls, expressions: Iterable[str], size: int, limit: int) -> Self:
         """Whole words by how often they occur, after pieces that spell every ASCII word: at most `size`.
 
         The same expressions give the same vocabulary (the library's own trainer breaks ties at random).
         """
         letters = string.ascii_lowercase + string.digits
-        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
-        pieces += string.punctuation
+        pieces = [*SPECIAL, *letters, *(f"##{x}" for x in letters), *string.punctuation]
         if size < len(pieces):
             raise ValueError(
                 f"a vocabulary of {size} is too small; it starts with {len(pieces)} letters and signs"
             )
-        plain = _plain(BertWordPieceTokenizer({piece: number for number, piece in enumerate(pieces)}))
-        counts: Counter[str] = Counter()
-        for expression in expressions:
-            text = plain.normalizer.normalize_str(expression)
-            counts.update(word for word, _ in plain.pre_tokenizer.pre_tokenize_str(text))
+        counts = _words(_plain(BertWordPieceTokenizer(_numbered(pieces))), expressions)
         words = sorted(counts.keys() - set(pieces), key=lambda word: (-counts[word], word))
-        vocabulary = {piece: number for number, piece in enumerate([*pieces, *words][:size])}
+        vocabulary = _numbered([*pieces, *words][:size])
         return cls(_plain(BertWordPieceTokenizer(vocabulary, lowercase=True)), limit)
 
+    # ------------------------------------------------------------------- what another tokenizer does its way
 
-def _not_unicode(expression: str) -> ValueError:
-    """What is wrong where the library takes a str for none: it holds half of a surrogate pair."""
-    return ValueError(f"expression {expression[:80]!r} is not valid Unicode")
+    @classmethod
+    def _check(cls, fast: FastTokenizer) -> None:
+        """ValueError for a tokenizer of another kind."""
+        for name in SPECIAL[:4]:
+            if fast.token_to_id(name) is None:
+                raise ValueError(f"this tokenizer has no {name} token; a BERT WordPiece vocabulary has")
+
+    @staticmethod
+    def _pad(fast: FastTokenizer) -> int:
+        return int(fast.get_vocab()["[PAD]"])
+
+    @classmethod
+    def _published(cls, path: Path) -> FastTokenizer | None:
+        """The tokenizer of a vocabulary in the form it is published in; None for another file."""
+        if path.suffix != ".txt":
+            return None
+        vocabulary = _numbered(line.rstrip() for _, line in read_lines(path))
+        return _plain(BertWordPieceTokenizer(vocabulary, lowercase=True))
+
+    def _word(self, said: str) -> str:
+        """A word as it is counted and taught: here in lower case, without accents."""
+        return str(self._fast.normalizer.normalize_str(said)).strip()  # it puts spaces around a CJK letter
+
+    # ------------------------------------------------------------------------------------------------ inside
+
+    @property
+    def _readable(self) -> int:
+        """Characters of a text that are looked at: nobody reads what is longer, and it would cost time."""
+        return self.limit * 200
+
+    def _read(self, words: Normalised) -> Encoding:
+        return self._fast.encode(words.text[: self._readable])
+
+    def _encode(self, words: Normalised) -> tuple[list[int], bool]:
+        """At most `limit` ids, and whether they are the whole text."""
+        ids = list(self._read(words).ids)
+        if len(ids) <= self.limit:
+            return ids, len(words.text) <= self._readable
+        return [*ids[: self.limit - 1], ids[-1]], False
+
+
+def _words(plain: FastTokenizer, expressions: Iterable[str]) -> Counter[str]:
+    """How often each word occurs, as the tokenizer cuts texts into words."""
+    counts: Counter[str] = Counter()
+    for expression in expressions:
+        text = plain.normalizer.normalize_str(normalised(expression).text)
+        counts.update(word for word, _ in plain.pre_tokenizer.pre_tokenize_str(text))
+    return counts
+
+
+def _numbered(pieces: Iterable[str]) -> dict[str, int]:
+    return {piece: number for number, piece in enumerate(pieces)}
 
 
 def _plain(wordpiece: BertWordPieceTokenizer) -> FastTokenizer:
