@@ -37,6 +37,7 @@ from groundling.pictures.masks import decode
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import Splitter
 from groundling.words.roberta import RobertaTextConfig
+from groundling.words.text import normalised
 
 WORDS = {"obj": ("a dog", "a hat"), "many": ("none", "one", "two", "more"), "yes": ("no", "yes")}
 NAMED = SMALL_ANSWERS.model_copy(
@@ -257,7 +258,7 @@ def test_a_caption_that_is_too_long_is_not_split(
         (CAPTION, {"spans": [(0.5, 2)]}, r"a span is \(begin, end\) in whole characters, given \(0.5, 2\)"),
         (CAPTION, {"spans": [3]}, "a span is .* given 3"),  # these two were TypeErrors
         (CAPTION, {"spans": [(1, 2, 3)]}, r"a span is .* given \(1, 2, 3\)"),
-        (None, {}, "what is asked is a text, given None"),
+        (None, {}, "a caption is a text, given None"),
         (CAPTION, {"threshold": 1.2}, "a threshold is a score"),
         (CAPTION, {"score": "mean"}, "no score 'mean'; object and token are"),
         ("  ", {"spans": []}, "has no words"),
@@ -326,8 +327,9 @@ def test_captions_of_names_share_what_was_seen(tokenizer: ByteTokenizer) -> None
         ([], "names are a list of texts with at least one, given"),
         ("dog", "names are a list of texts"),
         (["dog", "dog"], "names are texts that differ"),
-        (["dog", " "], "and are not empty"),
-        ([["dog"]], "names are texts that differ"),  # was a TypeError: no list can be hashed
+        (["dog", "do\u00adg"], "names are texts that differ"),
+        (["dog", " "], "name ' ' has no words"),
+        ([["dog"]], "a name is a text, given"),  # was a TypeError: no list can be hashed
         (["a very long name of many words that are not known to it"], "is too long for a model"),
     ],
 )
@@ -487,7 +489,7 @@ def test_many_texts_are_answered_as_each_alone(
             ValueError, match=f"{what} are a list of texts with at least one, given {wrong!r}"
         ):
             ask(mdetr, tokenizer, wrong)
-    with pytest.raises(ValueError, match="what is asked is a text, given 3"):
+    with pytest.raises(ValueError, match=f"an? {what[:-1]} is a text, given 3"):
         ask(mdetr, tokenizer, ["a red car", 3])  # type: ignore[list-item]
 
 
@@ -523,3 +525,63 @@ def test_captions_have_spans_each(tokenizer: ByteTokenizer) -> None:
         ground_captions(mdetr, tokenizer, PHOTO, texts, spans=[[(0, 9)], [(0, 9)]])
     found = ground_captions(mdetr, tokenizer, PHOTO, texts, split="rules")
     assert [[phrase.phrase for phrase in one] for one in found] == [["a red car"], ["two dogs"]]
+
+
+# ------------------------------------------------------------------------------------------------- texts
+
+ODD = "\ufeffA  re\u00add\u00a0car left\nof two\u2028red do\u200bgs "  # CAPTION for whoever looks at it
+QUESTION, ODD_QUESTION = (
+    "is there a dog left of the red car",
+    "is\u00a0there a  do\u00adg left\u2009of the red\ncar",
+)
+
+
+def test_what_a_text_is_made_of_changes_no_answer(tokenizer: ByteTokenizer) -> None:
+    """A soft hyphen made two phrases of one, a line break an unknown word, a no-break space lost a phrase."""
+    mdetr = model(masks=True)
+    plain, odd = (
+        ground_phrases(mdetr, tokenizer, PHOTO, text, score="token", threshold=0.0) for text in (CAPTION, ODD)
+    )
+    assert [p.phrase for p in odd] == ["A  re\u00add\u00a0car", "two\u2028red do\u200bgs"]
+    assert [ODD[slice(*p.span)] for p in odd] == [p.phrase for p in odd]
+    for here, there in zip(plain, odd, strict=True):
+        assert [(o.box, o.score) for o in here.objects] == [(o.box, o.score) for o in there.objects]
+        assert {o.label for o in there.objects} == {there.phrase}
+    first, second = (answer(mdetr, tokenizer, PHOTO, q, threshold=0.0) for q in (QUESTION, ODD_QUESTION))
+    assert (first.answer, first.confidence) == (second.answer, second.confidence)
+    assert [(e.box, normalised(e.label).text) for e in first.evidence] == [
+        (e.box, normalised(e.label).text) for e in second.evidence
+    ]
+    assert all(each.label in ODD_QUESTION for each in second.evidence)
+    here, there = (segment(mdetr, tokenizer, PHOTO, text, threshold=0.0) for text in (CAPTION, ODD))
+    assert np.array_equal(decode(here.mask), decode(there.mask))
+    assert there.text == ODD
+    names, odd_names = ["red car", "dogs"], [" red\u00a0car", "do\u00adgs"]
+    found = detect_names(mdetr, tokenizer, PHOTO, names, threshold=0.0)
+    same = detect_names(mdetr, tokenizer, PHOTO, odd_names, threshold=0.0)
+    assert [(o.box, o.score, odd_names[names.index(o.label)]) for o in found] == [
+        (o.box, o.score, o.label) for o in same
+    ]
+
+
+def test_spans_of_the_user_are_those_of_the_text_given(tokenizer: ByteTokenizer) -> None:
+    mdetr = model()
+    plain = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(2, 9)], threshold=0.0)
+    begin = ODD.index("re\u00add")
+    odd = ground_phrases(mdetr, tokenizer, PHOTO, ODD, spans=[(begin, begin + 8)], threshold=0.0)
+    assert odd.phrases[0].phrase == "re\u00add\u00a0car"
+    assert [o.box for o in odd.phrases[0].objects] == [o.box for o in plain.phrases[0].objects]
+
+
+@pytest.mark.parametrize("text", ["???", "\u200b", "🐕", ""])
+def test_a_text_without_words_is_refused_by_every_verb(tokenizer: ByteTokenizer, text: str) -> None:
+    mdetr = model(masks=True)
+    for what, ask in {
+        "caption": lambda: ground_phrases(mdetr, tokenizer, PHOTO, text),
+        "question": lambda: answer(mdetr, tokenizer, PHOTO, text),
+        "phrase": lambda: segment(mdetr, tokenizer, PHOTO, text),
+        "expression": lambda: rank_boxes(mdetr, tokenizer, PHOTO, [text]),
+        "name": lambda: detect_names(mdetr, tokenizer, PHOTO, ["dog", text]),
+    }.items():
+        with pytest.raises(ValueError, match=rf"^{what} '.*' has no words; say what to look for$"):
+            ask()

@@ -99,7 +99,7 @@ def test_boxes_and_masks_that_no_phrase_has(boxes, masks, reason) -> None:
 def test_a_caption_must_hold_its_phrases() -> None:
     for text, reason in (
         ("A man and his two dogs on a sof", r"span \(26, 32\) leaves the caption of 31 characters"),
-        (" ", "the caption is empty"),
+        (" ", "the caption has no words"),
         (f"{TEXT[:26]}      ", r"span \(26, 32\) of the caption is blank"),
     ):
         with pytest.raises(DataError, match=reason):

@@ -149,7 +149,7 @@ def test_splits_are_named(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="dataset folder not found"):
         open_captions(tmp_path / "gone", "flickr30k", "val")
     (tmp_path / "Sentences" / "100.txt").write_bytes(b"\xff")
-    with pytest.raises(DataError, match=r"none of 1 rows can be used\. image 100: .*not a text in UTF-8"):
+    with pytest.raises(DataError, match=r"none of 1 rows can be used\. image 100: .*not text in UTF-8"):
         open_captions(tmp_path, "flickr30k", "val")
 
 

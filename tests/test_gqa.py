@@ -144,7 +144,7 @@ def test_splits_without_scene_graphs_have_no_boxes(tmp_path) -> None:
         ({"annotations": [1]}, r"annotations is \[1\]; it should be an object"),
         ({"imageId": "78"}, "image 78.jpg is not in"),
         ({"imageId": 77}, "imageId is 77; it should be text"),
-        ({"question": " ", "annotations": {}}, "the caption is empty"),
+        ({"question": " ", "annotations": {}}, "the caption has no words"),
         ({"answer": ""}, "the answer is empty"),
         ({"answer": 5}, "answer is 5; it should be text"),
     ],

@@ -297,3 +297,28 @@ def test_refreshed_after_training(model: Grounder) -> None:
     scrambled(used.model, seed=5)
     used.refresh()
     assert used.ground(photo(), "left").box == grounder(CONFIGS["dense"], seed=5).ground(photo(), "left").box
+
+
+ODD = "\ufeffthe re\u00add\u00a0square\nleft "
+
+
+def test_what_an_expression_is_made_of_changes_no_answer(model: Grounder) -> None:
+    plain, odd = model.ground(photo(), ["the red square left", ODD])
+    assert (odd.box, odd.score, odd.selection) == (plain.box, plain.score, plain.selection)
+    assert odd.expression == ODD
+    (batched,) = model.ground_batch([(photo(), ODD)])
+    assert batched.box == pytest.approx(plain.box, abs=1e-3)
+    assert model.select(ODD) == model.select("the red square left")
+    assert len({id(model.reader.read(text)) for text in ("the red square left", ODD)}) == 1  # kept once
+
+
+@pytest.mark.parametrize("text", ["???", "\u200b", "🚗", ""])
+def test_an_expression_without_words_is_refused(model: Grounder, text: str) -> None:
+    """A bare question mark got a box."""
+    for ask in (
+        lambda: model.ground(photo(), text),
+        lambda: model.ground_batch([(photo(), "the square"), (photo(), text)]),
+        lambda: model.select(text),
+    ):
+        with pytest.raises(ValueError, match=r"^expression '.*' has no words; say what to look for$"):
+            ask()

@@ -304,7 +304,7 @@ def test_the_command_line_reads_names_a_line_each(tmp_path: Path, capsys: pytest
     for text, message in (
         (b"", "names.txt:1: no class name"),
         (b"man\n\ncar", "names.txt:2: no class name"),
-        (b"\xff", "names.txt is no text in UTF-8"),
+        (b"\xff", "names.txt:1: not text in UTF-8"),
     ):
         file.write_bytes(text)
         assert message in shell(*asked, "--categories", file).complaint()

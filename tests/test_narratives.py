@@ -77,7 +77,7 @@ def test_shards_in_their_order(tmp_path) -> None:
     [
         ("{", "not JSON"),
         ("[1]", "a row is an object, not list"),
-        (narrative(caption=""), "the caption is empty"),
+        (narrative(caption=""), "the caption has no words"),
         (narrative(image_id="5"), r"image 000000000005\.jpg is not in"),
         (narrative(dataset_id="Flick30k_test"), r"image 137576\.jpg is not in"),
         (narrative(image_id="../1", dataset_id="ADE20k_train"), "leads out of the image folder"),

@@ -85,7 +85,7 @@ def test_subsets_of_a_structure(tmp_path, structure, subsets) -> None:
         ({"image_id": 78}, "image 78 has no entry in image_data_split.json"),
         ({"phrase_structure": {"attributes": "red"}}, "attributes is 'red'; it should be a list"),
         ({"phrase": ""}, r"span \(0, 0\) has no characters"),
-        ({"phrase": " "}, "the caption is empty"),
+        ({"phrase": " "}, "the caption has no words"),
         ({"task_id": None}, "task_id is None"),
     ],
 )

@@ -166,7 +166,7 @@ def test_unknown_names_are_answered_with_those_that_exist(root):
         ({}, {"bbox": [5, 5, 9]}, "is not four numbers"),
         ({}, {"bbox": "5555"}, "is not four numbers"),
         ({}, {"bbox": [10**400, 5, 9, 9]}, "too large"),
-        ({"sentences": [{"sent_id": 1, "sent": " "}]}, {}, "the expression is empty"),
+        ({"sentences": [{"sent_id": 1, "sent": " "}]}, {}, "the expression has no words"),
         ({"sentences": [{"sent_id": 1}]}, {}, "has no 'sent'"),
         ({"sentences": ["left dog"]}, {}, "ref 1 sentence 0"),
         ({"ann_id": [1]}, {}, "ref 1 sentence 0"),

@@ -103,7 +103,7 @@ def test_unknown_names_are_answered_with_those_that_exist(tmp_path):
         ((NAME, "x", [1, 2, 3], "man", []), "is not four numbers"),
         ((NAME, "x", None, "man", []), "is not four numbers"),
         ((NAME, "x", [1, 2, 3, float("inf")], "man", []), "is not finite"),
-        ((NAME, "x", [1, 2, 3, 4], "", []), "the expression is empty"),
+        ((NAME, "x", [1, 2, 3, 4], "", []), "the expression has no words"),
         ((NAME, "x", [1, 2, 3, 4], 5, []), "should be text"),
         (("../" + NAME, "x", [1, 2, 3, 4], "man", []), "leads out of the image folder"),
         ((), "has 0 fields"),

@@ -54,7 +54,7 @@ def test_boxes_are_cut_at_the_edge_and_counted(tmp_path) -> None:
         (REGION | {"height": -3}, "has no area"),
         (REGION | {"x": 70}, "has no area"),
         (REGION | {"x": None}, "x is None; it should be a number"),
-        (REGION | {"phrase": " "}, "the caption is empty"),
+        (REGION | {"phrase": " "}, "the caption has no words"),
         (REGION | {"phrase": 5}, "phrase is 5; it should be text"),
         (REGION | {"image_id": 7}, "image 7 has no entry in image_data.json"),
         ([1], "image 1 region 0: has no 'region_id'|x is None"),

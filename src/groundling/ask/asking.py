@@ -14,6 +14,7 @@ call `shared`. `milliseconds` of each are from pixels to its answer, others' bef
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -30,7 +31,8 @@ from groundling.pictures.masks import encode
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, Detections, Segmentation
 from groundling.selection import Selection
 from groundling.words.byte_pairs import ByteTokenizer
-from groundling.words.phrases import Span, Splitter, check_spans, splitter
+from groundling.words.phrases import Splitter, check_spans, splitter
+from groundling.words.text import Span, normalised, read_words
 from groundling.words.tokens import Tokens
 
 
@@ -89,7 +91,7 @@ def ground_captions(
     spans: those of each caption. Raises ValueError for no captions, too, and for spans of more or fewer.
     """
     threshold = _threshold(model, threshold)
-    _check_texts(captions, "captions")
+    _check_texts(captions, "caption")
     if spans is not None and len(spans) != len(captions):
         raise ValueError(f"{len(captions)} captions have spans each, given {len(spans)} lists of spans")
     for caption in captions:
@@ -124,7 +126,7 @@ def rank_boxes(
     is longer than the model reads.
     """
     threshold = _threshold(model, threshold)
-    _check_texts(expressions, "expressions")
+    _check_texts(expressions, "expression")
     found: list[Detections] = []
     for asked in _ask(model, tokenizer, image, expressions, max_pixels):
         objects = asked.objects(asked.found.scores()[0], threshold, most, asked.text)
@@ -150,12 +152,14 @@ def detect_names(
     and one that is longer than the model reads.
     """
     threshold = _threshold(model, threshold)
-    captions = captions_of(names, tokenizer)
+    captions, given = captions_of(names, tokenizer), iter(names)
     found: list[Detection] = []
     costs: list[Cost] = []
     asked = _ask(model, tokenizer, image, [caption for caption, _ in captions], max_pixels)
     for one, (_, spans) in zip(asked, captions, strict=True):
-        found += [each for span in spans for each in one.phrase(span, score, threshold).objects]
+        for span in spans:
+            label = next(given)
+            found += [replace(each, label=label) for each in one.phrase(span, score, threshold).objects]
         costs.append(one.cost)
         _, _, width, height, milliseconds, name = one.known()
     objects = tuple(sorted(found, key=lambda each: -each.score))
@@ -191,7 +195,7 @@ def answer_all(
 ) -> list[Answer]:
     """`answer` to each question about one image. Raises ValueError for no questions, too."""
     threshold = _threshold(model, threshold)
-    _check_texts(questions, "questions")
+    _check_texts(questions, "question")
     require(model.config, Ability.ANSWERS)
     config = model.config.answers
     if silent := [kind.name for kind in config.kinds if not kind.words]:
@@ -233,7 +237,7 @@ def segment_all(
 ) -> list[Segmentation]:
     """`segment` of each phrase of one image. Raises ValueError for no phrases, too."""
     threshold = _threshold(model, threshold)
-    _check_texts(phrases, "phrases")
+    _check_texts(phrases, "phrase")
     require(model.config, Ability.SEGMENTS)
     return [
         _segmentation(model, one, threshold) for one in _ask(model, tokenizer, image, phrases, max_pixels)
@@ -278,7 +282,8 @@ def _segmentation(model: ObjectFinder, asked: Reply, threshold: float) -> Segmen
 
 def _split(caption: str, how: Splitter) -> list[Span]:
     """The spans of the noun phrases of a caption; ValueError for none."""
-    spans = [phrase.span for phrase in how.split(caption)]
+    words = normalised(caption)
+    spans = [words.back(phrase.span) for phrase in how.split(words.text)]
     if not spans:
         raise ValueError(
             f"no noun phrase in {caption[:80]!r} ({how.name}): give its spans, or ground it as one expression"
@@ -339,14 +344,14 @@ def said(logits: Tensor, kind: AnswerKind) -> tuple[str, float]:
 
 def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[str, list[Span]]]:
     """Captions "person. traffic light. …" that the model can read, and the spans of the names in each."""
-    if isinstance(names, str) or not names:
-        raise ValueError(f"names are a list of texts with at least one, given {names!r}")
-    for place, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip() or name in names[:place]:
-            raise ValueError(f"names are texts that differ and are not empty; one is {name!r}")
+    _check_texts(names, "name")
     found: list[tuple[str, list[Span]]] = []
-    caption, spans = "", list[Span]()
-    for name in names:
+    caption, spans, read = "", list[Span](), set[str]()
+    for given in names:
+        name = normalised(given).text
+        if name in read:
+            raise ValueError(f"names are texts that differ; {given!r} comes twice")
+        read.add(name)
         longer = f"{caption} {name}." if caption else f"{name}."
         if spans and len(tokenizer.pieces(longer)) >= tokenizer.limit:
             found.append((caption, spans))
@@ -357,13 +362,11 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
 
 
 def _check_texts(texts: Sequence[str], what: str) -> None:
+    """ValueError unless these are texts with words, at least one."""
     if isinstance(texts, str) or not texts:
-        raise ValueError(f"{what} are a list of texts with at least one, given {texts!r}")
+        raise ValueError(f"{what}s are a list of texts with at least one, given {texts!r}")
     for text in texts:
-        if not isinstance(text, str):
-            raise ValueError(f"what is asked is a text, given {text!r}")
-        if not text.strip():
-            raise ValueError(f"what is asked has no words, given {text!r}")
+        read_words(text, what)
 
 
 def _threshold(model: ObjectFinder, threshold: float | None) -> float:

@@ -49,7 +49,7 @@ from groundling.runtime.compilers import Runtime, compiler
 from groundling.runtime.words import Reader, Words
 from groundling.selection import Selection, check
 from groundling.words.byte_pairs import ByteTokenizer
-from groundling.words.phrases import Span
+from groundling.words.text import Span, read_words
 from groundling.words.tokens import UnknownWordWarning
 from groundling.words.wordpiece import Tokenizer
 
@@ -350,9 +350,8 @@ class Grounder:
 
 
 def _text(expression: object) -> str:
-    if not isinstance(expression, str):
-        raise ValueError(f"an expression is a text, given {expression!r}")
-    return expression
+    """An expression as models read it; ValueError for one without words."""
+    return read_words(expression).text
 
 
 def _requests(requests: object) -> list[tuple[ImageSource, str]]:

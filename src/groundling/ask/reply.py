@@ -19,7 +19,8 @@ from groundling.pictures.boxes import clip, cxcywh_to_xyxy
 from groundling.pictures.images import Placement
 from groundling.results import Cost, Detection, PhraseObjects
 from groundling.selection import Selection
-from groundling.words.phrases import Span, characters_of, tokens_of
+from groundling.words.phrases import characters_of, tokens_of
+from groundling.words.text import Span, normalised
 
 # How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
 # says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest
@@ -119,11 +120,13 @@ class Reply:
         words = [place for place in real if any(map(str.isalnum, self.text[slice(*self.offsets[place])]))]
         positions = [place for place in words if likely_C[place] >= NAMED]
         likeliest = max(words or real, key=lambda place: likely_C[place])
-        begin, end = characters_of(positions or [likeliest], self.offsets)
-        while begin > 0 and self.text[begin - 1 : begin + 1].isalnum():
+        read = normalised(self.text)  # in which nothing unseen ends a word
+        begin, end = read.forward(characters_of(positions or [likeliest], self.offsets))
+        while begin > 0 and read.text[begin - 1 : begin + 1].isalnum():
             begin -= 1
-        while self.text[end - 1 : end + 1].isalnum() and end < len(self.text):
+        while read.text[end - 1 : end + 1].isalnum() and end < len(read.text):
             end += 1
+        begin, end = read.back((begin, end))
         return self.text[begin:end]
 
 

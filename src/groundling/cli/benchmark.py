@@ -82,6 +82,7 @@ def read_requests(images: Path | None, expressions: Path | None) -> "list[Reques
     """Pictures and lines of a file, paired in turn; those of street scenes where one is not given."""
     from groundling.data.street import describe, jpeg, scene
     from groundling.runtime.streams import Picture, Stream
+    from groundling.words.text_files import read_expressions
 
     scenes = [scene(2023, index) for index in range(SCENES)]
     shown: list[ImageSource] = [jpeg(street) for street in scenes]
@@ -92,11 +93,7 @@ def read_requests(images: Path | None, expressions: Path | None) -> "list[Reques
         if not shown:
             raise ValueError(f"no picture in {images}: {first[0]}")
     if expressions is not None:
-        words = [
-            line.strip() for line in expressions.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
-        if not words:
-            raise ValueError(f"{expressions} holds no expressions; write one a line")
+        words = read_expressions(expressions)
     return [(shown[i % len(shown)], words[i % len(words)]) for i in range(max(len(shown), len(words)))]
 
 

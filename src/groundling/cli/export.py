@@ -34,10 +34,11 @@ def export(
     from groundling.ask.grounder import load_grounder
     from groundling.runtime import export as write
     from groundling.runtime.export import check
+    from groundling.words.text import read_words
 
     check(out, format_.value)
-    if expression is not None and not expression.strip():
-        raise ValueError("the expression has no words; say what to look for")
+    if expression is not None:
+        read_words(expression)  # before anything is loaded
     if budget is not None and expression is None:
         raise ValueError("a budget is for the words of an expression: give --expression too")
     loaded = load_grounder(model, download=download)

@@ -59,10 +59,9 @@ def bring_in(
 
 def _names(file: Path) -> list[str]:
     """The lines of a file of class names; ValueError for none, an empty one and for what is no text."""
-    try:
-        names = [line.strip() for line in file.read_text(encoding="utf-8").rstrip().splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no text in UTF-8: {error}") from error
+    from groundling.words.text_files import read_text, split_lines
+
+    names = [line.strip() for line in split_lines(read_text(file).rstrip())]
     if not all(names) or not names:
         line = names.index("") + 1 if names else 1
         raise ValueError(f"{file}:{line}: no class name; a line holds one")

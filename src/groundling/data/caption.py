@@ -7,7 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from groundling.data.mask import Mask, check_mask
-from groundling.data.sample import Box, DataError, Dataset, Sample, check_box, spread
+from groundling.data.sample import (
+    Box,
+    DataError,
+    Dataset,
+    Sample,
+    check_box,
+    check_unicode,
+    check_words,
+    spread,
+)
+from groundling.words.text import normalised
 
 Span = tuple[int, int]  # characters of a text, from the first to before the second
 
@@ -27,6 +37,7 @@ class Phrase:
     finals: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
+        check_unicode(self.category, "category")
         check_spans(self.spans)
         if not self.spans:
             raise DataError("a phrase has no span")
@@ -53,6 +64,7 @@ class Answer:
     detailed: str | None = None
 
     def __post_init__(self) -> None:
+        check_unicode(self.text, "answer")
         if not self.text.strip():
             raise DataError("the answer is empty")
         for box in self.boxes:
@@ -78,8 +90,8 @@ class Caption:
     subsets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise DataError("the caption is empty")
+        check_words(self.text, "caption")
+        check_unicode(self.id, "id")
         if self.referring and len(self.phrases) != 1:
             raise DataError(f"an expression refers to one object; it has {len(self.phrases)} phrases")
         check_spans(self.negatives)
@@ -88,7 +100,7 @@ class Caption:
             if end > len(self.text):
                 raise DataError(f"span {(begin, end)} leaves the caption of {len(self.text)} characters")
         for begin, end in spans:
-            if not self.text[begin:end].strip():
+            if not normalised(self.text[begin:end]).text:
                 raise DataError(f"span {(begin, end)} of the caption is blank")
 
     def words(self, phrase: Phrase) -> str:

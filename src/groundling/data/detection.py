@@ -207,5 +207,5 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for image, things in dataset.things.items():
         said = "\t".join(f"{thing.category} {thing.box}" for thing in things)
-        digest.update(f"{image.name}\t{said}\n".encode())
+        digest.update(f"{image.name}\t{said}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()

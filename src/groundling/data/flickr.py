@@ -18,6 +18,7 @@ from groundling.data.caption import Caption, Phrase
 from groundling.data.image_folder import ImageFolder
 from groundling.data.pickles import read_bytes
 from groundling.data.sample import Box, DataError, Rejects, check_box, check_split
+from groundling.words.text_files import decoded, split_lines
 
 MAX_BYTES = 1 << 20  # the largest official file has a fiftieth of it
 Boxes = Mapping[str, Sequence[Box]]
@@ -37,7 +38,7 @@ def stream(
     for name in names:
         try:
             image = folder.path(f"{name}.jpg")
-            sentences = _text(root / "Sentences" / f"{name}.txt").splitlines()
+            sentences = split_lines(_text(root / "Sentences" / f"{name}.txt"))
             boxes = _boxes(root / "Annotations" / f"{name}.xml", rejects)
         except (DataError, FileNotFoundError) as error:
             rejects.add(f"image {name}", error)
@@ -65,9 +66,9 @@ def _names(root: Path, split: str) -> list[str]:
 
 def _text(file: Path) -> str:
     try:
-        return read_bytes(file, MAX_BYTES).decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text in UTF-8 ({error})") from error
+        return decoded(read_bytes(file, MAX_BYTES), file)
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _caption(identity: str, image: Path, line: str, chains: Boxes) -> Caption:

@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from groundling.data.pickles import read_bytes
 from groundling.data.sample import DataError
+from groundling.words.text_files import decoded, line_text, open_text, raw_lines
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -26,7 +27,7 @@ _SPACE = " \t\n\r"
 def load(file: Path) -> Any:
     """All of a file at once."""
     try:
-        return json.loads(read_bytes(file))
+        return json.loads(decoded(read_bytes(file), file))
     except (ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
@@ -42,7 +43,7 @@ def rows(file: Path) -> Iterator[tuple[str, Any]]:
         raise FileNotFoundError(f"annotation file not found: {file}")
     key, count = "", 0
     try:
-        with open(file, encoding="utf-8-sig") as handle:
+        with open_text(file) as handle:
             text = _Text(handle)
             for key, value in _members(text) if text.peek() == "{" else (("", v) for v in _elements(text)):
                 count += 1
@@ -56,23 +57,21 @@ def rows(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a JSON Lines file that hold something, each with its number."""
+    """The lines of a JSON Lines file that hold something, each with its number; `row_of` reads one."""
     if not file.is_file():
         raise FileNotFoundError(f"annotation file not found: {file}")
-    with open(file, "rb") as handle:
-        number = 0
-        while line := handle.readline(MAX_ROW + 1):
-            number += 1
-            if len(line) > MAX_ROW:
-                raise DataError(f"{file}:{number}: a line of more than {MAX_ROW:,} bytes")
+    try:
+        for number, line in raw_lines(file, MAX_ROW):
             if line.strip():
                 yield number, line
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def row_of(line: bytes) -> Row:
     """The object in a line of JSON Lines."""
     try:
-        row = json.loads(line)
+        row = json.loads(line_text(line))
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON ({error})") from error
     return checked(row)

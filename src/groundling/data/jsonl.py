@@ -183,7 +183,7 @@ def _filled(row: dict[str, Any]) -> dict[str, Any]:
 def _line(row: dict[str, Any]) -> bytes:
     try:
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can write
+    except UnicodeEncodeError:  # in a file name, which only an escape can write
         return json.dumps(row).encode() + b"\n"
 
 

@@ -320,7 +320,11 @@ def fingerprint(dataset: Dataset) -> str:
     """SHA-256 of what a dataset says, wherever its files lie."""
     digest = hashlib.sha256()
     for sample in dataset.samples:
-        digest.update(f"{sample.id}\t{sample.image.name}\t{sample.expression}\t{sample.box}\n".encode())
+        digest.update(
+            f"{sample.id}\t{sample.image.name}\t{sample.expression}\t{sample.box}\n".encode(
+                errors="surrogatepass"
+            )
+        )
     return digest.hexdigest()
 
 

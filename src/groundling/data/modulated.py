@@ -275,7 +275,9 @@ def fingerprint(captions: CaptionSet) -> str:
             (phrase.spans, phrase.boxes, phrase.category, *[phrase.finals] * bool(phrase.finals))
             for phrase in caption.phrases
         ]
-        digest.update(f"{caption.id}\t{caption.image.name}\t{caption.text}\t{said}".encode())
+        digest.update(
+            f"{caption.id}\t{caption.image.name}\t{caption.text}\t{said}".encode(errors="surrogatepass")
+        )
         digest.update(f"\t{_learned(caption.answer)}\t{caption.referring}\n".encode())
         for mask in (mask for phrase in caption.phrases for mask in phrase.masks):
             numbers = [mask.counts] if isinstance(mask, Rle) else mask

@@ -17,6 +17,7 @@ from pathlib import Path
 from groundling.data.caption import Caption, whole
 from groundling.data.image_folder import ImageFolder, Sizes
 from groundling.data.sample import Box, DataError, Rejects, check_box, check_split
+from groundling.words.text_files import open_text
 
 _SUFFIX = "-annotations-bbox"
 _SIDES = ("XMin", "YMin", "XMax", "YMax")  # in our order; the file's is another
@@ -121,7 +122,11 @@ def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    with open(file, newline="", encoding="utf-8-sig") as handle:
+    try:
+        handle = open_text(file)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    with handle:
         reader = csv.reader(handle)
         try:
             for line in reader:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from groundling import callers
+from groundling.words.text import is_unicode, normalised
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Thing:
     attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_unicode(self.category, "category")
         check_box(self.box)
 
 
@@ -47,8 +49,9 @@ class Sample:
     category: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.expression.strip():
-            raise DataError("the expression is empty")
+        check_words(self.expression, "expression")
+        check_unicode(self.id, "id")
+        check_unicode(self.category, "category")
         check_box(self.box)
 
 
@@ -136,6 +139,23 @@ class Rejects:
         if self.count:
             message = f"{file}: {self.count} of {self.count + kept} {self.noun} left out. {named}"
             callers.warn(message, DataWarning)
+
+
+def check_words(text: str, what: str) -> None:
+    """DataError for a text in which no model could read a word; `what` names it.
+
+    The text itself is kept as it stands in its file, where spans count its characters: whoever reads it for
+    a model normalises it (`words.text`).
+    """
+    check_unicode(text, what)
+    if not normalised(text).has_words:
+        raise DataError(f"the {what} has no words: {reprlib.repr(text)}")
+
+
+def check_unicode(text: str | None, what: str) -> None:
+    """DataError for half of a surrogate pair, which JSON can write and no file can hold as text."""
+    if text is not None and not is_unicode(text):
+        raise DataError(f"the {what} is not valid Unicode: {reprlib.repr(text)}")
 
 
 def box_from_xyxy(values: Sequence[float]) -> Box:

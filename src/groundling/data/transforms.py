@@ -17,6 +17,7 @@ from torch import Tensor
 
 from groundling.data.sample import Box
 from groundling.pictures.images import PADDING, Placement, to_tensor
+from groundling.words.text import normalised
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,8 @@ def flip_spans(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, tuple[
     it where that is shorter.
     """
     for pattern, other in ((_SIDE, _swap_side), (_CLOCK, _mirror_hour)):
-        edits = [(found.start(), found.end(), other(found)) for found in pattern.finditer(text)]
+        words = normalised(text)  # a soft hyphen in "left" hides no side
+        edits = [(*words.back(found.span()), other(found)) for found in pattern.finditer(words.text)]
         spans = [(_moved(begin, edits), _moved(end, edits)) for begin, end in spans]
         for begin, end, word in reversed(edits):
             text = text[:begin] + word + text[end:]
@@ -240,7 +242,8 @@ def flip_spans(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, tuple[
 
 def says_position(expression: str) -> bool:
     """Whether the words say a position in the image: left, top, middle, corner, 3 o'clock …"""
-    return any(pattern.search(expression) for pattern in (_SIDE, _PLACE, _CLOCK))
+    text = normalised(expression).text
+    return any(pattern.search(text) for pattern in (_SIDE, _PLACE, _CLOCK))
 
 
 def _moved(place: int, edits: Sequence[tuple[int, int, str]]) -> int:

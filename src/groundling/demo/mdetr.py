@@ -25,7 +25,7 @@ from groundling.demo.clock import REPEATS, one_thread, timed
 from groundling.demo.expressions import SCENES
 from groundling.draw import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
 from groundling.pictures.images import open_image
-from groundling.words.phrases import Span
+from groundling.words.text import Span
 
 EACH = 3  # captions, questions and masks
 FORMS = ("query", "verify", "choose")  # of the questions, in turn

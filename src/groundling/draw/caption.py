@@ -7,7 +7,7 @@ from itertools import groupby
 from PIL import ImageDraw
 
 from groundling.draw import ink
-from groundling.words.phrases import Span
+from groundling.words.text import Span
 
 
 @dataclass(frozen=True)

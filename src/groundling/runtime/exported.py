@@ -30,6 +30,7 @@ from groundling.results import Grounding
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
 from groundling.words.reading import tokenizer_class
+from groundling.words.text import normalised, read_words
 
 RUNTIMES = {".onnx": "onnxruntime", ".xml": "openvino"}
 
@@ -164,8 +165,10 @@ class ExportedGrounder:
         if own is None:
             if not expressions:
                 raise ValueError(f"{self.file.name} answers any expression: say what to look for")
+            for expression in expressions:
+                read_words(expression)
             return expressions
-        if expressions and any(expression != own for expression in expressions):
+        if any(read_words(expression).text != normalised(own).text for expression in expressions or ()):
             raise ValueError(
                 f"{self.file.name} was made for {own!r} and answers nothing else; export another"
             )

@@ -12,6 +12,7 @@ from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.layers.fused import packed
 from groundling.models.supernet import Supernet
 from groundling.selection import Selection
+from groundling.words.text import normalised
 from groundling.words.tokens import Tokens
 from groundling.words.wordpiece import Tokenizer
 
@@ -64,6 +65,7 @@ class Reader:
 
     def read(self, expression: str) -> Words:
         """The words of an expression; ValueError for one without any."""
+        expression = normalised(expression).text  # one entry, whatever its spaces are made of
         with self._lock:
             if (known := self._known.get(expression)) is not None:
                 self._known.move_to_end(expression)
