@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import unicodedata
 import warnings
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from groundling.pictures.images import ImageError, Placement, letterbox, normalise, open_image, upright_size
 
@@ -231,11 +232,19 @@ def test_empty_and_executable_formats_on_disk(tmp_path):
         open_image(tmp_path / "drawing.eps")
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_animation_is_refused_not_cut_to_its_first_frame(kind):
+MANY = {
+    "GIF": "animated with 3 frames; pass one frame",
+    "PNG": "animated with 3 frames; pass one frame",
+    "WEBP": "animated with 3 frames; pass one frame",
+    "TIFF": "has 3 pages; pass one of them",  # nothing moves in a TIFF
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_several_pictures_are_refused_not_cut_to_the_first(kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="animated with 3 frames; pass one frame"):
+    with pytest.raises(ImageError, match=MANY[kind]):
         open_image(data)
     moving = Image.open(io.BytesIO(data))
     moving.seek(1)
@@ -399,3 +408,123 @@ def test_every_photo_of_tiny_coco_opens():
         image = open_image(photo)
         assert image.mode == "RGB"
         assert max(image.size) <= 640
+
+
+# --- what stands beside the pixels, and kinds that are not supported
+
+
+def with_chunk(png: bytes, kind: bytes, body: bytes, behind: bool = False) -> bytes:
+    """A PNG with one chunk more, behind its header or before its end."""
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    place = len(png) - 12 if behind else 33
+    return png[:place] + chunk + png[place:]
+
+
+HUGE = zlib.compress(bytes(3_000_000))
+SIDE_PARTS = {
+    "a huge colour profile": (b"iCCP", b"icc\0\0" + HUGE),
+    "a huge comment": (b"zTXt", b"Comment\0\0" + HUGE),
+    "a profile of another compression": (b"iCCP", b"icc\0\x01" + HUGE),
+    "a short density": (b"pHYs", b"\0\0"),
+    "a short gamma": (b"gAMA", b"\0"),
+    "a short clear colour": (b"tRNS", b"\0"),
+    "a text that is none": (b"iTXt", b"x"),
+    "an orientation that is none": (b"eXIf", b"\xff\xff\xff"),
+}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("name", SIDE_PARTS)
+def test_a_png_is_read_whatever_is_damaged_beside_its_pixels(name, behind, tmp_path):
+    """Profiles and comments that Pillow refuses made a sound picture a damaged one."""
+    data = with_chunk(encoded(noise(), "PNG"), *SIDE_PARTS[name], behind=behind)
+    assert pixels(open_image(data)) == pixels(noise())
+    file = tmp_path / "photo.png"
+    file.write_bytes(data)
+    assert upright_size(file) == noise().size
+
+
+def test_a_png_keeps_how_it_lies_beside_damage():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(noise(), "PNG", exif=exif)
+    assert open_image(with_chunk(turned, *SIDE_PARTS["a short density"])).size == (30, 40)
+
+
+def test_damaged_pixels_stay_damaged_beside_damage():
+    data = with_chunk(encoded(noise(), "PNG"), *SIDE_PARTS["a short density"])
+    with pytest.raises(ImageError, match="damaged"):
+        open_image(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("marker", [0xE1, 0xE2, 0xED])
+def test_a_jpeg_is_read_whatever_is_damaged_beside_its_pixels(marker):
+    data = encoded(noise(), "JPEG")
+    for body in (b"Exif\0\0MM", b"ICC_PROFILE\0\1\0", b"Photoshop 3.0\x008BIM\4\4", b"MPF\0II"):
+        segment = bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+        assert pixels(open_image(data[:2] + segment + data[2:])) == pixels(open_image(data))
+
+
+def paged(*kinds: int) -> bytes:
+    """A TIFF of a page for each kind of page (NewSubfileType), the first one of noise if it is whole."""
+    pages = [noise() if kind == 0 else Image.new("RGB", (8, 6)) for kind in kinds]
+    stream = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(stream, new=True) as file:
+        for page, kind in zip(pages, kinds, strict=True):
+            page.save(file, "TIFF", tiffinfo={254: kind})
+            file.newFrame()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kinds", [(1, 0), (0, 1), (1, 0, 4), (1, 1, 0)])
+def test_a_smaller_copy_is_no_page(kinds, tmp_path):
+    data = paged(*kinds)
+    assert pixels(open_image(data)) == pixels(noise())
+    file = tmp_path / "scan.tif"
+    file.write_bytes(data)
+    assert upright_size(file) == noise().size
+
+
+def test_pages_are_counted_without_smaller_copies():
+    with pytest.raises(ImageError, match="has 2 pages; pass one of them"):
+        open_image(paged(1, 0, 0))
+
+
+def test_the_still_picture_of_a_png_before_one_frame_is_the_picture():
+    frame = Image.new("RGB", noise().size, "red")
+    data = encoded(noise(), "PNG", save_all=True, append_images=[frame], default_image=True)
+    assert pixels(open_image(data)) == pixels(noise())
+    frames = [Image.new("RGB", noise().size, colour) for colour in ("red", "green")]
+    data = encoded(noise(), "PNG", save_all=True, append_images=frames, default_image=True)
+    with pytest.raises(ImageError, match="animated with 3 frames"):
+        open_image(data)
+
+
+def test_pixels_of_another_kind_are_not_called_damaged():
+    data = bytearray(encoded(noise(), "TIFF"))
+    entry = data.index(struct.pack("<HHI", 258, 3, 3))  # bits of a sample: 8, 8, 8
+    place = struct.unpack("<I", data[entry + 8 : entry + 12])[0]
+    data[place : place + 6] = struct.pack("<HHH", 24, 24, 24)
+    with pytest.raises(ImageError, match="of a kind that is not supported") as failed:
+        open_image(bytes(data))
+    assert "damaged" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [(b"\0\0\0\x1cftypavif", "AVIF"), (b"\0\0\0\x1cftypheic", "HEIC"), (b"8BPS" + bytes(20), "PSD")],
+)
+def test_a_format_that_is_not_read_has_its_name(start, name):
+    with pytest.raises(ImageError, match=f"the format {name} is not supported; formats are JPEG"):
+        open_image(start + bytes(20))
+
+
+def test_a_url_keeps_its_slashes():
+    with pytest.raises(ImageError, match=r"^https://example\.org/a\.jpg: URLs are not fetched"):
+        open_image("https://example.org/a.jpg")
+
+
+def test_a_name_in_another_unicode_form_is_opened(tmp_path):
+    noise().save(tmp_path / unicodedata.normalize("NFD", "café.png"))
+    file = tmp_path / unicodedata.normalize("NFC", "café.png")
+    assert open_image(file).size == upright_size(file) == noise().size

@@ -61,6 +61,10 @@ class ImageError(ValueError):
     """A picture that cannot be used; the message says which and why."""
 
 
+class _DamagedError(ImageError):
+    """A picture that is not whole: what stands beside its pixels may be all that is broken."""
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where an image of width x height lies on a square canvas: at x * scale_x + left, y * scale_y + top."""
@@ -104,7 +108,7 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
     with _stream(source) as (stream, name):
         try:
             return _decode(_identify(stream, name), max_pixels, name)
-        except ImageError as error:
+        except _DamagedError as error:
             return _despite_side_parts(stream, max_pixels, name, error)
 
 
@@ -144,7 +148,7 @@ def upright_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> 
     with _stream(path) as (stream, name):
         try:
             image = _identify(stream, name)
-        except ImageError as error:
+        except _DamagedError as error:
             image = _first(_identify, stream, name, error)
         _check_size(*image.size, max_pixels, name)
         _whole_page(image, name)
@@ -262,7 +266,7 @@ def _identify(stream: BinaryIO, name: str) -> Image.Image:
                 raise ImageError(
                     f"{name}: a {kind} of a kind that is not supported ({error}); save it as 8-bit RGB"
                 ) from error
-            raise ImageError(f"{name}: begins like {kind} but its header is damaged ({error})") from error
+            raise _DamagedError(f"{name}: begins like {kind} but its header is damaged ({error})") from error
     formats = ", ".join(FORMATS)
     if other := other_format(start):
         raise ImageError(f"{name}: the format {other} is not supported; formats are {formats}")
@@ -283,7 +287,9 @@ def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
     except Exception as error:  # decoders raise anything from OSError to struct.error
         if _unsupported(error):
             raise ImageError(f"{name}: pixels of a kind that is not supported ({error})") from error
-        raise ImageError(f"{name}: cannot be decoded, the image is truncated or damaged ({error})") from error
+        raise _DamagedError(
+            f"{name}: cannot be decoded, the image is truncated or damaged ({error})"
+        ) from error
 
 
 def _unsupported(error: Exception) -> bool:
@@ -325,7 +331,7 @@ def _first(
 ) -> Image.Image:
     """What is read of the file without its side parts; the error that there was where that fails as well."""
     for part in bare(stream):
-        with suppress(ImageError):
+        with suppress(_DamagedError):
             return read(part, name)
     raise error
 
