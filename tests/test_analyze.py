@@ -24,6 +24,8 @@ from groundling.analyze.spread import by_category, hamming, measure, rate
 from groundling.analyze.subnets import Structure, examples
 from groundling.analyze.table import GateTable
 from groundling.analyze.words import WordScore, cloud, kind_of, places, score
+from groundling.ask.grounder import load_grounder
+from groundling.data import open_dataset
 from groundling.data.sample import Dataset, Sample
 from groundling.dynamic.gates import hard_gates
 from groundling.models import PRESETS, build
@@ -475,3 +477,19 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=rf"{package}.*pip install 'groundling\[draw\]'"):
         canvas.need_extra()
+
+
+def test_an_analysis_never_writes_over_the_pictures_it_is_about(tmp_path: Path) -> None:
+    """A dataset may hold a picture called map.png, in the folder that the analysis is to go to."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    Image.new("RGB", (32, 32)).save(folder / "map.png")
+    before = (folder / "map.png").read_bytes()
+    row = {"image": "map.png", "expression": "the red car", "box": [1, 1, 20, 20]}
+    (folder / "val.jsonl").write_text((json.dumps(row) + "\n") * 12)
+    dataset = open_dataset(folder, "jsonl", "val")
+    loaded = load_grounder("lads_street")
+    with pytest.raises(ValueError, match=r"map\.png is read here|map\.png is the same file as"):
+        analyze(loaded.model, loaded.tokenizer, dataset, folder)
+    assert (folder / "map.png").read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == ["map.png", "val.jsonl"]

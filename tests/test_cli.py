@@ -141,7 +141,7 @@ def test_pictures_of_no_format_are_refused_before_the_model_runs(
         named = ("--out", tmp_path / "mask.png", "--overlay", tmp_path / "seen.txt")
     missing = tmp_path / "no_model"  # it would be the complaint as soon as it is looked for
     complaint = shell(verb, picture, "left", "--model", missing, *named).complaint()
-    assert "cannot save a picture as 'seen.txt'; a name in .png, .jpg, .jpeg, .webp fits" in complaint
+    assert "cannot save a picture as 'seen.txt'; its name should end in .png, .jpg, .jpeg, .webp" in complaint
     assert list(tmp_path.iterdir()) == []
 
 

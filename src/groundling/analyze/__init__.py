@@ -6,6 +6,7 @@ Works from the expressions alone; no image is opened.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from groundling.analyze.projection import selection_map
 from groundling.analyze.report import Report, summarise, tables
 from groundling.analyze.subnets import Structure, examples, subnets_figure
 from groundling.data.sample import Dataset
-from groundling.files import write
+from groundling.files import Given, check_kept, write
 from groundling.models.supernet import Supernet
 from groundling.words.wordpiece import Tokenizer
 
@@ -32,11 +33,13 @@ def analyze(
     out: Path,
     limit: int | None = None,
     progress: Progress | None = None,
+    inputs: Iterable[Given] = (),
 ) -> Report:
     """Write pictures (PNG), their numbers (CSV) and `summary.json` into the folder `out`.
 
     `limit` is the most expressions to look at, spread evenly over the dataset; `progress(done, total)` is
-    called after each batch. ValueError for a static model, an empty dataset, a limit below 1, `out` that
+    called after each batch; `inputs` are files that the dataset was read from: neither they nor its images
+    are written over. ValueError for a static model, an empty dataset, a limit below 1, `out` that
     is a file, and where the extra `draw` is not installed.
     """
     canvas.need_extra()
@@ -55,6 +58,9 @@ def analyze(
     files["spread.png"] = spread_figure(decisions, report.spread, dict(report.categories))
     report = replace(report, files=tuple(out / name for name in [*sorted(files), "summary.json"]))
     files["summary.json"] = (json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n").encode()
+    read = [*inputs, *dict.fromkeys(sample.image for sample in decisions.samples)]
+    for name in files:
+        check_kept(out / name, read)
     for name, data in files.items():
         write(out / name, data)
     return report

@@ -35,7 +35,15 @@ def analyze(
             "whose words choose, such as lads_street"
         )
     with console.counted("reading expressions") as progress:
-        report = run(loaded.model, loaded.tokenizer, opened, out, limit=limit, progress=progress)
+        report = run(
+            loaded.model,
+            loaded.tokenizer,
+            opened,
+            out,
+            limit=limit,
+            progress=progress,
+            inputs=[data] * data.is_file(),
+        )
     _print(report)
 
 

@@ -55,7 +55,8 @@ def benchmark(
         if plot.suffix != ".png":
             raise ValueError(f"the plot is a picture: give a file *.png, not {plot.name!r}")
         need_extra()
-        check_place(plot)
+        read = [given for given in (images, expressions, model) if given is not None]
+        check_place(plot, read)
     if threads:
         torch.set_num_threads(threads)
     requests = read_requests(images, expressions)

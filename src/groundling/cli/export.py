@@ -36,14 +36,16 @@ def export(
     from groundling.runtime.export import check
     from groundling.words.text import read_words
 
-    check(out, format_.value)
+    folder = checkpoint.locate(model, download=download)
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    check(out, format_.value, files)
     if expression is not None:
         read_words(expression)  # before anything is loaded
     if budget is not None and expression is None:
         raise ValueError("a budget is for the words of an expression: give --expression too")
     loaded = load_grounder(model, download=download)
     selection = None if expression is None else loaded.select(expression, budget=budget)
-    weights = checkpoint.locate(model, download=download) / checkpoint.WEIGHTS
+    weights = folder / checkpoint.WEIGHTS
     card = write(
         loaded.model,
         loaded.tokenizer,
@@ -54,6 +56,7 @@ def export(
         selection=selection,
         raw=raw,
         form=format_.value,
+        read=files,
     )
     what = "any expression" if expression is None else repr(expression)
     written = [out, out.with_suffix(".bin")] if format_ is Format.openvino else [out]

@@ -33,6 +33,7 @@ def bring_in(
 ) -> None:
     """Turn published weights into a checkpoint folder that says where they come from."""
     from groundling.checkpoint import check_replaceable
+    from groundling.files import check_folder_kept
     from groundling.importers.detr import import_detr
     from groundling.importers.mdetr import import_mdetr
     from groundling.importers.transvg import import_transvg
@@ -41,8 +42,7 @@ def bring_in(
         raise ValueError(f"no importer for {system!r}; there is one for {', '.join(SYSTEMS)}")
     if out.exists() and not replace:
         raise ValueError(f"{out} is there already; choose another folder, or --replace")
-    if Path(source).exists() and Path(source).resolve().is_relative_to(out.resolve()):
-        raise ValueError(f"{source} lies in {out}, which would be replaced; choose another folder")
+    check_folder_kept(out, [given for given in (source, categories, text, answers) if given is not None])
     check_replaceable(out)
     _check_options(system, {"categories": categories, "text": text, "answers": answers})
     if system != "detr":

@@ -3,7 +3,7 @@
 from groundling.draw.asked import draw_answer, draw_mask, draw_phrases
 from groundling.draw.asked_sheet import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
 from groundling.draw.labels import draw_detections, draw_grounding
-from groundling.draw.saving import format_of, save
+from groundling.draw.saving import check_picture, format_of, save
 from groundling.draw.sheet import Cell, contact_sheet
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "QuestionCell",
     "asked_sheet",
     "asked_summary",
+    "check_picture",
     "contact_sheet",
     "draw_answer",
     "draw_detections",

@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from groundling.dynamic.extract import extract
-from groundling.files import check_place, write
+from groundling.files import Given, check_place, write
 from groundling.models.supernet import Network, Prediction, Supernet
 from groundling.pictures.boxes import cxcywh_to_xyxy
 from groundling.pictures.images import normalise
@@ -87,15 +87,18 @@ def export(
     selection: Selection | None = None,
     raw: bool = False,
     form: Format = "onnx",
+    read: Iterable[Given] = (),
 ) -> Card:
     """Write the subnet of an expression, or without one the full network, and return what the file says.
 
-    selection: what runs for the expression (None: everything). raw: the file takes uint8 pixels.
+    selection: what runs for the expression (None: everything). raw: the file takes uint8 pixels. read: the
+    model's own files, which are not written over.
     The file is compared with the network before it gets its name. ValueError where the format's packages
     are missing or the name does not fit it, ExportError where the file computes something else. No other
     thread may run a network meanwhile: torch's exporter changes modules for the whole process.
     """
-    check(out, form)
+    read = tuple(read)
+    check(out, form, read)
     if selection is not None and expression is None:
         raise ValueError("a selection is for the words of an expression: give one")
     model.eval()
@@ -135,12 +138,12 @@ def export(
         )
         files = _files(whole, inputs, expected, card, form)
     for suffix, data in files.items():
-        write(out.with_suffix(suffix), data)
+        write(out.with_suffix(suffix), data, inputs=read)
     return card
 
 
-def check(out: Path, form: str) -> None:
-    """ValueError unless this format can be written to a file of this name."""
+def check(out: Path, form: str, inputs: Iterable[Given] = ()) -> None:
+    """ValueError unless this format can be written to a file of this name that is none of the inputs."""
     if form not in SUFFIXES:
         raise ValueError(f"no export format {form!r}; there are {', '.join(SUFFIXES)}")
     missing = [package for package in NEEDS[form] if importlib.util.find_spec(package) is None]
@@ -151,7 +154,7 @@ def check(out: Path, form: str) -> None:
     if out.suffix != SUFFIXES[form]:
         raise ValueError(f"a file in the format {form} is called *{SUFFIXES[form]}, given {out.name!r}")
     for suffix in (SUFFIXES[form], *(".bin",) * (form == "openvino")):
-        check_place(out.with_suffix(suffix))
+        check_place(out.with_suffix(suffix), inputs)
 
 
 def _example(size: int, raw: bool) -> Tensor:
