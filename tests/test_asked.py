@@ -133,7 +133,7 @@ def test_the_command_line(
     assert Image.open(out).height > 8 * PHOTO.height  # the caption is below the picture
     assert "phrases by rules" in shell("phrases", picture, CAPTION, *all_of).out
     assert json.loads(shell("answer", picture, CAPTION, *all_of, "--json").out)["kind"] in WORDS
-    assert "a question of the type" in shell("answer", picture, CAPTION, *all_of, "--out", out).out
+    assert "read as a question about " in shell("answer", picture, CAPTION, *all_of, "--out", out).out
     assert Image.open(out).height > 8 * PHOTO.height
     found = json.loads(shell("segment", picture, CAPTION, *all_of, "--json", "--out", out).out)
     assert int((np.asarray(Image.open(out)) > 0).sum()) == read_rle(found["mask"]).area

@@ -241,7 +241,7 @@ def test_street_scenes_can_be_evaluated(shell: Shell, model: Path, tmp_path: Pat
     drawn = shell("data", "street", tmp_path / "street", "--scenes", 8, "--size", 96, "--seed", 5)
     assert (drawn.code, drawn.err) == (0, "")
     (row,) = strict(shell("evaluate", model, "--data", tmp_path / "street", "--split", "testA", "--json").out)
-    assert row["dataset"] == "refcoco(unc)"
+    assert row["dataset"] == "street scenes"
     assert row["expressions"] > 0
 
 

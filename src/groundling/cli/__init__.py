@@ -22,6 +22,7 @@ from groundling.cli import (
     demo,
     detect,
     evaluate,
+    examples,
     export,
     ground,
     importing,
@@ -34,21 +35,21 @@ from groundling.cli import (
 TRACEBACK = "GROUNDLING_TRACEBACK"
 INTERRUPTED = 130
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Find what words mean in a picture.")
-app.command()(ground.ground)
-app.command()(detect.detect)
-app.command()(phrases.phrases)
-app.command()(answer.answer)
-app.command()(segment.segment)
-app.command()(demo.demo)
+app = typer.Typer(rich_markup_mode=None, help="Find what words mean in a picture.")
+app.command(epilog=examples.shown(examples.GROUND))(ground.ground)
+app.command(epilog=examples.shown(examples.DETECT))(detect.detect)
+app.command(epilog=examples.shown(examples.PHRASES))(phrases.phrases)
+app.command(epilog=examples.shown(examples.ANSWER))(answer.answer)
+app.command(epilog=examples.shown(examples.SEGMENT))(segment.segment)
+app.command(epilog=examples.shown(examples.DEMO))(demo.demo)
+app.command(epilog=examples.shown(examples.INFO))(info.info)
 app.add_typer(data.app, name="data")
-app.command("import")(importing.bring_in)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(analyze.analyze)
-app.command()(info.info)
-app.command()(export.export)
-app.command()(benchmark.benchmark)
+app.command(epilog=examples.shown(examples.TRAIN))(train.train)
+app.command(epilog=examples.shown(examples.EVALUATE))(evaluate.evaluate)
+app.command(epilog=examples.shown(examples.ANALYZE))(analyze.analyze)
+app.command("import", epilog=examples.shown(examples.IMPORT))(importing.bring_in)
+app.command(epilog=examples.shown(examples.EXPORT))(export.export)
+app.command(epilog=examples.shown(examples.BENCHMARK))(benchmark.benchmark)
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,9 +16,9 @@ def analyze(
     data: Annotated[Path, typer.Option(help=datasets.FOLDER_HELP)],
     out: Annotated[Path, typer.Option(help="Folder for the pictures (PNG) and their numbers (CSV).")],
     dataset: Annotated[str | None, typer.Option(help=datasets.NAME_HELP)] = None,
-    split: Annotated[str | None, typer.Option(help="val without it.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many expressions.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
+    split: Annotated[str | None, typer.Option(help="Split to read, val without it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Read at most so many expressions.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
 ) -> None:
     """Draw what runs for which words.
 

@@ -25,10 +25,13 @@ def answer(
         Path | None, typer.Option(help="Save the picture with its evidence, over the answer, here.")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
-    """Answer a question about a picture, and show what the answer rests on."""
+    """Answer a question about a picture.
+
+    Prints what the answer rests on, too: the objects that the question mentions or is about.
+    """
     from groundling.ask.grounder import load_grounder
     from groundling.draw import draw_answer, format_of, save
     from groundling.pictures.images import open_image
@@ -42,8 +45,8 @@ def answer(
     if json:
         console.print_json(found.as_dict())
         return
-    kind = "" if found.kind is None else f", a question of the type {found.kind}"
-    print(f"{console.one_line(found.answer)} ({console.percent(found.confidence)}{kind})")
+    about = "" if found.about is None else f"; read as a question about {found.about}"
+    print(f"{console.one_line(found.answer)} ({console.percent(found.confidence)} sure{about})")
     rows = [(each.label, console.numbers(each.box), f"{each.score:.2f}") for each in found.evidence]
     if rows:
         console.print_table(COLUMNS, rows)

@@ -20,24 +20,30 @@ SCENES = 32
 def benchmark(
     model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, or a preset.")],
     images: Annotated[
-        Path | None, typer.Option(help="A folder of pictures; street scenes without it.")
+        Path | None, typer.Option(help="A folder of pictures, street scenes without it.")
     ] = None,
     expressions: Annotated[
-        Path | None, typer.Option(help="A text file, one expression a line; the scenes' own without it.")
+        Path | None,
+        typer.Option(help="A text file with one expression a line, those of street scenes without it."),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="How often each way answers.")] = 20,
+    rounds: Annotated[int, typer.Option(help="How many times each way of answering is timed.")] = 20,
     threads: Annotated[
-        int, typer.Option(help="Of torch and the runtime; 0 leaves their number to them.")
+        int, typer.Option(help="Threads that PyTorch and the runtime use; 0 leaves the number to them.")
     ] = 0,
     runtime: Annotated[
-        str, typer.Option(help="Of the compiled rows: auto, openvino, onnx, compiled; eager for none.")
+        str,
+        typer.Option(
+            help="What compiles the compiled rows: auto, openvino, onnx or compiled; eager leaves them out."
+        ),
     ] = "auto",
     plot: Annotated[
-        Path | None, typer.Option(help="Draw time against MACs of 50 subnets here (PNG).")
+        Path | None, typer.Option(help="Draw time against MACs of 50 subnets as a picture (*.png).")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document, on the last line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one document on the last line.")] = False,
 ) -> None:
-    """Time every way of answering beside the static full network, in turns.
+    """Time every way of answering beside the full network.
+
+    Ways take turns, so that whatever else the machine does slows all of them.
 
     Presets have random weights: their Selections are drawn at the LADS paper's rates.
     """

@@ -7,7 +7,10 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from groundling.results import Cost
 
 T = TypeVar("T")
 
@@ -112,6 +115,22 @@ def warnings_shown() -> Iterator[None]:
 def percent(share: float) -> str:
     """A share as people read it."""
     return f"{100 * share:.1f}%"
+
+
+def macs(count: int) -> str:
+    """MACs as people read them: 329.2 M, 24.1 G."""
+    return f"{count / 1e9:,.1f} G" if count >= 10**10 else f"{count / 1e6:,.1f} M"
+
+
+def shares_of(cost: "Cost") -> list[tuple[str, str, str]]:
+    """Rows of a table: MACs of each part and of all, and their share of all."""
+    rows = [(part, macs(n), percent(n / cost.full)) for part, n in cost.parts.items() if n]
+    return [*rows, ("all", macs(cost.full), percent(1))]
+
+
+def part(count: int, whole: int) -> str:
+    """How many of so many; of a network with nothing to leave out, all."""
+    return f"{count:,} of {whole:,}" if whole else "all"
 
 
 def numbers(values: Iterable[float]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from groundling.cli import console, datasets
+from groundling.cli import console, datasets, examples
 
 READ_AS = {
     "captions": "the dataset flickr30k: train, val, test",
@@ -16,27 +16,32 @@ READ_AS = {
     "names": "the dataset jsonl: names_train, names_val, names_test",
 }
 
-app = typer.Typer(rich_markup_mode=None, help="Make datasets.")
+app = typer.Typer(rich_markup_mode=None, help="Draw street scenes; convert datasets.")
 
 
 @app.callback()
 def _data() -> None:
-    """Make datasets."""
+    """Draw street scenes; convert datasets."""
 
 
-@app.command()
+@app.command(epilog=examples.shown(examples.STREET))
 def street(
-    folder: Annotated[Path, typer.Argument(help="Where to write: a new or empty folder.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write: a new or an empty one.")],
     scenes: Annotated[int, typer.Option(help="How many pictures.")] = 2000,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of what is drawn: the same seed draws the same pictures.")
+    ] = 0,
     size: Annotated[int, typer.Option(help="Side of a picture in pixels.")] = 192,
-    workers: Annotated[int, typer.Option(help="Processes that draw.")] = 1,
-    tasks: Annotated[str, typer.Option(help=f"More to write: {','.join(READ_AS)}.")] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Draw over the scenes that are there.")] = False,
+    workers: Annotated[int, typer.Option(help="How many processes draw.")] = 1,
+    tasks: Annotated[
+        str, typer.Option(help=f"What else to write, with commas between: {','.join(READ_AS)}.")
+    ] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the scenes in the folder.")] = False,
 ) -> None:
-    """Draw street scenes with expressions, in the layout of RefCOCO.
+    """Draw street scenes with expressions.
 
-    Captions are written as Flickr30k Entities has them, questions as GQA, masks as PhraseCut.
+    Expressions are written in the layout of RefCOCO, captions as Flickr30k Entities has them, questions as
+    GQA, masks as PhraseCut.
     """
     from groundling.data.street import write
 
@@ -48,18 +53,29 @@ def street(
         print(f"{task}: {READ_AS[task]}")
 
 
-@app.command()
+@app.command(epilog=examples.shown(examples.CONVERT))
 def convert(
     folder: Annotated[Path, typer.Argument(help=datasets.FOLDER_HELP)],
     out: Annotated[Path, typer.Argument(help="The file to write.")],
-    dataset: Annotated[str | None, typer.Option(help="Needed where there are several.")] = None,
-    split: Annotated[str | None, typer.Option(help="As the dataset or its file names it; else val.")] = None,
-    captions: Annotated[bool, typer.Option("--captions", help="Captions with phrases.")] = False,
-    to: Annotated[str, typer.Option(help="jsonl, or mdetr: MDETR's JSON, always captions.")] = "jsonl",
-    without_images: Annotated[bool, typer.Option("--without-images", help="Look for no image.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that is there.")] = False,
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset to convert, not needed where the folder has only one.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split to convert, val without it.")] = None,
+    captions: Annotated[
+        bool, typer.Option("--captions", help="Write captions with their phrases; else expressions.")
+    ] = False,
+    to: Annotated[
+        str, typer.Option(help="Format to write: jsonl, or mdetr for MDETR's JSON, which holds captions.")
+    ] = "jsonl",
+    without_images: Annotated[
+        bool, typer.Option("--without-images", help="Do not look for the images.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Write a split of any dataset as JSON Lines: its expressions, or its captions."""
+    """Write a split of any dataset as a file.
+
+    Its expressions or its captions, as JSON Lines, or in MDETR's format.
+    """
     from groundling.data.convert import convert
 
     if out.exists() and not replace:

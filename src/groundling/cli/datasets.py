@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 FOLDER_HELP = "Dataset folder, or a .jsonl file."
 NAME_HELP = (
-    "refcoco, refcoco+, refcocog, refclef, transvg, jsonl, flickr30k, visual_genome, gqa, phrasecut, coco, "
-    "lvis, mdetr or open_images; not needed where there is only one."
+    "Dataset to read, not needed where the folder has only one: refcoco, refcoco+, refcocog, refclef, "
+    "transvg, jsonl, flickr30k, visual_genome, gqa, phrasecut, coco, lvis, mdetr or open_images."
 )
 
 

@@ -22,14 +22,17 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the contact sheets.")] = Path("demo"),
     model: Annotated[str, typer.Option(help="A packaged model or a checkpoint folder.")] = "lads_street",
     mdetr: Annotated[
-        str, typer.Option(help="A packaged mdetr or a checkpoint folder, which answers and segments too.")
+        str,
+        typer.Option(help="A packaged mdetr or a checkpoint folder of a model that answers and segments."),
     ] = "mdetr_street",
-    seed: Annotated[int, typer.Option(help="Another seed draws other scenes; 0 was trained on.")] = 2023,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the scenes; the packaged models were trained on scenes of seed 0.")
+    ] = 2023,
 ) -> None:
-    """Ground expressions in fresh street scenes; captions, questions and masks too, by an mdetr.
+    """Show on fresh street scenes what the packaged models can do.
 
-    Shows the boxes, and for each expression what part of the network ran and how long it took; of what the
-    mdetr was asked, whether its answer is right.
+    One model grounds expressions; an mdetr finds the phrases of captions, answers questions and segments.
+    Prints what part of the network ran for each expression and how long it took, and which answers are right.
     """
     from groundling.ask.grounder import load_grounder
     from groundling.demo import ask, ask_mdetr, check_tasks, mdetr_questions, questions, show

@@ -16,7 +16,7 @@ COLUMNS = ("object", "box (x1 y1 x2 y2)", "score")
 def detect(
     image: Annotated[Path, typer.Argument(help="A picture.")],
     names: Annotated[
-        list[str] | None, typer.Argument(help="Of an mdetr: what to look for, each in quotes.")
+        list[str] | None, typer.Argument(help="Names of what to look for, each in quotes; a detr takes none.")
     ] = None,
     model: Annotated[
         str, typer.Option(help="A packaged model, a checkpoint folder of a detr or mdetr, or a hub id.")
@@ -27,10 +27,13 @@ def detect(
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
     out: Annotated[Path | None, typer.Option(help="Save the picture with its boxes here.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
-    """Find all objects of a picture that the model has a name for, or that are given names of."""
+    """Find all objects of a picture, or those of given names.
+
+    A detr finds the objects of its own categories; an mdetr those of the names that it is given.
+    """
     from groundling import checkpoint
     from groundling.ask.detector import THRESHOLD, load_detector
     from groundling.ask.grounder import load_grounder

@@ -23,18 +23,20 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A packaged model or a checkpoint folder.")],
     data: Annotated[Path, typer.Option(help=datasets.FOLDER_HELP)],
     dataset: Annotated[str | None, typer.Option(help=datasets.NAME_HELP)] = None,
-    split: Annotated[list[str] | None, typer.Option(help="May be given several times; else val.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line per split.")] = False,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to measure, val without it; may be given several times.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a split.")] = False,
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="Expressions: iou (≥ 0.5), strict (> 0.5) or giou; phrases: any or merged; "
-            "phrasecut: masks or boxes."
+            help="How answers are scored. Expressions: iou (IoU ≥ 0.5), strict (> 0.5) or giou; phrases: any "
+            "or merged; phrasecut: masks or boxes."
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many items of a split.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
-    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Measure at most so many items of a split.")] = None,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
 ) -> None:
     """Measure accuracy on a dataset, and its cost.
 

@@ -18,18 +18,30 @@ class Format(StrEnum):
 
 def export(
     model: Annotated[str, typer.Argument(help="A packaged model, a checkpoint folder, or a hub id.")],
-    out: Annotated[Path, typer.Argument(help="The file: *.onnx, or *.xml for OpenVINO (*.bin beside it).")],
+    out: Annotated[
+        Path, typer.Argument(help="The file to write: *.onnx; for OpenVINO *.xml, with *.bin beside it.")
+    ],
     expression: Annotated[
-        str | None, typer.Option(help="Write its subnet, without text encoder; else the full network.")
+        str | None,
+        typer.Option(help="Write the subnet of these words, without text encoder; else the full network."),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help="Largest share of the network's MACs for it, in (0, 1].")
+        float | None,
+        typer.Option(
+            help="Largest share of the full network's MACs for the expression, above 0 and up to 1."
+        ),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="Of the file.")] = Format.onnx,
-    raw: Annotated[bool, typer.Option("--raw", help="The file takes uint8 pixels.")] = False,
-    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
+    format_: Annotated[Format, typer.Option("--format", help="Format of the file.")] = Format.onnx,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Let the file take uint8 pixels, and normalise them itself.")
+    ] = False,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
 ) -> None:
-    """Write one expression's subnet, or the full network, as a file for ONNX runtimes or OpenVINO."""
+    """Write a network as a file for ONNX runtimes or OpenVINO.
+
+    With an expression, its subnet with the words folded in; without one, the full network, which takes
+    token ids.
+    """
     from groundling import checkpoint
     from groundling.ask.grounder import load_grounder
     from groundling.runtime import export as write

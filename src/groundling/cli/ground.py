@@ -27,16 +27,17 @@ def ground(
         str, typer.Option(help="A packaged model, a checkpoint folder, an exported file, or a hub id.")
     ] = "lads_street",
     budget: Annotated[
-        float | None, typer.Option(help="Largest share of the network's MACs to spend, in (0, 1].")
+        float | None,
+        typer.Option(help="Largest share of the full network's MACs to spend, above 0 and up to 1."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per expression.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Save the picture with its boxes here; of many, the lines (*.jsonl).")
     ] = None,
-    every: Annotated[int, typer.Option(help="Of a video, one frame in so many.")] = 1,
+    every: Annotated[int, typer.Option(help="Read one frame in so many of a video.")] = 1,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Find what each expression means in a picture, or in many.
 
@@ -104,7 +105,7 @@ def _row(found: "Grounding") -> tuple[str, ...]:
         console.numbers(found.box),
         "" if found.score is None else f"{found.score:.2f}",
         f"{found.cost.macs / 1e6:.1f} M, {console.percent(found.cost.share)}",
-        f"{selection.layers_on} of {selection.layers}",
-        f"{selection.filters_on} of {selection.filters}",
+        console.part(selection.layers_on, selection.layers),
+        console.part(selection.filters_on, selection.filters),
         f"{found.milliseconds:.1f}",
     )

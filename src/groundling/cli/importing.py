@@ -17,21 +17,27 @@ WORDS = {
 def bring_in(
     source: Annotated[str, typer.Argument(help="A weight file, a folder with one, or a hub id.")],
     out: Annotated[Path, typer.Argument(help="The checkpoint folder to write.")],
-    system: Annotated[str, typer.Option(help="What it is: detr, mdetr, transvg.")],
+    system: Annotated[str, typer.Option(help="The system whose weights these are: detr, mdetr or transvg.")],
     categories: Annotated[
-        Path | None, typer.Option(help="A text file, one class name a line, where they are not COCO's.")
+        Path | None,
+        typer.Option(help="A text file with one class name a line, for a detr whose classes are not COCO's."),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(help="A folder or hub id with the tokenizer: an mdetr's RoBERTa, a transvg's BERT."),
+        typer.Option(
+            help="A folder or hub id with the tokenizer: RoBERTa's of an mdetr, BERT's of a transvg."
+        ),
     ] = None,
     answers: Annotated[
-        Path | None, typer.Option(help="Of an mdetr for questions: gqa_answer2id_by_type.json.")
+        Path | None, typer.Option(help="The answers of an mdetr for questions: gqa_answer2id_by_type.json.")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the source from the hub.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Write over a folder that is there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the folder if it exists.")] = False,
 ) -> None:
-    """Turn published weights into a checkpoint folder that says where they come from."""
+    """Turn published weights into a checkpoint folder.
+
+    The folder says which file they come from.
+    """
     from groundling.checkpoint import check_replaceable
     from groundling.files import check_folder_kept
     from groundling.importers.detr import import_detr

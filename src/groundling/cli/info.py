@@ -1,4 +1,4 @@
-"""`groundling info`: what a model is, costs and comes from."""
+"""`groundling info`: the models there are; what one is, can do, costs and comes from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from groundling.cli import console
-from groundling.cli.origins import UNSTATED, training_rows
+from groundling.cli.info_macs import TOKENS, least_share, of_supernet
+from groundling.cli.origins import can, licence_of, training_rows
 
 if TYPE_CHECKING:
     from groundling.models.supernet import Supernet
-
-TOKENS = 8  # of a typical expression: six words, [CLS] and [SEP]
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Described:
         return {
             "model": self.name,
             "system": self.model.config.system,
+            "abilities": sorted(self.model.config.abilities),
             "weights": self.training is not None,
             "sha256": self.sha256,
             "licence": self.licence,
@@ -38,21 +38,27 @@ class Described:
             "image_size": self.model.config.image_size,
             "units": _units(self.model),
             "tokens": TOKENS,
-            **_macs(self.model),
+            "full_macs": of_supernet(self.model).full,
+            "macs": dict(of_supernet(self.model).parts),
+            "least_share": round(least_share(self.model), 4),
             "training": None if self.training is None else dict(self.training),
         }
 
 
 def info(
     model: Annotated[
-        str, typer.Argument(help="A packaged model, a checkpoint folder, a preset, or a hub id.")
-    ],
-    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
-    download: Annotated[bool, typer.Option("--download", help="The model may be a hub id.")] = False,
+        str | None,
+        typer.Argument(help="A packaged model, checkpoint folder, preset or hub id; all models without it."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a model.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
 ) -> None:
-    """Say what a model is, costs and comes from."""
-    from groundling.cli import info_detector
+    """List the models; or say what one is, costs and comes from."""
+    from groundling.cli import info_detector, info_list
 
+    if model is None:
+        info_list.show(json)
+        return
     if info_detector.is_one(model, download):
         info_detector.show(model, json, download)
         return
@@ -69,14 +75,13 @@ def _described(name: str, download: bool = False) -> Described:
 
     if name in checkpoint.packaged() or Path(name).exists() or (download and name not in PRESETS):
         loaded = checkpoint.load(name, download=download)
-        packaged = loaded.info.path.parent == checkpoint.PACKAGED
-        licence = loaded.info.training.get("licence") or ("Apache-2.0" if packaged else UNSTATED)
-        return Described(name, loaded.model, loaded.info.training, licence, loaded.info.sha256)
+        training = loaded.info.training
+        return Described(name, loaded.model, training, licence_of(training), loaded.info.sha256)
     if name not in PRESETS:
         packaged_names = ", ".join(checkpoint.packaged()) or "none"
         raise ValueError(
             f"no model {name!r}: packaged are {packaged_names}; presets without weights are "
-            f"{', '.join([*PRESETS, *DETR])}; else give a checkpoint folder, or a hub id with --download"
+            f"{', '.join([*PRESETS, *DETR])}; or give a checkpoint folder, or a hub id with --download"
         )
     return Described(name, _without_weights(name), None, "none: a preset has no weights")
 
@@ -99,43 +104,26 @@ def _units(model: "Supernet") -> dict[str, int]:
     return counts
 
 
-def _macs(model: "Supernet") -> dict[str, object]:
-    """MACs of everything, part by part, and the least share that a subnet can have."""
-    from groundling.selection import Selection
-
-    units = model.units()
-    full = model.cost_model.cost(Selection.all_on(units) if units else None, TOKENS)
-    least = model.cost_model.cost(Selection.all_off(units), TOKENS).share if units else 1.0
-    return {"full_macs": full.full, "macs": dict(full.parts), "least_share": round(least, 4)}
-
-
 def _print(described: Described) -> None:
-    values = described.as_dict()
-    macs, units = values["macs"], values["units"]
-    assert isinstance(macs, dict)
-    assert isinstance(units, dict)
+    model, whole = described.model, of_supernet(described.model)
+    units = ", ".join(f"{n:,} {_NAMES[kind]}" for kind, n in _units(model).items())
+    preset = "" if described.training is not None else ", a preset without weights"
     rows = [
-        (
-            "model",
-            described.name + ("" if described.training is not None else ", a preset without weights"),
-        ),
-        ("system", values["system"]),
-        ("parameters", f"{values['parameters']:,}"),
-        ("image", f"{values['image_size']} pixels a side"),
-        (
-            "can be left out",
-            ", ".join(f"{n} {_NAMES[kind]}" for kind, n in units.items()) or "nothing",
-        ),
+        ("model", described.name + preset),
+        ("system", model.config.system),
+        ("it can", can(model.config)),
+        ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
+        ("image", f"{model.config.image_size} pixels a side"),
+        ("words can leave out", units or "nothing: this network has one size"),
         ("licence", described.licence),
         ("weights", "none" if described.sha256 is None else f"SHA-256 {described.sha256[:16]}…"),
-        *training_rows(described.name, described.training or {}),
+        *training_rows(described.training or {}),
     ]
     console.print_table(("", ""), [(name, str(value)) for name, value in rows], right=False)
-    full = int(str(values["full_macs"]))
-    shares = [(name, f"{n / 1e6:,.1f} M", console.percent(n / full)) for name, n in macs.items() if n]
-    whole = ("all", f"{full / 1e6:,.1f} M", console.percent(1))
-    least = ("least possible", "", console.percent(float(str(values["least_share"]))))
-    console.print_table((f"MACs for {TOKENS} tokens", "", "share"), [*shares, whole, least])
+    table = console.shares_of(whole)
+    if units:
+        table.append(("the least that can run", "", console.percent(least_share(model))))
+    console.print_table((f"MACs for {TOKENS} tokens", "", "share"), table)
 
 
 _NAMES = {

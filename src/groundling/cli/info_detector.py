@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundling.cli import console
-from groundling.cli.origins import UNSTATED, training_rows
+from groundling.cli.info_macs import of_detector, sides
+from groundling.cli.origins import can, licence_of, training_rows
 
 if TYPE_CHECKING:
     from groundling.models.detecting import CategoryDetector
-
-LANDSCAPE = (3, 4)  # the sides of a usual photo
 
 
 def is_one(name: str, download: bool) -> bool:
@@ -32,28 +31,27 @@ def show(name: str, json: bool, download: bool) -> None:
     model, training, sha256 = _read(name, download)
     values = described(name, model)
     values |= {"weights": sha256 is not None, "sha256": sha256, "training": training}
-    unstated = UNSTATED if sha256 else "none: a preset has no weights"
-    values["licence"] = (training or {}).get("licence") or unstated
+    values["licence"] = licence_of(training or {}) if sha256 else "none: a preset has no weights"
     if json:
         console.print_json(values)
         return
-    full = model.cost_model(*_sides(model)).cost()
     config, names = model.config, set(model.config.categories) - {NOBODY}
     rows = [
         ("model", name + ("" if sha256 else ", a preset without weights")),
         ("system", config.system),
+        ("it can", can(config)),
         ("parameters", f"{values['parameters']:,}"),
         ("image", f"short side of {config.short_side} pixels, long side of at most {config.long_side}"),
         ("finds", f"up to {config.queries} objects of {len(names)} categories"),
         ("licence", str(values["licence"])),
         ("weights", f"SHA-256 {sha256[:16]}…" if sha256 else "none"),
-        *training_rows(name, training or {}),
+        *training_rows(training or {}),
     ]
     console.print_table(("", ""), [(key, str(value)) for key, value in rows], right=False)
-    height, width = _sides(model)
-    shares = [(part, f"{n / 1e6:,.1f} M", console.percent(n / full.full)) for part, n in full.parts.items()]
-    whole = ("all", f"{full.full / 1e6:,.1f} M", console.percent(1))
-    console.print_table((f"MACs for {width} × {height} pixels", "", "share"), [*shares, whole])
+    height, width = sides(model)
+    console.print_table(
+        (f"MACs for {width} × {height} pixels", "", "share"), console.shares_of(of_detector(model))
+    )
 
 
 def described(name: str, model: "CategoryDetector") -> dict[str, object]:
@@ -61,11 +59,11 @@ def described(name: str, model: "CategoryDetector") -> dict[str, object]:
     units: dict[str, int] = {}
     for unit in model.units():
         units[unit.kind] = units.get(unit.kind, 0) + unit.size
-    height, width = _sides(model)
-    full = model.cost_model(height, width).cost()
+    (height, width), full = sides(model), of_detector(model)
     return {
         "model": name,
         "system": model.config.system,
+        "abilities": sorted(model.config.abilities),
         "parameters": sum(p.numel() for p in model.parameters()),
         "short_side": model.config.short_side,
         "long_side": model.config.long_side,
@@ -76,12 +74,6 @@ def described(name: str, model: "CategoryDetector") -> dict[str, object]:
         "full_macs": full.full,
         "macs": dict(full.parts),
     }
-
-
-def _sides(model: "CategoryDetector") -> tuple[int, int]:
-    """Height and width that the network is given of a photo of 4:3."""
-    scale = min(model.config.short_side / LANDSCAPE[0], model.config.long_side / LANDSCAPE[1])
-    return round(LANDSCAPE[0] * scale), int(LANDSCAPE[1] * scale)
 
 
 def _read(name: str, download: bool) -> "tuple[CategoryDetector, dict[str, Any] | None, str | None]":

@@ -24,8 +24,8 @@ def phrases(
         Path | None, typer.Option(help="Save the picture over its caption, in colours, here.")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Find the objects of each noun phrase of a caption."""
     from groundling.ask.grounder import load_grounder

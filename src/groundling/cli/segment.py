@@ -24,8 +24,8 @@ def segment(
     out: Annotated[Path | None, typer.Option(help="Save the mask here, white on black (*.png).")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Save the mask over the picture here.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.")] = 50_000_000,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
 ) -> None:
     """Find the pixels of everything that a phrase means."""
     from PIL import Image

@@ -109,7 +109,7 @@ def _path(name: str) -> tuple[str, ...]:
 
 def _close(drafts: Sequence[_Draft], name: str, parameters: Sequence[str]) -> str:
     """The settings that this name may have been meant for."""
-    keys = {key for draft in drafts for key in _keys(draft.known)} | set(parameters)
+    keys = {key for draft in drafts for key, _ in _leaves(draft.known)} | set(parameters)
     last = name.rpartition(".")[2]
     named = sorted(key for key in keys if key.rpartition(".")[2] == last)
     likely = [*named, *get_close_matches(name, sorted(keys), 3, 0.6)]
@@ -118,12 +118,17 @@ def _close(drafts: Sequence[_Draft], name: str, parameters: Sequence[str]) -> st
     return f"settings are {', '.join(sorted({key.partition('.')[0] for key in keys}))}"
 
 
-def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def values(run: Run) -> dict[str, Any]:
+    """Every setting of a run by the name that `--set` has for it."""
+    return dict(_leaves(_Draft(run).known))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, dict) and value and key not in OPEN:
-            yield from _keys(value, f"{prefix}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield prefix + key
+            yield prefix + key, value
 
 
 def _value(text: str) -> Any:

@@ -16,22 +16,36 @@ STOPPED = 130
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .py file with a function `recipe`.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A recipe, or a .py file with a function `recipe`; all recipes without it."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting: data=DIR, lr=1e-4, adapt.steps=100."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting, such as data=DIR, lr=1e-4 or adapt.steps=100."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the runs; runs/RECIPE without it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the runs, runs/RECIPE without it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the runs in the folder.")] = False,
-    init: Annotated[Path | None, typer.Option(help="A checkpoint whose weights to begin with.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
+    list_settings: Annotated[
+        bool, typer.Option("--settings", help="List what --set can change, and train nothing.")
+    ] = False,
 ) -> None:
-    """Train the runs of a recipe, one after another.
+    """List the recipes; or train the runs of one, one after another.
 
     Prints where the finished checkpoint is. `torchrun -m groundling train …` trains over several processes.
     """
-    from groundling.cli import recipes, settings
+    from groundling.cli import recipe_list, recipes, settings
     from groundling.training.train import Stopped, train_all
 
+    if recipe is None:
+        recipe_list.show()
+        return
+    if list_settings:
+        recipe_list.show_settings(recipe, settings.parsed(set_ or ()))
+        return
     runs = settings.applied(recipes.find(recipe), settings.parsed(set_ or ()))
     folder = out or Path("runs") / Path(recipe).stem
     try:

@@ -27,6 +27,9 @@ DATASETS = {
     "refclef": ("unc", "berkeley"),
 }
 
+STREET = "street scenes"  # what a result calls the dataset that is drawn in this layout
+DRAWN = "Groundling street scenes"  # how its annotations describe themselves
+
 Row = Mapping[str, Any]
 _BAD_ROW = (DataError, KeyError, TypeError, AttributeError)  # what a row of the wrong form raises
 
@@ -52,7 +55,8 @@ def read(root: Path, dataset: str, split: str, by: str | None = None, need_image
             rejects.add(f"ref {reprlib.repr(ref.get('ref_id'))} sentence {index}", _told(error))
     rejects.report(file, kept=len(samples))
     things = instances.things(images)
-    return Dataset(f"{dataset}({_by(file)})", split, tuple(samples), things, left_out=rejects.count)
+    name = STREET if instances.drawn else f"{dataset}({_by(file)})"
+    return Dataset(name, split, tuple(samples), things, left_out=rejects.count)
 
 
 class _Instances:
@@ -66,6 +70,8 @@ class _Instances:
             self.annotations: dict[int, Row] = {row["id"]: row for row in content["annotations"]}
             self.twice = _twice(content["images"]), _twice(content["annotations"])
             self.categories: dict[int, str] = {row["id"]: row["name"] for row in content["categories"]}
+            info = content.get("info")
+            self.drawn = isinstance(info, Mapping) and info.get("description") == DRAWN
         except (KeyError, TypeError) as error:
             raise DataError(f"{file}: not a COCO instances file (missing or wrong: {error})") from error
 

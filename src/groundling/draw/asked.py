@@ -46,7 +46,7 @@ def draw_answer(image: Image.Image, found: Answer) -> Image.Image:
         [f"{each.label} {each.score:.2f}" for each in found.evidence],
         colours=[colours[each.label] for each in found.evidence],
     )
-    kind = "" if found.kind is None else f" · question of the type {found.kind}"
+    kind = "" if found.about is None else f" · read as a question about {found.about}"
     return _over(picture, found.text, marks_in(found), found.answer, f"{found.confidence:.0%} sure{kind}")
 
 

@@ -28,7 +28,7 @@ def detr_coco(
     backbone: str | None = None,
     download: bool = False,
 ) -> tuple[Run, ...]:
-    """From a backbone of ImageNet: 300 epochs, drop at 200."""
+    """DETR from a backbone trained on ImageNet, as in its paper: 300 epochs, drop at 200."""
     config = TrainConfig(
         model=DETR["detr_r50"].model_dump(mode="json"),
         data=DataConfig(path=data, dataset=dataset, split=split, things=True, augment="detr"),
@@ -48,7 +48,7 @@ def detr_coco(
 
 
 def detr_finetune(data: Path, dataset: str = "coco", split: str = "train") -> tuple[Run, ...]:
-    """Objects of one's own, from an imported DETR given by `--init`: 50 epochs, drop at 40.
+    """DETR for objects of your own, from an imported one given by `--init`: 50 epochs, drop at 40.
 
     Rates are a tenth of the published ones, since everything but the names is known already.
     """

@@ -27,7 +27,7 @@ NOT_WANTED = ("text.", "selector.", "net.visual_proj.", "net.text_proj.", "net.d
 
 
 def detr_street(data: Path = Path("street"), dataset: str = "refcoco") -> tuple[Run, ...]:
-    """One run: twenty queries are enough for eight objects."""
+    """A small DETR for street scenes; twenty queries are enough for eight objects."""
     model = DETR["detr_small"].model_copy(update={"categories": tuple(CATEGORIES)})
     config = TrainConfig(
         model=model.model_dump(mode="json"),

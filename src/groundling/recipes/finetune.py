@@ -16,7 +16,7 @@ from groundling.training.train import DataConfig, Run, TrainConfig
 
 
 def finetune(data: Path, dataset: str = "refcoco", steps: int = 1800) -> tuple[Run, ...]:
-    """One short run; its share of MACs stays where the packaged model has it."""
+    """The packaged LADS fine-tuned on your own expressions; its share of MACs stays where it is."""
     config = TrainConfig(
         model=LADS["lads_street"].model_dump(mode="json"),
         data=DataConfig(path=data, dataset=dataset, repeat=True),

@@ -26,7 +26,7 @@ def lads_refcoco(
     text: str | None = None,
     download: bool = False,
 ) -> tuple[Run, ...]:
-    """From scratch: 120 epochs, batch 256, drop at 90."""
+    """LADS from scratch, as in its paper: 120 epochs, batch 256, drop at 90."""
     config = _paper(data, dataset, epochs=120, batch=256, drop=90)
     return (_starting_from(config, "refcoco", backbone, text, download),)
 
@@ -38,13 +38,13 @@ def lads_pretrain(
     text: str | None = None,
     download: bool = False,
 ) -> tuple[Run, ...]:
-    """Pre-training on a large collection: 40 epochs, batch 512, drop at 30."""
+    """LADS pre-trained on a large collection: 40 epochs, batch 512, drop at 30."""
     config = _paper(data, dataset, epochs=40, batch=512, drop=30)
     return (_starting_from(config, "pretrain", backbone, text, download),)
 
 
 def lads_finetune(data: Path, dataset: str = "refcoco") -> tuple[Run, ...]:
-    """Fine-tuning of pre-trained weights, given by `--init`: 20 epochs, batch 256, drop at 10."""
+    """LADS fine-tuned from pre-trained weights, given by `--init`: 20 epochs, batch 256, drop at 10."""
     config = _paper(data, dataset, epochs=20, batch=256, drop=10, warmup=500)
     given = {"needs_init": True, "lr_groups": {**config.lr_groups, **FROZEN}}
     return (Run("finetune", config.model_copy(update=given), "grounding"),)

@@ -27,19 +27,19 @@ from groundling.training.train import DataConfig, Run, TrainConfig
 
 
 def lads_street(data: Path = Path("street")) -> tuple[Run, ...]:
-    """The runs of the packaged model."""
+    """The packaged LADS for street scenes, from random weights."""
     model = LADS["lads_street"]
     return (*_warm_up(data), *_adapt(data, model), _polish(data, model))
 
 
 def lads_street_static(data: Path = Path("street")) -> tuple[Run, ...]:
-    """The static twin: the same warm-up, and as many steps more with everything on."""
+    """The same network run in full: the same warm-up, and as many more steps with everything on."""
     model = LADS["lads_street_static"]
     return (*_warm_up(data), *_adapt(data, model), _polish(data, model))
 
 
 def lads_street_twin(data: Path = Path("street")) -> tuple[Run, ...]:
-    """What the choice costs: from settled weights as many steps as *polish*, with everything on."""
+    """The same network run in full, from the settled weights of lads_street, given by `--init`."""
     run = _polish(data, LADS["lads_street_static"])
     return (
         run._replace(config=run.config.model_copy(update={"needs_init": True, "discard": ("selector.",)})),

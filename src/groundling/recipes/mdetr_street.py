@@ -49,7 +49,7 @@ BEYOND_BOXES = (
 
 
 def mdetr_street(data: Path = Path("street")) -> tuple[Run, ...]:
-    """Colours and objects first, then all that words ask for."""
+    """The packaged MDETR for street scenes, from random weights: phrases, answers and masks."""
     words = TrainConfig(
         model=MDETR["mdetr_street"].model_dump(mode="json"),
         data=DataConfig(
@@ -114,7 +114,7 @@ def _detect(data: Path) -> Run:
 
 
 def mdetr_adaptive(data: Path = Path("street")) -> tuple[Run, ...]:
-    """From a trained mdetr_street given by `--init`: words learn to choose, then the choice is kept."""
+    """The packaged MDETR whose words choose what runs, from a trained mdetr_street given by `--init`."""
     *_, run = mdetr_street(data)
     mixture = {
         "dataset": "flickr30k,jsonl,refcoco,gqa,gqa,phrasecut",

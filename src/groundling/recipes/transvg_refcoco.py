@@ -26,7 +26,7 @@ def transvg_refcoco(
     text: str | None = None,
     download: bool = False,
 ) -> tuple[Run, ...]:
-    """One run; 40 tokens on RefCOCOg, whose expressions are long, else 20."""
+    """TransVG, as in its paper; 40 tokens on RefCOCOg, whose expressions are long, else 20."""
     slow = dataset.startswith(("refcoco+", "unc+"))
     model = TransVGConfig()
     if dataset.startswith(("refcocog", "gref")):

@@ -9,6 +9,16 @@ from groundling.results.detections import Detection, Detections, summary
 from groundling.results.found import Found, check_inside, corners, quoted
 from groundling.results.shown import Shown
 
+KINDS = {  # types of questions of GQA, and of CLEVR
+    "obj": "whether something is there",
+    "rel": "how objects stand to each other",
+    "attr": "a property",
+    "cat": "a kind of object",
+    "global": "the whole scene",
+    "binary": "yes or no",
+    "reg": "a number",
+}
+
 
 @dataclass(frozen=True)
 class Asked(Shown):
@@ -147,6 +157,11 @@ class Answer(Asked):
         if not 0 <= self.confidence <= 1:
             raise ValueError(f"a confidence of {self.confidence} is not in [0, 1]")
         self._check(self.evidence)
+
+    @property
+    def about(self) -> str | None:
+        """The type of the question in words, "a kind of object"; None for a model with one head."""
+        return self.kind and KINDS.get(self.kind, f"what it calls {self.kind}")
 
     def __repr__(self) -> str:
         sure = f"confidence={self.confidence:.2f}, evidence: {summary(self.evidence)}"
