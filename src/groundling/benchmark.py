@@ -2,7 +2,7 @@
 
 *Realised* = (time of the static network on the same executor ÷ time of the request) ÷ (its MACs ÷ MACs run):
 1 where each MAC that is not run saves its time. A request is words to box: text, gates, extraction, network.
-Ways take turns in rounds, so that whatever else the machine does hits all of them.
+Ways take turns in rounds, so that whatever else the machine does hits all of them; how much that was is told.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ BATCHES = (1, 8, 32)
 PARTS = ("text", "gates", "extraction", "vision", "fusion", "head")
 Request = tuple[ImageSource, str]
 Choose = Callable[[], Selection]
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # what is done, and what there is to do
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -66,6 +66,7 @@ class Row:
     name: str
     ms_median: float
     ms_p95: float
+    ms_half: tuple[float, float]  # between these lie half of all times
     images_per_s: float
     share: float
     realised: float
@@ -74,7 +75,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All rows, and the parts of a cold request in milliseconds."""
+    """All rows, and the parts of a cold request in milliseconds.
+
+    first_ms: of the very first request, in which PyTorch sets itself up. taken: the share of the time of the
+    full network's answers in which other programs had the processor, in [0, 1].
+    """
 
     model: str
     device: str
@@ -83,6 +88,8 @@ class Benchmark:
     drawn: bool  # Selections are drawn at the paper's rates, since the weights are not trained
     rows: tuple[Row, ...]
     parts: Mapping[str, float]
+    first_ms: float
+    taken: float
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON document."""
@@ -137,7 +144,8 @@ def benchmark(
     """Time all ways of answering these requests, `rounds` times each, in turns.
 
     drawn: run Selections drawn at the paper's rates. runtime: of the compiled rows, which are left out where
-    none is installed. ValueError for a model without a selector.
+    none is installed. progress: called with the requests that were answered and all that will be. ValueError
+    for a model without a selector.
     """
     if model.model.selector is None:
         raise ValueError("a static model has nothing to leave out; give one with a selector")
@@ -179,24 +187,86 @@ def benchmark(
         Way("compiled", compiled, full_compiled, again=True),
         *(Way(f"batched_{n}", cold, Way(f"static_{n}", static, batch=n), batch=n) for n in batches),
     ]
-    _warm(ways, requests)
+    steps = Steps(progress)
+    steps.expect(ways, _rounds_to_warm() + rounds, rounds)
+    first = full.answer(requests, 0)[0].milliseconds
+    _warm(ways, requests, steps)
     runners = (compiled_static.runner, compiled.runner)
     fast = all(isinstance(runner, CompiledSubnets) and runner.stats.subnets for runner in runners)
     if not fast:  # what could not be compiled has no row of that name
         ways = [way for way in ways if way.who not in (compiled_static, compiled)]
-    times, shares = _timed(ways, requests, rounds, progress)
+    steps.expect(ways, rounds, rounds)
+    attention = Attention()
+    times, shares = _timed(ways, requests, rounds, steps, attention)
+    peaks = [peak_mb(steps.after(way, partial(way.answer, requests, 0)), way.who.device) for way in ways]
     return Benchmark(
         model=name,
         device=str(model.device),
         threads=torch.get_num_threads(),
         runtime=resolved(runtime, model.device) if fast else None,
         drawn=drawn,
-        rows=tuple(
-            _row(way, times, shares, peak_mb(partial(way.answer, requests, 0), way.who.device))
-            for way in ways
-        ),
-        parts=parts_of(cold, requests, rounds),
+        rows=tuple(_row(way, times, shares, peak) for way, peak in zip(ways, peaks, strict=True)),
+        parts=parts_of(cold, requests, rounds, steps),
+        first_ms=round(first, 1),
+        taken=round(attention.taken, 3),
     )
+
+
+class Attention:
+    """How much of the time of some calls this thread ran: the rest went to other programs."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def of(self, call: Callable[[int], T]) -> Callable[[int], T]:
+        """The call, watched; only for what computes in the calling thread too."""
+
+        def watched(turn: int) -> T:
+            wall, cpu = time.perf_counter(), time.thread_time()
+            found = call(turn)
+            self.wall += time.perf_counter() - wall
+            self.cpu += time.thread_time() - cpu
+            return found
+
+        return watched
+
+    @property
+    def taken(self) -> float:
+        """The share of the time that went to others, in [0, 1]."""
+        return max(0.0, 1 - self.cpu / self.wall) if self.wall else 0.0
+
+
+class Steps:
+    """Counts requests for whoever wants to know how long it still takes."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress, self.done, self.total = progress, 0, 0
+
+    def expect(self, ways: Sequence[Way], turns: int, single: int) -> None:
+        """From here on: turns of each way and each reference, one more of each way, and single requests."""
+        each = {one for way in ways for one in (way.reference or way, way)}
+        turn, once = (sum(way.batch or 1 for way in some) for some in (each, ways))
+        self.total = self.done + turns * turn + once + single
+
+    def add(self, requests: int = 1) -> None:
+        """So many requests more were answered."""
+        self.done = min(self.total, self.done + requests)
+        if self.progress:
+            self.progress(self.done, self.total)
+
+    def after(self, way: Way, call: Callable[[], T]) -> Callable[[], T]:
+        """The call of a way, which is counted when it has answered."""
+
+        def counted() -> T:
+            found = call()
+            self.add(way.batch or 1)
+            return found
+
+        return counted
+
+
+def _rounds_to_warm() -> int:
+    return 1 + TRIALS * len(Batcher.WAYS)
 
 
 def _runs(ways: Sequence[Way], requests: Sequence[Request]) -> dict[Way, Callable[[int], list[Grounding]]]:
@@ -204,19 +274,23 @@ def _runs(ways: Sequence[Way], requests: Sequence[Request]) -> dict[Way, Callabl
     return {each: partial(each.answer, requests) for way in ways for each in (way.reference or way, way)}
 
 
-def _warm(ways: Sequence[Way], requests: Sequence[Request]) -> None:
+def _warm(ways: Sequence[Way], requests: Sequence[Request], steps: Steps) -> None:
     """Until every cache that a row is about is filled and every way of running a batch was tried."""
-    for way, _ in in_turns(_runs(ways, requests), 1 + TRIALS * len(Batcher.WAYS)):
+    for way, _ in in_turns(_runs(ways, requests), _rounds_to_warm()):
+        steps.add(way.batch or 1)
         if isinstance(way.who.runner, CompiledSubnets):
             way.who.runner.wait()
 
 
 def _timed(
-    ways: Sequence[Way], requests: Sequence[Request], rounds: int, progress: Progress | None
+    ways: Sequence[Way], requests: Sequence[Request], rounds: int, steps: Steps, attention: Attention
 ) -> tuple[dict[Way, list[float]], dict[Way, list[float]]]:
     """Milliseconds and MACs shares of a request, by way."""
     times, shares = defaultdict[Way, list[float]](list), defaultdict[Way, list[float]](list)
-    for way, found in in_turns(_runs(ways, requests), rounds, progress):
+    runs = _runs(ways, requests)
+    runs[ways[0]] = attention.of(runs[ways[0]])  # the full network computes in this thread
+    for way, found in in_turns(runs, rounds):
+        steps.add(way.batch or 1)
         times[way].append(statistics.mean(grounding.milliseconds for grounding in found))
         shares[way] += [_share(grounding.cost, way.again) for grounding in found]
     return times, shares
@@ -225,7 +299,7 @@ def _timed(
 def in_turns(
     ways: Mapping[K, Callable[[int], T]], rounds: int, progress: Progress | None = None
 ) -> Iterator[tuple[K, T]]:
-    """What each way gives in each round, one way after another."""
+    """What each way gives in each round, one way after another; `progress` is told of each round."""
     for turn in range(rounds):
         for way, run in ways.items():
             yield way, run(turn)
@@ -236,6 +310,14 @@ def in_turns(
 def p95(times: Sequence[float]) -> float:
     """The time that one in twenty reaches; of twenty or fewer the largest."""
     return sorted(times)[min(len(times) - 1, int(0.95 * len(times)))]
+
+
+def middle_half(times: Sequence[float]) -> tuple[float, float]:
+    """The first and the third quartile of some times."""
+    if len(times) == 1:
+        return times[0], times[0]
+    first, _, third = statistics.quantiles(times, n=4, method="inclusive")
+    return first, third
 
 
 def _share(cost: Cost, kept: bool) -> float:
@@ -250,11 +332,13 @@ def _row(
     way: Way, times: Mapping[Way, list[float]], shares: Mapping[Way, list[float]], peak: float | None
 ) -> Row:
     median, share = statistics.median(times[way]), statistics.mean(shares[way])
+    low, high = middle_half(times[way])
     # A share counts the selector into the full network; the static one has none.
     return Row(
         name=way.name,
         ms_median=round(median, 3),
         ms_p95=round(p95(times[way]), 3),
+        ms_half=(round(low, 3), round(high, 3)),
         images_per_s=round(1000 / median, 2),
         share=round(share, 4),
         realised=round(statistics.median(times[way.reference or way]) / median * share, 3),
@@ -262,7 +346,9 @@ def _row(
     )
 
 
-def parts_of(cold: Grounder, requests: Sequence[Request], rounds: int) -> dict[str, float]:
+def parts_of(
+    cold: Grounder, requests: Sequence[Request], rounds: int, steps: Steps | None = None
+) -> dict[str, float]:
     """Median milliseconds of each part of a cold request."""
     found: dict[str, list[float]] = {part: [] for part in PARTS}
     for turn in range(rounds):
@@ -271,6 +357,8 @@ def parts_of(cold: Grounder, requests: Sequence[Request], rounds: int) -> dict[s
             cold.ground(*requests[turn % len(requests)])
         for part, value in marks.items():
             found[part].append(1000 * value)
+        if steps:
+            steps.add()
     return {part: round(statistics.median(values), 3) for part, values in found.items()}
 
 

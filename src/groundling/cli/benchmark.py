@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from groundling.benchmark import Benchmark, Request, Row
     from groundling.pictures.images import ImageSource
 
-COLUMNS = ("", "ms", "p95", "images/s", "MACs", "realised", "peak MB")
+COLUMNS = ("", "ms", "half within", "p95", "images/s", "MACs", "realised", "peak MB")
+NOTES = """ms: median time of a request, from words to box; half of all times lie within the two beside it.
+MACs: what ran, as a share of the full network.
+realised: 1.00 where every MAC that is left out saves its time; it is the full network's ms, run in the same
+way, ÷ ms × MACs.
+peak MB: memory that a request needs above what is held before it."""
+BUSY = 0.1  # of the time with other programs, from which the table says so
 SCENES = 32
 
 
@@ -67,7 +73,7 @@ def benchmark(
         torch.set_num_threads(threads)
     requests = read_requests(images, expressions)
     grounder, drawn = read_model(model, [words for _, words in requests])
-    with console.counted("measuring") as progress:
+    with console.timed("measuring") as progress:
         found = run(
             grounder,
             requests,
@@ -129,20 +135,26 @@ def read_model(name: str, words: list[str]) -> "tuple[Grounder, bool]":
 
 def _print(found: "Benchmark") -> None:
     console.print_table(COLUMNS, map(_row, found.rows))
+    print(NOTES)
     cold = sum(found.parts.values())
     parts = [(name, f"{ms:.2f}", console.percent(ms / cold)) for name, ms in found.parts.items()]
     console.print_table(("parts of a cold request", "ms", "of them"), parts)
     how = "drawn at the LADS paper's rates, weights random" if found.drawn else "chosen by the words"
-    place = (
-        f"{found.model} on {found.device}, {found.threads} threads, compiled by {found.runtime or 'nothing'}"
-    )
-    print(f"{place}; Selections {how}")
+    threads, compiled = console.many(found.threads, "thread"), f"compiled by {found.runtime or 'nothing'}"
+    print(f"{found.model} on {found.device}, {threads}, {compiled}; Selections {how}")
+    print(f"The first request of all took {found.first_ms:.0f} ms: PyTorch sets itself up in it.")
+    if found.taken > BUSY:
+        print(
+            f"The machine was busy: other programs had the processor {console.percent(found.taken)} of the "
+            "time, so these times are too long. Run it again when the machine is idle."
+        )
 
 
 def _row(row: "Row") -> tuple[str, ...]:
     return (
         row.name,
         f"{row.ms_median:.2f}",
+        f"{row.ms_half[0]:.2f} to {row.ms_half[1]:.2f}",
         f"{row.ms_p95:.2f}",
         f"{row.images_per_s:.1f}",
         console.percent(row.share),

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 PIPED_WIDTH = 160  # columns where the output is no terminal
 LONGEST = 2000  # characters of a message: it may quote what somebody gave us
+EVERY = 15.0  # seconds between lines about a long work
 ALIKE = 3  # warnings of a kind that are shown; the rest is counted
 # Messages name Python's arguments; this is how the command line spells them.
 SPELLING = {
@@ -91,6 +93,44 @@ def counted(doing: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def timed(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """As `counted`, for what takes minutes: with the time that is left, and now and then a line elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines(doing)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    with Progress(*columns, TextColumn("{task.fields[left]}"), console=Console(stderr=True)) as bar:
+        task, began = bar.add_task(doing, total=None, left=""), time.monotonic()
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, left=_left(began, done, total))
+
+        yield show
+
+
+class _Lines:
+    """Says how far it is in a line on stderr, at most every EVERY seconds."""
+
+    def __init__(self, doing: str) -> None:
+        self.doing, self.began = doing, time.monotonic()
+        self.said = self.began
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self.said >= EVERY and done < total:
+            self.said = time.monotonic()
+            complain(f"{self.doing}: {percent(done / total)} done, {_left(self.began, done, total)}")
+
+
+def _left(began: float, done: int, total: int) -> str:
+    """How long it still takes, if it goes on as it went."""
+    seconds = (time.monotonic() - began) * (total - done) / max(done, 1)
+    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+
+@contextmanager
 def warnings_shown() -> Iterator[None]:
     """Our own warnings as one line on stderr; those of other libraries are for developers."""
     seen: Counter[str] = Counter()
@@ -126,6 +166,11 @@ def shares_of(cost: "Cost") -> list[tuple[str, str, str]]:
     """Rows of a table: MACs of each part and of all, and their share of all."""
     rows = [(part, macs(n), percent(n / cost.full)) for part, n in cost.parts.items() if n]
     return [*rows, ("all", macs(cost.full), percent(1))]
+
+
+def many(count: int, noun: str) -> str:
+    """A number and its noun: 1 thread, 2 threads."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def part(count: int, whole: int) -> str:

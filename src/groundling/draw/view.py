@@ -57,9 +57,8 @@ class View:
     def save(self, answer: Shown, path: str | os.PathLike[str], image: ImageSource | None = None) -> Path:
         """Write the drawn picture in the format of its name, never over the picture itself."""
         source = self._source(image)
-        if isinstance(source, str | os.PathLike) and os.path.exists(path) and os.path.samefile(path, source):
-            raise ValueError(f"{path} is the picture itself; save the drawing under another name")
-        return save(self.draw(answer, source), path)
+        kept = [each for each in (source, self.path) if isinstance(each, str | os.PathLike)]
+        return save(self.draw(answer, source), path, inputs=kept)
 
     def _source(self, image: ImageSource | None) -> ImageSource:
         """The picture that is given, else the one that was asked about."""
