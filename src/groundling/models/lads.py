@@ -34,6 +34,7 @@ from groundling.models.supernet import (
     SupernetConfig,
     resnet_cost,
 )
+from groundling.pictures.boxes import cxcywh_to_xyxy, iou
 from groundling.selection import Selection, Unit
 from groundling.words.bert import TextEncoder
 from groundling.words.tokens import Tokens
@@ -56,6 +57,8 @@ class LadsConfig(SupernetConfig):
     system: Literal["lads"] = "lads"
     head: Literal["cls", "dense"] = "cls"
     dense_auxiliary: bool = False
+    # cells whose boxes overlap by this IoU or more are one answer (`voted`); 1: the best cell answers alone
+    vote: float = Field(1.0, gt=0, le=1)
     gating: GatingConfig | None = GatingConfig()
     categories: tuple[str, ...] = ()  # what the detection pre-training head names; none, no head
     attributes: tuple[str, ...] = ()
@@ -146,8 +149,7 @@ class GroundingNet(FusionNetwork):
         if self.box_head is not None:
             answer = self.box_head(outputs[-1][:, 0]).float().sigmoid()
             return Prediction(answer, None, tuple(logits), tuple(boxes), seen)
-        scores, best = logits[-1].softmax(dim=1).max(dim=1)
-        answer = boxes[-1][torch.arange(best.shape[0], device=best.device), best]
+        answer, scores = voted(boxes[-1], logits[-1].softmax(dim=1), self.config.vote)
         return Prediction(answer, scores, tuple(logits), tuple(boxes), seen)
 
     def extract(self, selection: Selection) -> "GroundingNet":
@@ -160,6 +162,26 @@ class GroundingNet(FusionNetwork):
             parts["dense_head"] = None
         part = share(self, parts)
         return part.eval() if self.training else part  # setting the mode takes longer than sharing
+
+
+def voted(boxes_EV4: Tensor, likely_EV: Tensor, overlap: float) -> tuple[Tensor, Tensor]:
+    """The box (E, 4) that most of the cells' probability is for, and how much that is (E,).
+
+    A softmax spreads a large object over its cells, so the best single cell favours small objects. A cell's
+    box gathers the probability of all cells whose boxes overlap it by an IoU of at least `overlap`; the one
+    that gathers most answers, with the mean of those boxes, weighed by their probability. With an overlap of
+    1 the best cell answers alone. Boxes are cxcywh in [0, 1].
+    """
+    rows = torch.arange(len(boxes_EV4), device=boxes_EV4.device)
+    if overlap == 1:
+        scores, best = likely_EV.max(dim=1)
+        return boxes_EV4[rows, best], scores
+    corners = cxcywh_to_xyxy(boxes_EV4)
+    near_EVV = (iou(corners[:, :, None], corners[:, None]) >= overlap).to(likely_EV.dtype)
+    scores, best = (near_EVV @ likely_EV[..., None])[..., 0].max(dim=1)
+    weights_EV = near_EVV[rows, best] * likely_EV
+    answer = (weights_EV[..., None] * boxes_EV4).sum(1) / weights_EV.sum(1, keepdim=True).clamp(min=1e-12)
+    return answer, scores.clamp(max=1)
 
 
 class Detector(nn.Module):
