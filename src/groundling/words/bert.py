@@ -1,7 +1,9 @@
-"""BERT as text encoder.
+"""BERT as text encoder, and what it shares with RoBERTa.
 
 Shapes: E expressions, L tokens, D channels; padding (E, L) is True where there is no token.
 """
+
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
@@ -38,20 +40,31 @@ class TextEncoder(nn.Module):
         from transformers import BertConfig, BertModel
 
         self.config = config
-        sizes = BertConfig(
-            vocab_size=config.vocabulary,
-            hidden_size=config.dim,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.ffn,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-            attn_implementation="sdpa",
-        )
-        self.bert = adopt(BertModel(sizes, add_pooling_layer=False))
+        self.bert = adopt(BertModel(BertConfig(**hf_sizes(config)), add_pooling_layer=False))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""
-        mask = (~tokens.padding).long() if tokens.padded else None
-        features: Tensor = self.bert(input_ids=tokens.ids, attention_mask=mask).last_hidden_state
-        return features
+        return features(self.bert, tokens)
+
+
+def hf_sizes(config: TextConfig) -> dict[str, Any]:
+    """The sizes of an encoder as transformers names them."""
+    return {
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.dim,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.ffn,
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.dropout,
+        "attn_implementation": "sdpa",
+    }
+
+
+def features(encoder: nn.Module, tokens: Tokens, positions: Tensor | None = None) -> Tensor:
+    """What an encoder of transformers says of tokens, (E, L, D); it counts positions that are not given."""
+    mask = (~tokens.padding).long() if tokens.padded else None
+    found: Tensor = encoder(
+        input_ids=tokens.ids, attention_mask=mask, position_ids=positions
+    ).last_hidden_state
+    return found

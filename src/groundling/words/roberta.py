@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from groundling.layers.fused import adopt
-from groundling.words.bert import TextConfig
+from groundling.words.bert import TextConfig, features, hf_sizes
 from groundling.words.byte_pairs import PAD
 from groundling.words.tokens import Tokens
 
@@ -38,29 +38,13 @@ class RobertaEncoder(nn.Module):
         from transformers import RobertaConfig, RobertaModel
 
         self.config = config
-        sizes = RobertaConfig(
-            vocab_size=config.vocabulary,
-            hidden_size=config.dim,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.ffn,
-            max_position_embeddings=config.positions,
-            type_vocab_size=1,
-            layer_norm_eps=1e-5,
-            pad_token_id=PAD,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-            attn_implementation="sdpa",
-        )
+        own = {"max_position_embeddings": config.positions, "pad_token_id": PAD}
+        sizes = RobertaConfig(**hf_sizes(config), **own, type_vocab_size=1, layer_norm_eps=1e-5)
         self.roberta = adopt(RobertaModel(sizes, add_pooling_layer=False))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""
-        mask = (~tokens.padding).long() if tokens.padded else None
-        features: Tensor = self.roberta(
-            input_ids=tokens.ids, attention_mask=mask, position_ids=_positions(tokens)
-        ).last_hidden_state
-        return features
+        return features(self.roberta, tokens, _positions(tokens))
 
 
 def _positions(tokens: Tokens) -> Tensor:
