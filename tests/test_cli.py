@@ -340,6 +340,31 @@ def test_train_runs_a_recipe_and_measures_it(
     assert ran.only_line() == "groundling: stopped at step 1 of 3; --resume continues from there"
 
 
+def test_a_run_is_resumed_without_its_settings(
+    shell: Shell, recipe: Path, taught: Path, tmp_path: Path
+) -> None:
+    """All of them had to be given again, to the letter."""
+    runs = tmp_path / "runs"
+    given = ("--set", f"data={taught}", "--set", "second.lr=1e-4", "--set", "steps=4")
+    assert shell("train", recipe, *given, "--out", runs).code == 0
+    shutil.rmtree(runs / "second" / "final")
+    shutil.rmtree(runs / "second" / "step-00000004")
+    again = shell("train", recipe, "--resume", "--out", runs, "--set", "second.log_every=1")
+    assert again.code == 0, again.err
+    assert f"second: continues at step 2 of 4, from {runs / 'second' / 'step-00000002'}" in again.out
+    training = checkpoint.load(runs / "second" / "final").info.training
+    assert (training["step"], training["config"]["lr"]) == (4, 1e-4)
+    other = shell("train", recipe, "--resume", "--out", runs, "--set", "second.lr=1e-3")
+    assert "cannot resume with another lr" in other.complaint()
+    assert "needs data" in shell("train", recipe, "--resume", "--out", tmp_path / "none").complaint()
+    assert (
+        "no setting 'lrr'"
+        in shell(
+            "train", recipe, "--resume", "--out", runs, "--set", "lrr=1", "--set", f"data={taught}"
+        ).complaint()
+    )
+
+
 def test_a_missing_split_is_not_scored_and_a_damaged_one_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("{}")
     given = tiny.DataConfig(path=tmp_path, dataset="jsonl")

@@ -437,7 +437,7 @@ def test_a_transvg_begins_with_detrs_eyes_and_berts_words(tmp_path: Path) -> Non
 def test_a_training_begins_with_detr(tmp_path: Path) -> None:
     sizes = TransVGConfig(**SIZES, visual_layers=2)
     config = tiny.config(model=sizes, detr=str(detr_file(tmp_path / "detr.pth")))
-    model: Any = built(config, Group(0, 1, torch.device("cpu")), None, published=True)[0]
+    model: Any = built(config, Group(0, 1, torch.device("cpu")), None, None, None)[0]
     resnet, projection, _ = detr_parts()
     images = torch.randn(2, 3, 32, 32)
     assert_close(model.eval().net.backbone(images), resnet(images))

@@ -279,6 +279,61 @@ def test_the_averaged_model_is_evaluated_and_published(tmp_path: Path, dataset: 
     assert_same(final, trained(tmp_path / "alone", dataset))
 
 
+# ------------------------------------------------------------------------------------------ stopping early
+
+
+def judged(*scores: float) -> Any:
+    """What measures a run by these numbers, one after the other, as often as it asks."""
+    left = list(scores)
+
+    def evaluate(model: nn.Module, tokenizer: Any) -> dict[str, float]:
+        return {"prec@0.5": left.pop(0), "macs_share": 0.9}
+
+    return evaluate
+
+
+def test_a_run_that_gets_no_better_ends_and_the_best_is_kept(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recipes trained to the end on thirty pictures, and published what had learned them by heart."""
+    watched = {"evaluate_every": 1, "patience": 2, "ema": None, "log_every": 1}
+    final = trained(tmp_path / "early", dataset, evaluate=judged(0.2, 0.5, 0.5, 0.4), **watched)
+    training = checkpoint.load(final).info.training
+    assert (training["step"], training["scores"]["eval/prec@0.5"]) == (2, 0.5)
+    assert [line["step"] for line in logged(tmp_path / "early")][-1] == 4
+    assert "tiny: no better after step 2, whose weights are kept" in capsys.readouterr().out
+    with pytest.raises(Stopped):
+        trained(tmp_path / "two", dataset, objective=asked_to_stop_at(1), **watched)
+    assert_same(final, tmp_path / "two/step-00000002")
+    verified = trained(tmp_path / "early", dataset, resume=True, **watched)
+    assert verified == final
+
+
+def test_a_run_that_was_stopped_remembers_its_best(tmp_path: Path, dataset: Dataset) -> None:
+    watched = {"evaluate_every": 1, "patience": 3}
+    whole = trained(tmp_path / "whole", dataset, evaluate=judged(0.2, 0.5, 0.3, 0.3, 0.1), **watched)
+    with pytest.raises(Stopped):
+        trained(
+            tmp_path / "cut",
+            dataset,
+            evaluate=judged(0.2, 0.5, 0.3),
+            objective=asked_to_stop_at(2),
+            **watched,
+        )
+    resumed = trained(tmp_path / "cut", dataset, evaluate=judged(0.3, 0.1), resume=True, **watched)
+    assert_same(whole, resumed)
+    assert [line["step"] for line in logged(tmp_path / "cut")][-1] == 5
+
+
+def test_where_it_continues_is_said(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Stopped):
+        trained(tmp_path / "cut", dataset, objective=asked_to_stop_at(2))
+    trained(tmp_path / "cut", dataset, resume=True)
+    assert f"tiny: continues at step 3 of 6, from {tmp_path}/cut/step-00000003" in capsys.readouterr().out
+
+
 def test_an_error_while_measuring_loses_no_step(tmp_path: Path, dataset: Dataset) -> None:
     """It came before the checkpoint of its step, at the end too: hours of a run were lost with it."""
     measured = []
@@ -469,9 +524,15 @@ def test_a_configuration_survives_json() -> None:
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
-def test_a_run_that_ends_before_its_warm_up_is_refused(tmp_path: Path, dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match="a warm-up of 2 steps does not fit a run of 2;"):
-        trained(tmp_path, dataset, steps=2, warmup=2)
+def test_a_short_run_has_a_short_warm_up(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of no more steps than its warm-up was refused: `--set steps=20`, the first thing tried."""
+    trained(tmp_path, dataset, steps=8, warmup=20, log_every=1)
+    assert "tiny: a warm-up of 2 steps instead of 20: the run has 8" in capsys.readouterr().out
+    rates = [line["lr"] for line in logged(tmp_path)]
+    assert max(range(8), key=rates.__getitem__) == 2
+    assert [tiny.config(warmup=20).warmup_of(steps) for steps in (1, 20, 80, 90)] == [0, 5, 20, 20]
 
 
 def test_unknown_objectives_are_named(tmp_path: Path, dataset: Dataset) -> None:
@@ -487,7 +548,7 @@ def test_unknown_objectives_are_named(tmp_path: Path, dataset: Dataset) -> None:
     [
         ({"images_per_batch": 28}, "24 images in drawn train, 28 in a batch"),
         ({"lr_groups": {"backbone": 0.1}}, "no parameter name starts with 'backbone'"),
-        ({"warmup": 6}, "a warm-up of 6 steps does not fit a run of 6"),
+        ({"new_words": 5, "init": "lads_streat"}, "lads_streat"),
         ({"model": tiny.MODEL.model_copy(update={"categories": ()}), "things": True}, "knows no thing"),
         ({"init": "lads_streat"}, "lads_streat"),
         ({"loss": {"detection": 1.0}}, "detection losses need"),  # which only the first step asks for

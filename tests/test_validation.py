@@ -24,6 +24,7 @@ from groundling.models import build
 from groundling.models.answers import STREET
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.training.holding import beside
 from groundling.training.train import DataConfig, Run, TrainConfig, train_all
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.wordpiece import Tokenizer as WordPieces
@@ -191,10 +192,10 @@ def test_names_of_splits_beside(split: str, tried: list[str], tmp_path: Path) ->
         asked.append(name)
         raise ValueError("no such split")
 
-    assert validation._beside(tmp_path, split, read) is None
+    assert beside(tmp_path, split, read) is None
     assert asked == tried
-    assert validation._beside(tmp_path, split, lambda name: name) == (tried[0] if tried else None)
-    assert validation._beside(tmp_path / "none", split, lambda name: name) is None
+    assert beside(tmp_path, split, lambda name: name) == (tried[0] if tried else None)
+    assert beside(tmp_path / "none", split, lambda name: name) is None
 
 
 @pytest.mark.parametrize("error", [DataError, FileNotFoundError])
@@ -203,7 +204,7 @@ def test_a_split_that_cannot_be_read_is_a_warning(error: type[Exception], tmp_pa
         raise error("its images are not here")
 
     with pytest.warns(UnmeasuredWarning, match="val cannot be read, and is not measured on: its images are"):
-        assert validation._beside(tmp_path, "train", read) is None
+        assert beside(tmp_path, "train", read) is None
 
 
 def test_a_split_that_is_not_there_is_not_measured(scenes: Path, tmp_path: Path) -> None:

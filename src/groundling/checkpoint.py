@@ -375,6 +375,17 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     return folder
 
 
+def copied(source: Path, folder: Path) -> Path:
+    """Another checkpoint folder with the same model, without a training's state."""
+
+    def write(temporary: Path) -> None:
+        for name in (CONFIG, WEIGHTS, TOKENIZER):
+            if (source / name).exists():
+                shutil.copyfile(source / name, temporary / name)
+
+    return write_folder(folder, write)
+
+
 def check_replaceable(folder: Path) -> None:
     """CheckpointError where something other than a checkpoint would be lost."""
     if not folder.exists():

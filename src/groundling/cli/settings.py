@@ -50,6 +50,19 @@ def applied(recipe: Recipe, settings: Mapping[str, str]) -> tuple[Run, ...]:
     return tuple(draft.run() for draft in drafts)
 
 
+def continued(before: Sequence[Run], recipe: Recipe, settings: Mapping[str, str]) -> tuple[Run, ...]:
+    """The runs that a folder holds, with these settings changed; those of the recipe where it holds none.
+
+    A setting that only the recipe knows asks for all of them again, as at the beginning.
+    """
+    drafts = [_Draft(run) for run in before]
+    if not drafts or not all(_is_known(drafts, name) for name in settings):
+        return applied(recipe, settings)
+    for name, text in settings.items():
+        _place(drafts, name, text, ())
+    return tuple(draft.run() for draft in drafts)
+
+
 class _Draft:
     """A run that is being changed: what its recipe said, and all keys that it could have said."""
 
@@ -86,6 +99,15 @@ class _Draft:
         if self.objective in OBJECTIVES:
             OBJECTIVES[self.objective](config.loss)
         return Run(self.name, config, self.objective)
+
+
+def _is_known(drafts: Sequence[_Draft], name: str) -> bool:
+    """Whether this sets something of a run, or of the run that it names."""
+    head, _, rest = name.partition(".")
+    return any(
+        draft.knows(_path(name)) or (draft.name == head and bool(rest) and draft.knows(_path(rest)))
+        for draft in drafts
+    )
 
 
 def _place(drafts: Sequence[_Draft], name: str, text: str, parameters: Sequence[str]) -> None:

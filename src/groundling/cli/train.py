@@ -27,7 +27,9 @@ def train(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the runs, runs/RECIPE without it.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the runs in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the runs in the folder, as they were set.")
+    ] = False,
     init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
     list_settings: Annotated[
         bool, typer.Option("--settings", help="List what --set can change, and train nothing.")
@@ -38,6 +40,7 @@ def train(
     Prints where the finished checkpoint is. `torchrun -m groundling train …` trains over several processes.
     """
     from groundling.cli import recipe_list, recipes, settings
+    from groundling.training.state import runs_in
     from groundling.training.train import Stopped, train_all
 
     if recipe is None:
@@ -46,8 +49,9 @@ def train(
     if list_settings:
         recipe_list.show_settings(recipe, settings.parsed(set_ or ()))
         return
-    runs = settings.applied(recipes.find(recipe), settings.parsed(set_ or ()))
     folder = out or Path("runs") / Path(recipe).stem
+    before = runs_in(folder) if resume else ()
+    runs = settings.continued(before, recipes.find(recipe), settings.parsed(set_ or ()))
     try:
         weights = train_all(runs, folder, resume=resume, init=init, evaluate=scorer)
     except Stopped as stop:

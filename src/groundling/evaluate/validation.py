@@ -9,20 +9,19 @@ run trains all the same. Numbers are shares in [0, 1], but for a count of layers
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
 
 from groundling import callers
 from groundling.ask.detector import Detector
-from groundling.data import DataError, coco, mixture, open_captions, open_dataset
+from groundling.data import coco, mixture, open_captions, open_dataset
 from groundling.data.caption import CaptionSet
 from groundling.data.image_folder import Sizes
-from groundling.data.sample import Rejects, spread
+from groundling.data.sample import Dataset, Rejects, spread
 from groundling.evaluate import objects, one_box
 from groundling.evaluate.jobs import Task, measure_of, readable, task_of, titled
 from groundling.models import Config, parse_config
@@ -35,23 +34,19 @@ from groundling.protocols.flickr import FlickrRecall
 from groundling.protocols.gqa import GqaAccuracy
 from groundling.protocols.phrasecut import PhraseCut
 from groundling.protocols.refexp import RefExpPrecision
+from groundling.training.holding import Data, UnmeasuredWarning, beside, parted
 from groundling.training.train import DataConfig, Evaluate, TrainConfig
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.wordpiece import Tokenizer
 
 T = TypeVar("T")
 
-BESIDE = ("val", "validation")  # what stands in the place of "train" in the name of a split
 NAMES: Mapping[Task, str] = {
     "expressions": "prec@1",
     "phrases": "recall@1",
     "questions": "answer_accuracy",
     "masks": "mask_mean_iou",
 }
-
-
-class UnmeasuredWarning(UserWarning):
-    """A run, or a split of what it would be measured on, that is not measured; the message says why."""
 
 
 class _Part(NamedTuple):
@@ -65,10 +60,13 @@ class _Part(NamedTuple):
 
 def of_expressions(config: TrainConfig, limit: int) -> Evaluate | None:
     """What measures a model that finds one box: accuracy and cost on at most `limit` expressions."""
-    data = config.data
-    found = _beside(data.path, data.split, partial(open_dataset, data.path, data.dataset))
+    data, read = config.data, partial(open_dataset, config.data.path, config.data.dataset)
+    found: Data | None = beside(data.path, data.split, read)
+    if found is None and data.held_out and data.path.exists():
+        found = parted(read(data.split), data, config.seed, partial(read, need_images=False))[1]
     if found is None:
         return None
+    assert isinstance(found, Dataset)
     expressions = found.limited(limit)
 
     def score(net: nn.Module, tokenizer: Tokenizer | None) -> Mapping[str, float]:
@@ -98,7 +96,7 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
     model, data = parse_config(config.model), config.data
     sets = list[CaptionSet]()
     for dataset, split in dict.fromkeys(mixture(data.dataset, data.split)):
-        captions = _beside(data.path, split, partial(open_captions, data.path, dataset))
+        captions = beside(data.path, split, partial(open_captions, data.path, dataset))
         sets += [] if captions is None else [captions.limited(limit)]
     if not any(_part(captions, model) for captions in sets):
         return None
@@ -129,7 +127,7 @@ def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
     except ValueError as error:
         callers.warn(f"this run is not measured: {error}", UnmeasuredWarning)
         return None
-    found = _beside(config.data.path, config.data.split, partial(_objects, config.data, limit))
+    found = beside(config.data.path, config.data.split, partial(_objects, config.data, limit))
     labels = objects.shared(found.content.categories, model.categories) if found else {}
     if found is None or not labels:
         return None
@@ -141,24 +139,6 @@ def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
         return {name: value for name in ("AP", "AP50") if isinstance(value := numbers[name], float)}
 
     return score
-
-
-def _beside(root: Path, split: str, read: Callable[[str], T]) -> T | None:
-    """The split that goes with one of the training; None if there is none or, with a warning, it is bad."""
-    before, train, after = split.rpartition("train")
-    if not root.exists():  # said by what reads the training's own
-        return None
-    for name in BESIDE if train else ():
-        beside = f"{before}{name}{after}"
-        try:
-            return read(beside)
-        except (DataError, FileNotFoundError) as error:
-            message = f"the split {beside} cannot be read, and is not measured on: {error}"
-            callers.warn(message, UnmeasuredWarning)
-            return None
-        except ValueError:  # no such split
-            continue
-    return None
 
 
 def _part(captions: CaptionSet, model: Config) -> _Part | None:

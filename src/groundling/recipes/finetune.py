@@ -19,7 +19,7 @@ def finetune(data: Path, dataset: str = "refcoco", steps: int = 1800) -> tuple[R
     """The packaged LADS fine-tuned on your own expressions; its share of MACs stays where it is."""
     config = TrainConfig(
         model=LADS["lads_street"].model_dump(mode="json"),
-        data=DataConfig(path=data, dataset=dataset, repeat=True),
+        data=DataConfig(path=data, dataset=dataset, repeat=True, held_out=0.15),
         init="lads_street",
         loss={"dense": 0.5, "mi": 0.1, "budget": 5.0, "budget_share": 0.45},
         steps=steps,
@@ -33,5 +33,9 @@ def finetune(data: Path, dataset: str = "refcoco", steps: int = 1800) -> tuple[R
         clip_norm=1.0,
         freeze_norm=True,
         autocast="bf16",
+        new_words=4000,
+        longest=256,
+        evaluate_every=100,
+        patience=8,
     )
     return (Run("finetune", config, "grounding"),)

@@ -1,6 +1,7 @@
 """What a model learns from, expressions, objects or captions: what reads them, and their batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -12,8 +13,11 @@ from groundling.data import detection, loader, modulated
 from groundling.data.caption import CaptionSet, referring
 from groundling.data.loader import Plan, ThingNames, TrainingSet
 from groundling.data.sample import Dataset
+from groundling.models import Config
 from groundling.models.abilities import Ability
+from groundling.training import holding
 from groundling.training.config import TrainConfig
+from groundling.training.holding import Data
 
 if TYPE_CHECKING:
     from groundling.words.wordpiece import Tokenizer
@@ -54,20 +58,31 @@ class Batches(Protocol):
         """Examples as tensors."""
 
 
-def learns(model: nn.Module) -> Kind:
-    """What this model learns from; of objects it reads no words."""
-    config: Any = model.config
-    able: frozenset[Ability] = config.abilities
+def learns(sizes: Config) -> Kind:
+    """What a model of this configuration learns from; of objects it reads no words."""
+    able = sizes.abilities
     return "captions" if Ability.FINDS in able else "objects" if Ability.DETECTS in able else "expressions"
 
 
 def opened(config: TrainConfig, kind: Kind) -> Dataset | CaptionSet:
     """The data that the configuration names."""
+    data = config.data
+    return opener(kind)(data.path, data.dataset, data.split)
+
+
+def opener(kind: Kind) -> Callable[..., Dataset | CaptionSet]:
+    """What reads data of this kind: of a folder, dataset and split."""
     from groundling.data import open_dataset, open_mixture
 
-    data = config.data
-    read = open_mixture if kind == "captions" else open_dataset
-    return read(data.path, data.dataset, data.split)
+    return open_mixture if kind == "captions" else open_dataset
+
+
+def learned(config: TrainConfig, kind: Kind, given: Data | None) -> tuple[Data, Data | None]:
+    """What a run learns from, of the data given or configured, and what is held out of it."""
+    data = fitting(given if given is not None else opened(config, kind), kind)
+    place = config.data
+    beside = partial(opener(kind), place.path, place.dataset, need_images=False)
+    return holding.parted(data, place, config.seed, beside)
 
 
 def fitting(data: Dataset | CaptionSet, kind: Kind) -> Dataset | CaptionSet:

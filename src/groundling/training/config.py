@@ -24,6 +24,7 @@ class DataConfig(_Frozen):
     things: bool = False  # also give all annotated objects, for detection pre-training
     # lads and transvg draw a view per expression; detr one per image, of all its objects
     augment: Literal["none", "mirror", "lads", "transvg", "detr"] = "mirror"
+    held_out: float = Field(0.0, ge=0, lt=1)  # share of the images to measure on, where no split is for that
     repeat: bool = False  # where a batch holds more images than there are, show each several times
     cache_gib: float = Field(4.0, ge=0)  # decoded images kept in memory
 
@@ -52,7 +53,7 @@ class TrainConfig(_Frozen):
     no_decay: tuple[str, ...] = ()  # module prefixes without weight decay
     decay_vectors: bool = True  # norms and biases decay too (DETR's and TransVG's habit)
     schedule: Literal["constant", "step", "cosine"] = "step"
-    warmup: int = Field(0, ge=0)  # steps, fewer than the run has
+    warmup: int = Field(0, ge=0)  # steps; at most a quarter of the run
     drops: tuple[int, ...] = ()  # ×0.1 at each, in the unit of the length (steps or epochs)
     lr_floor: float = Field(0.0, ge=0, le=1)  # where the cosine ends, as a share
     clip_norm: float | None = Field(0.15, gt=0)  # None does not clip
@@ -70,6 +71,10 @@ class TrainConfig(_Frozen):
     tokenizer: Path | None = None  # else the one of the initial weights, else trained on the expressions
     fresh: tuple[str, ...] = ()  # prefixes that initial weights need not have
     discard: tuple[str, ...] = ()  # prefixes of initial weights that are not wanted
+    new_words: int = Field(0, ge=0)  # so many words of the data may join the vocabulary of initial weights
+    longest: int = Field(0, ge=0, le=512)  # tokens up to which longer expressions raise the token limit
+    # Measurements in a row that may be no better before the run ends; the best one's weights are published.
+    patience: int | None = Field(None, gt=0)
     workers: int = Field(1, ge=0)
     device: str = "auto"
     checkpoint_every: int = Field(500, gt=0)
@@ -98,14 +103,12 @@ class TrainConfig(_Frozen):
         return self
 
     def length(self, steps_per_epoch: int) -> int:
-        """All steps of the run; ValueError where it would end before its warm-up."""
-        steps = self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
-        if self.warmup >= steps:
-            raise ValueError(
-                f"a warm-up of {self.warmup} steps does not fit a run of {steps}; "
-                "set a smaller warmup or more steps or epochs"
-            )
-        return steps
+        """All steps of the run."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+    def warmup_of(self, steps: int) -> int:
+        """The steps of the warm-up: those configured, or a quarter of a run that is too short for them."""
+        return min(self.warmup, steps // 4)
 
 
 class Run(NamedTuple):

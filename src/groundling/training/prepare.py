@@ -1,5 +1,6 @@
 """Putting a run together: model, data, tokenizer, optimiser, as they are at its start or were left."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,16 @@ from groundling import checkpoint
 from groundling.data.loader import share
 from groundling.dynamic.gates import Draw
 from groundling.losses import OBJECTIVES, Objective
-from groundling.training import batches
-from groundling.training.batches import Part
+from groundling.models import build, parse_config
+from groundling.training import batches, holding, verdict
+from groundling.training.batches import Kind, Part
 from groundling.training.config import Run, TrainConfig
 from groundling.training.distributed import Group
+from groundling.training.holding import Data
 from groundling.training.optimisation import MovingAverage, freeze_norms, mixed, parameter_groups
 from groundling.training.state import check_same_samples, restore
 from groundling.training.trainer import Trainer
+from groundling.training.vocabulary import Growth, growth
 
 if TYPE_CHECKING:
     from groundling.data.caption import CaptionSet
@@ -47,17 +51,18 @@ def prepare(
         )
     # A run that continues has its weights: where it began may be gone by now.
     init = checkpoint.locate(source, download=config.download) if source and not saved else None
-    model, origin, own_words = built(config, group, init, published=saved is None)
-    kind = batches.learns(model)
+    kind = batches.learns(parse_config(config.model))
     if named and run.objective not in batches.OBJECTIVES_OF[kind]:
         raise ValueError(f"objective {run.objective} does not train a {config.model.get('system')}")
-    told = batches.fitting(dataset if dataset is not None else batches.opened(config, kind), kind)
+    told, held = batches.learned(config, kind, dataset)
     digest, texts = batches.fingerprint(told, kind), batches.texts(told)
     check_same_samples(group, digest)
-    tokenizer, spelled = None, set[str]()
+    added = None if kind == "objects" else grown(config, init, texts, kind)
+    model, origin, own_words = built(config, group, init, saved, added)
+    tokenizer, spelled = None if added is None else added.tokenizer, set[str]()
     if kind != "objects":
         known = saved or (None if forgets_words(config) else init)
-        tokenizer = batches.words_for(model, config, own_words, known, texts)
+        tokenizer = tokenizer or batches.words_for(model, config, own_words, known, texts)
         spelled = {word for text in texts for word in tokenizer.spelled(text)}
     data = batches.batches(told, tokenizer, model, config)
     trainer = Trainer(
@@ -79,30 +84,59 @@ def prepare(
     )
     if saved is not None:
         restore(trainer, saved)
+    trainer.notes = tuple(notes(trainer, told, held, added, saved))
     model.train()
     if config.freeze_norm:
         freeze_norms(model)
     return trainer
 
 
+def notes(
+    trainer: Trainer, told: Data, held: Data | None, added: Growth | None, saved: Path | None
+) -> Iterator[str]:
+    """What whoever trains should know before the first step."""
+    config, steps = trainer.run.config, trainer.steps
+    if saved is not None:
+        yield f"continues at step {trainer.step} of {steps}, from {saved}"
+        return
+    pictures, aside = len(holding.images(told)), 0 if held is None else len(holding.images(held))
+    if held is not None:
+        yield f"{aside} pictures with {len(held)} texts are held out to measure on, {pictures} learned from"
+    if config.data.held_out and (few := verdict.before(pictures, aside)):
+        yield few
+    if added is not None and (line := added.told()):
+        yield line
+    if config.warmup_of(steps) < config.warmup:
+        yield f"a warm-up of {config.warmup_of(steps)} steps instead of {config.warmup}: the run has {steps}"
+
+
+def grown(config: TrainConfig, init: Path | None, texts: Sequence[str], kind: Kind) -> Growth | None:
+    """What the texts add to the words of the initial weights; None where they may add nothing."""
+    if init is None or forgets_words(config) or not (config.new_words or config.longest):
+        return None
+    longest = 0 if kind == "captions" else config.longest  # objects of a text have a slot for each token
+    return growth(init, config.model, texts, config.new_words, longest)
+
+
 def built(
-    config: TrainConfig, group: Group, init: Path | None, *, published: bool
+    config: TrainConfig, group: Group, init: Path | None, saved: Path | None, added: Growth | None
 ) -> tuple[nn.Module, dict[str, Any], "Tokenizer | None"]:
     """The model with its first weights, where they come from, and the tokenizer of a published BERT.
 
-    `published` lets weights of backbone and text encoder be read that the configuration names.
+    Weights of backbone and text encoder that the configuration names are read unless there is a checkpoint to
+    begin with, `init`, or to continue from, `saved`, which also says to what sizes the model has grown.
     """
     from groundling.importers import initialise
-    from groundling.models import build
 
     if config.autocast == "fp16" and group.device.type != "cuda":
         raise ValueError(
             f"autocast fp16 needs a GPU and this run is on {group.device.type}; bf16 or none works there"
         )
     torch.manual_seed(mixed(config.seed, -1, 0))
-    model = build(config.model)
+    sizes = config.model if added is None else added.model
+    model = build(sizes if saved is None else checkpoint.read_config(saved)["model"])
     tokenizer = None
-    if published and init is None and (config.backbone or config.text or config.detr):
+    if saved is None and init is None and (config.backbone or config.text or config.detr):
         tokenizer = initialise(
             model,
             backbone=config.backbone,
@@ -114,13 +148,18 @@ def built(
     origin: dict[str, Any] = {}
     if init is not None:
         weights = init / checkpoint.WEIGHTS
-        checkpoint.load_weights(model, weights, fresh=config.fresh, discard=config.discard)
+        tensors = checkpoint.read_tensors(weights)
+        tensors = tensors if added is None else added.applied(tensors)
+        checkpoint.fit(model, tensors, weights, fresh=config.fresh, discard=config.discard)
         taught = () if forgets_words(config) else checkpoint.taught(checkpoint.read_config(init))
         origin = {"init": init.name, "init_sha256": checkpoint.sha256(weights), "spelled": taught}
+        origin |= {} if added is None else added.origin()
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.compile:
-        if batches.learns(model) == "captions":  # its objective calls methods of the network, not the whole
+        if (
+            batches.learns(parse_config(config.model)) == "captions"
+        ):  # its objective calls methods of the network, not the whole
             raise ValueError("compile does nothing for a model that learns from captions; leave it out")
         for part in model.children():  # objectives call the parts, not the whole
             part.compile()

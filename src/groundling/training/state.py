@@ -1,5 +1,6 @@
 """What of a run outlives its process: saving it, finding where to continue, restoring, publishing."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,11 +10,12 @@ from groundling.checkpoint import CheckpointError, TrainerState
 from groundling.training.config import Run, TrainConfig
 from groundling.training.distributed import Group
 from groundling.training.optimisation import optimizer_tensors, restore_optimizer
-from groundling.training.trainer import Trainer
+from groundling.training.trainer import Best, Trainer
 
 # What may change when a run is resumed: nothing that the steps already made depend on.
 FREE = {"workers", "device", "keep_last", "tensorboard", "checkpoint_every", "log_every", "evaluate_every"}
 FREE_DATA = {"path", "cache_gib", "repeat"}  # a run that needs `repeat` could not have begun without it
+BEST = "best"  # the folder of the best weights of a run that may end before its last step
 LENGTH = {"steps", "epochs"}  # free unless every learning rate follows from the length, as the cosine's do
 
 
@@ -101,10 +103,12 @@ def save(trainer: Trainer, out: Path) -> Path:
         if trainer.average is not None:
             tensors |= {f"weights/{name}": tensor for name, tensor in raw.items()}
         values = {
-            "run": {**trainer.run._asdict(), "config": trainer.run.config.model_dump(mode="json")},
+            "run": _plain(trainer.run),
             "scaler": trainer.scaler.state_dict(),
             "origin": trainer.origin,
             "scores": trainer.scores,
+            "best": asdict(trainer.best),
+            "together": list(map(_plain, trainer.together)),
         }
         state = TrainerState(trainer.step, tensors, values)
         _write(trainer, folder, state)
@@ -113,10 +117,36 @@ def save(trainer: Trainer, out: Path) -> Path:
     return folder
 
 
-def publish(trainer: Trainer, out: Path) -> Path:
-    """Write out/final: the finished model without the trainer's state."""
+def _plain(run: Run) -> dict[str, object]:
+    return {**run._asdict(), "config": run.config.model_dump(mode="json")}
+
+
+def runs_in(out: Path) -> tuple[Run, ...]:
+    """The runs of the recipe that was trained into this folder, as they were set; none if none was saved."""
+    for folder in sorted(out.glob("*/step-*"), key=lambda folder: folder.stat().st_mtime, reverse=True):
+        try:
+            told = checkpoint.load_trainer(folder).values["together"]
+        except CheckpointError:
+            continue
+        return tuple(
+            Run(each["name"], TrainConfig.model_validate(each["config"]), each["objective"]) for each in told
+        )
+    return ()
+
+
+def keep(trainer: Trainer, out: Path) -> None:
+    """Write out/best, which `publish` gives its name where nothing better comes."""
     if trainer.group.first:
-        _write(trainer, out / "final", None)
+        _write(trainer, out / BEST, None)
+
+
+def publish(trainer: Trainer, out: Path) -> Path:
+    """Write out/final: the finished model, or the best that was kept, without the trainer's state."""
+    if trainer.group.first:
+        if trainer.best.step not in (0, trainer.step):
+            checkpoint.copied(out / BEST, out / "final")
+        else:
+            _write(trainer, out / "final", None)
     trainer.group.wait()
     return out / "final"
 
@@ -159,3 +189,4 @@ def restore(trainer: Trainer, folder: Path) -> None:
             f"the samples are not those that {folder} was trained on; start a new run with init= instead"
         )
     trainer.step, trainer.origin, trainer.scores = state.step, origin, state.values["scores"]
+    trainer.best = Best(**state.values["best"])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from groundling.data.loader import ahead, share
 from groundling.dynamic.gates import Draw
 from groundling.losses import Objective
+from groundling.training import verdict
 from groundling.training.batches import Part
 from groundling.training.config import DataConfig, Run, TrainConfig
 from groundling.training.distributed import joined
@@ -29,6 +30,7 @@ from groundling.training.state import (
     check_folder,
     check_same_place,
     finished,
+    keep,
     publish,
     save,
     starting_point,
@@ -82,7 +84,15 @@ def train_all(
     with joined(runs[0].config.device):  # one group for all: who left it first would meet the others' old one
         for run in runs:
             score = evaluate(run) if evaluate else None
-            init = train(run, Path(out) / run.name, resume=resume, init=init, evaluate=score, dataset=dataset)
+            init = train(
+                run,
+                Path(out) / run.name,
+                resume=resume,
+                init=init,
+                evaluate=score,
+                dataset=dataset,
+                together=runs,
+            )
     assert init is not None
     return init
 
@@ -96,13 +106,15 @@ def train(
     evaluate: Evaluate | None = None,
     dataset: "Dataset | CaptionSet | None" = None,
     objective: Objective | None = None,
+    together: Sequence[Run] = (),
 ) -> Path:
     """Train and return the folder of the finished checkpoint, out/final.
 
     resume: continue from the newest whole checkpoint in `out`, if there is one. init: a checkpoint folder
     whose weights to start from. evaluate: measures the (averaged) model every `evaluate_every` steps and at
     the end; its numbers go to the log and into the checkpoint, and an error of it comes after a checkpoint.
-    dataset, objective: in place of those the configuration names.
+    dataset, objective: in place of those the configuration names. together: the runs of a recipe that this
+    is one of, kept beside its state.
     Raises Stopped after SIGINT or SIGTERM, TrainingError for a loss or gradient that is not finite.
     """
     out, config = Path(out), run.config
@@ -112,9 +124,12 @@ def train(
         if finished(run, out):
             return out / "final"
         trainer = prepare(run, group, saved, init, dataset, objective)
+        trainer.together = tuple(together) or (run,)
         start, steps = trainer.step, trainer.steps
         with Progress(out, run.name, start, steps, speaks=group.first, board=config.tensorboard) as progress:
-            meter = Meter(group)
+            meter, learned = Meter(group), 0.0
+            for note in trainer.notes:
+                progress.say(f"{run.name}: {note}")
             batches = ahead(lambda step: micro_batches(trainer, step), range(start, steps), config.workers)
             for step in range(start, steps):
                 waited = time.monotonic()
@@ -133,17 +148,34 @@ def train(
                 if last or stopping or due(trainer.step, config.log_every):
                     epoch = trainer.step / trainer.data.steps_per_epoch
                     numbers = {**meter.read(), "lr": trainer.optimizer.param_groups[0]["lr"], "epoch": epoch}
+                    learned = numbers.get(verdict.RIGHT, learned)
                     progress.log(trainer.step, numbers)
                 if evaluate and (last or due(trainer.step, config.evaluate_every)):
                     trainer.scores = measured(trainer, evaluate, out)
                     progress.log(trainer.step, trainer.scores)
+                    if config.patience is not None:
+                        last = group.any(no_better(trainer, out, config.patience)) or last
                 if last or stopping or due(trainer.step, config.checkpoint_every):
                     saved = save(trainer, out)
                 if stopping and not last:
                     raise Stopped(
                         f"stopped at step {trainer.step} of {steps}; resume=True continues from {saved}"
                     )
+                if last:
+                    break
+            for line in verdict.after(trainer.scores, learned, trainer.best.step, trainer.step):
+                progress.say(f"{run.name}: {line}")
             return publish(trainer, out)
+
+
+def no_better(trainer: Trainer, out: Path, patience: int) -> bool:
+    """Whether so many measurements in a row were no better than the best, whose weights are kept."""
+    if not trainer.scores:  # another process measures
+        return False
+    trainer.best = trainer.best.after(verdict.merit(trainer.scores), trainer.step)
+    if trainer.best.step == trainer.step:
+        keep(trainer, out)
+    return trainer.best.since >= patience
 
 
 def micro_batches(trainer: Trainer, step: int) -> list[Part]:
@@ -210,7 +242,9 @@ def learning_rate_factor(trainer: Trainer, step: int) -> float:
     config = trainer.run.config
     unit = trainer.data.steps_per_epoch if config.epochs is not None else 1
     drops = [drop * unit for drop in config.drops]
-    return lr_factor(step, trainer.steps, config.schedule, config.warmup, drops, config.lr_floor)
+    return lr_factor(
+        step, trainer.steps, config.schedule, config.warmup_of(trainer.steps), drops, config.lr_floor
+    )
 
 
 def due(step: int, every: int | None) -> bool:

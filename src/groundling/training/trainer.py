@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from groundling.words.wordpiece import Tokenizer
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best measurement so far: how good, after which step, and how many since were no better."""
+
+    merit: float = -1.0
+    step: int = 0
+    since: int = 0
+
+    def after(self, merit: float, step: int) -> "Best":
+        """With one measurement more."""
+        return Best(merit, step) if merit > self.merit else Best(self.merit, self.step, self.since + 1)
+
+
 @dataclass
 class Trainer:
     """What changes while training, and what is needed to change it."""
@@ -32,3 +45,6 @@ class Trainer:
     step: int = 0  # steps done
     origin: dict[str, Any] = field(default_factory=dict)  # the weights it began with
     scores: dict[str, float] = field(default_factory=dict)  # of the latest evaluation
+    best: Best = Best()
+    together: tuple[Run, ...] = ()  # the runs of its recipe, for whoever continues with the folder alone
+    notes: tuple[str, ...] = ()  # what whoever trains should know before the first step

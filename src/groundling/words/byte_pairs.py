@@ -1,7 +1,7 @@
 """RoBERTa's byte-level BPE, which keeps case."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +40,10 @@ class ByteTokenizer(Tokenizer):
 
     def _word(self, said: str) -> str:
         return said
+
+    def taught(self, words: Sequence[str], limit: int) -> tuple[Self, tuple[str, ...]]:
+        """The same pieces: byte pairs spell every word, and new pairs would cut other words anew."""
+        return type(self).from_json(self.as_json(), limit), ()
 
     @classmethod
     def train(cls, expressions: Iterable[str], size: int, limit: int) -> Self:

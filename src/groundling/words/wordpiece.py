@@ -4,9 +4,10 @@ Texts are normalised (`words.text`) before they are read, whoever gives them, an
 the text as it was given.
 """
 
+import json
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -99,20 +100,19 @@ class Tokenizer:
 
     def spelled(self, expression: str) -> tuple[str, ...]:
         """Words that have no piece longer than a letter: known only where a training had them."""
-        words = normalised(expression)
-        read = self._read(words)
-        places: dict[int, list[int]] = {}
-        for index, number in enumerate(read.word_ids[: self.limit]):
-            if number is not None:
-                places.setdefault(number, []).append(index)
-        found = []
-        for indices in places.values():
-            pieces = [read.tokens[index].removeprefix(self._WITHIN) for index in indices]
-            word = self._word(words.text[read.offsets[indices[0]][0] : read.offsets[indices[-1]][1]].strip())
-            letters = len(word) > 1 and word.isalnum() and all(len(piece) <= 1 for piece in pieces)
-            if letters or self._UNKNOWN in pieces:
-                found.append(word)
-        return tuple(found)
+        return tuple(
+            word
+            for word, pieces in self._cut(expression)
+            if self._UNKNOWN in pieces or (len(word) > 1 and all(len(piece) <= 1 for piece in pieces))
+        )
+
+    def in_letters(self, expression: str) -> tuple[str, ...]:
+        """Words that end in a single letter: those that are spelled, "hatched" where only "hat" is known."""
+        return tuple(
+            word
+            for word, pieces in self._cut(expression)
+            if self._UNKNOWN in pieces or (len(pieces) > 1 and len(pieces[-1]) <= 1)
+        )
 
     def save(self, path: Path) -> None:
         """Write a `tokenizer.json`."""
@@ -162,6 +162,17 @@ class Tokenizer:
         vocabulary = _numbered([*pieces, *words][:size])
         return cls(_plain(BertWordPieceTokenizer(vocabulary, lowercase=True)), limit)
 
+    def taught(self, words: Sequence[str], limit: int) -> tuple[Self, tuple[str, ...]]:
+        """A tokenizer that reads these words as a piece each, up to `limit` tokens; and those that are new.
+
+        Ids that were there stay, new ones follow them in the order of the words.
+        """
+        fields = json.loads(self.as_json())
+        known = fields["model"]["vocab"]
+        new = tuple(word for word in dict.fromkeys(words) if word not in known)
+        known |= {word: self.highest + 1 + number for number, word in enumerate(new)}
+        return type(self)(FastTokenizer.from_str(json.dumps(fields)), limit), new
+
     # ------------------------------------------------------------------- what another tokenizer does its way
 
     @classmethod
@@ -196,6 +207,20 @@ class Tokenizer:
 
     def _read(self, words: Normalised) -> Encoding:
         return self._fast.encode(words.text[: self._readable])
+
+    def _cut(self, expression: str) -> Iterator[tuple[str, list[str]]]:
+        """The words of an expression, and the pieces that each is read as."""
+        words = normalised(expression)
+        read = self._read(words)
+        places: dict[int, list[int]] = {}
+        for index, number in enumerate(read.word_ids[: self.limit]):
+            if number is not None:
+                places.setdefault(number, []).append(index)
+        for indices in places.values():
+            begin, end = read.offsets[indices[0]][0], read.offsets[indices[-1]][1]
+            word = self._word(words.text[begin:end].strip())
+            if word.isalnum():
+                yield word, [read.tokens[index].removeprefix(self._WITHIN) for index in indices]
 
     def _encode(self, words: Normalised) -> tuple[list[int], bool]:
         """At most `limit` ids, and whether they are the whole text."""
