@@ -18,7 +18,7 @@ from torch import Tensor
 
 import groundling
 from groundling import Grounder, Selection, checkpoint
-from groundling.dynamic.extract import SubnetCache
+from groundling.dynamic.blocks import BlockCache
 from groundling.models.supernet import Network, Prediction
 from groundling.runtime.compiled import CompiledSubnets, CompileWarning
 from groundling.runtime.compilers import Elsewhere, _call, _end, resolved
@@ -61,7 +61,7 @@ def test_a_runtime_gives_the_boxes_of_the_eager_subnets(folder: Path, runtime: A
         if turn == 1:
             model.runner.wait()
     assert model.runner.stats.hits == 2
-    assert model.runner.stats.subnets == 1
+    assert model.runner.stats.held == 1
 
 
 def test_others_are_answered_rightly_while_a_subnet_is_compiled(folder: Path) -> None:
@@ -78,7 +78,7 @@ def test_others_are_answered_rightly_while_a_subnet_is_compiled(folder: Path) ->
     while busy.is_alive():
         for found, box in zip(other.ground_batch(asked), expected, strict=True):
             assert found.box == pytest.approx(box, abs=1e-2)
-    assert model.runner.stats.subnets == 1
+    assert model.runner.stats.held == 1
 
 
 class Backend:
@@ -101,7 +101,7 @@ class Backend:
 
 def subnets(folder: Path, backend: Backend, limit: int = 10**9) -> tuple[Grounder, CompiledSubnets]:
     model = groundling.load(folder)
-    cache: SubnetCache[Network] = model.subnets
+    cache: BlockCache[Network] = model.subnets
     made = CompiledSubnets(cache, backend, limit)
     model.runner = made
     return model, made
@@ -140,7 +140,7 @@ def test_compiled_subnets_keep_to_their_memory(folder: Path) -> None:
             model.ground(picture(0), "left", selection=half(model, start))
             made.wait()
         assert made.stats.bytes <= made.limit_bytes
-        assert made.stats.subnets == 1
+        assert made.stats.held == 1
     assert len(backend.made) == 3  # 0, 1, and 0 again
 
 
@@ -171,7 +171,7 @@ def test_what_computes_something_else_is_not_used(folder: Path) -> None:
     model, made = subnets(folder, Wrong())
     with pytest.warns(CompileWarning, match=r"it differs from the network by 0\.01"):
         ask_twice(model)
-    assert made.stats.subnets == 0
+    assert made.stats.held == 0
 
 
 def test_what_another_process_says_reaches_the_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_compiled_answers_need_no_eager_subnet(folder: Path) -> None:
         made.wait()
     before = model.subnets.stats
     model.ground(picture(0), "left", selection=half(model, 0))
-    assert model.subnets.stats == before
+    assert model.subnets.stats == before  # not one of its parts was asked for
 
 
 @pytest.mark.parametrize("memory", [-1, "1", 0.5])

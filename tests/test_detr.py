@@ -11,7 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from groundling.dynamic.extract import SubnetCache, extract
+from groundling.dynamic.blocks import BlockCache
+from groundling.dynamic.extract import extract
 from groundling.models import DETR, build, parse_config
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.detr import Detr, DetrConfig, SetPrediction
@@ -235,7 +236,7 @@ def test_every_unit_matters() -> None:
 
 def test_subnets_are_cached_and_dense() -> None:
     ours = model()
-    cache = SubnetCache(ours, 2**24)
+    cache = BlockCache(ours, 2**24)
     off = Selection.all_off(ours.units())
     assert cache.get(off) is cache.get(off)
     left = cache.get(off).state_dict()

@@ -1,7 +1,4 @@
-"""An extracted subnet equals its masked supernet, is dense, shares what it can, is cached within bounds."""
-
-import threading
-from concurrent.futures import ThreadPoolExecutor
+"""An extracted subnet equals its masked supernet, is dense, and shares what it can."""
 
 import pytest
 import torch
@@ -9,12 +6,12 @@ from conftest import SHAPES, lads, random_selection, random_tokens
 from scrambled import scrambled
 from torch import Tensor, nn
 
-from groundling.dynamic.extract import ENTRY_BYTES, SubnetCache, extract, storages
+from groundling.dynamic.extract import extract
 from groundling.dynamic.gates import LanguageGates
 from groundling.layers.resnet import BasicBlock
 from groundling.models import PRESETS
 from groundling.models.lads import GroundingNet, Lads
-from groundling.selection import Selection, Unit, is_filters, layer_of
+from groundling.selection import Selection, Unit, is_filters
 from groundling.words.bert import TextConfig
 from groundling.words.tokens import Tokens
 
@@ -180,8 +177,6 @@ def test_static_network_folds_its_norms() -> None:
 def test_selection_of_another_supernet() -> None:
     with pytest.raises(ValueError, match="another supernet"):
         extract(lads("paper"), Selection.all_on(lads("all").units()))
-    with pytest.raises(ValueError, match="another supernet"):
-        SubnetCache(lads("paper"), 0).get(Selection.all_on(lads("all").units()))
 
 
 def test_constant_is_exact_under_autocast() -> None:
@@ -192,195 +187,3 @@ def test_constant_is_exact_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = extract(model, selection).state_dict()
     assert all(torch.equal(plain[name], rounded[name]) for name in plain)
-
-
-# --- the cache -------------------------------------------------------------------------------------
-
-
-def answer(net: GroundingNet, given: tuple[Tensor, Tensor, Tokens]) -> Tensor:
-    return Seen(net)(*given)[-1]
-
-
-def some_selections(model: Lads, count: int, seed: int = 5) -> list[Selection]:
-    generator = torch.Generator().manual_seed(seed)
-    return [random_selection(model.units(), generator) for _ in range(count)]
-
-
-def own_bytes(cache: SubnetCache[GroundingNet], model: Lads, selection: Selection) -> int:
-    """Bytes of a subnet that neither the supernet nor the folded whole holds, counted another way."""
-    shared = [*model.net.parameters(), *model.net.buffers()]
-    whole = SubnetCache(model, 0)
-    shared += list(whole.get(Selection.all_on(model.units())).parameters())
-    places = {tensor.data_ptr() for tensor in shared}
-    net = whole.get(selection)
-    tensors = [*net.parameters(), *net.buffers()]
-    return sum(t.numel() * t.element_size() for t in tensors if t.numel() and t.data_ptr() not in places)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_cached_subnet_is_the_extracted_one(shape: str) -> None:
-    model = lads(shape)
-    cache, given = SubnetCache(model, 2**30), inputs(model)
-    for selection in [*special_selections(model.units()).values(), *some_selections(model, 3)]:
-        torch.testing.assert_close(
-            answer(cache.get(selection), given), answer(extract(model, selection), given)
-        )
-
-
-def test_cached_subnets_share_what_they_do_not_slice() -> None:
-    """Also convolutions whose norms were folded, which `extract` alone must make anew."""
-    model = lads("released")
-    cache = SubnetCache(model, 2**30)
-    one, two = (cache.get(selection) for selection in some_selections(model, 2))
-    assert one.backbone.conv1.weight.data_ptr() == two.backbone.conv1.weight.data_ptr()
-    strided = (net.backbone.layer2[0].conv2.weight.data_ptr() for net in (one, two))  # not gated here
-    assert len(set(strided)) == 1
-
-
-def test_cache_keeps_what_was_used_last() -> None:
-    model = lads("all")
-    first, second, third = some_selections(model, 3)
-    probe = SubnetCache(model, 2**30)
-    sizes = {}
-    for selection in (first, second, third):
-        before = probe.stats.bytes
-        probe.get(selection)
-        sizes[selection] = probe.stats.bytes - before
-    assert sizes[first] == ENTRY_BYTES + own_bytes(probe, model, first) > ENTRY_BYTES
-
-    cache = SubnetCache(model, sum(sizes.values()) - 1)
-    kept = cache.get(first)
-    cache.get(second)
-    assert cache.get(first) is kept
-    cache.get(third)  # no room for all three: the second was not used for longest
-    assert cache.get(first) is kept
-    stats = cache.stats
-    assert (stats.hits, stats.misses, stats.subnets) == (2, 3, 2)
-    assert stats.bytes == sizes[first] + sizes[third] <= cache.limit_bytes
-    cache.get(second)
-    assert cache.stats.misses == 4
-
-
-def test_cache_is_bounded_where_subnets_share_all_weights() -> None:
-    """Whole layers on or off: such subnets have no weights of their own, and any number of them was kept."""
-    model = lads("all")
-    whole = Selection.all_on(model.units())
-    layers = [unit.name for unit in model.units() if unit.kind != "filters"]
-    off = [dict(whole.units) | {name: (False,)} for name in layers]
-    selections = [whole, *(Selection(tuple(units.items())) for units in off)]
-    cache = SubnetCache(model, 3 * ENTRY_BYTES + 100)
-    assert [own_bytes(cache, model, selection) for selection in selections] == [0] * len(selections)
-    for selection in selections:
-        cache.get(selection)
-    assert len(selections) > 6
-    assert (cache.stats.subnets, cache.stats.bytes) == (3, 3 * ENTRY_BYTES)
-
-
-def test_selections_of_one_subnet_share_it() -> None:
-    model = lads("inner")
-    off = {u.name: (False,) * u.size for u in model.units()}
-    idle = off | {u.name: (True,) * u.size for u in model.units() if is_filters(u.name)}
-    cache = SubnetCache(model, 2**30)
-    assert cache.get(Selection(tuple(off.items()))) is cache.get(Selection(tuple(idle.items())))
-
-
-def test_subnet_larger_than_the_cache_is_not_kept() -> None:
-    """And does not push out what is there."""
-    model = lads("all")
-    layer = next(u.name for u in model.units() if u.kind == "layer")
-    small = {
-        u.name: tuple(i == 0 for i in range(u.size))
-        if layer in (u.name, layer_of(u.name))
-        else (False,) * u.size
-        for u in model.units()
-    }
-    tiny, large = Selection(tuple(small.items())), some_selections(model, 1)[0]
-    limit = ENTRY_BYTES + own_bytes(SubnetCache(model, 0), model, tiny)
-    cache, given = SubnetCache(model, limit), inputs(model)
-    kept = cache.get(tiny)
-    torch.testing.assert_close(answer(cache.get(large), given), answer(extract(model, large), given))
-    assert cache.get(tiny) is kept
-    assert (cache.stats.subnets, cache.stats.bytes) == (1, limit)
-    with pytest.raises(ValueError, match="-1 bytes"):
-        SubnetCache(model, -1)
-
-
-def test_clear_after_training() -> None:
-    model = lads("paper")
-    cache, given, selection = SubnetCache(model, 2**30), inputs(model), some_selections(model, 1)[0]
-    old = answer(cache.get(selection), given)
-    scrambled(model, seed=9)
-    cache.clear()
-    assert (cache.stats.subnets, cache.stats.bytes) == (0, 0)
-    new = answer(cache.get(selection), given)
-    torch.testing.assert_close(new, answer(extract(model, selection), given))
-    assert not torch.allclose(old, new)
-
-
-def test_clear_during_an_extraction() -> None:
-    """Who asked gets the subnet, but weights that are gone by now are not kept."""
-    model = lads("paper")
-    cache, selection = SubnetCache(model, 2**30), some_selections(model, 1)[0]
-    cache.get(Selection.all_off(model.units()))  # folds the supernet
-    started, go_on, found = threading.Event(), threading.Event(), []
-    whole = cache._shelf.whole(model, model.units())
-    extract_now = whole.extract
-
-    def slowly(wanted: Selection) -> GroundingNet:
-        started.set()
-        go_on.wait()
-        return extract_now(wanted)
-
-    whole.extract = slowly  # type: ignore[method-assign]
-    thread = threading.Thread(target=lambda: found.append(cache.get(selection)))
-    thread.start()
-    started.wait()
-    cache.clear()
-    go_on.set()
-    thread.join()
-    assert len(found) == 1
-    assert cache.stats.subnets == 0
-    assert cache.get(selection) is not found[0]
-
-
-def test_failed_extraction_is_tried_again() -> None:
-    model = lads("paper")
-    cache, selection = SubnetCache(model, 2**30), Selection.all_off(model.units())
-    broken, model.net.extract = model.net.extract, None  # type: ignore[method-assign, assignment]
-    with pytest.raises(TypeError):
-        cache.get(selection)
-    model.net.extract = broken  # type: ignore[method-assign]
-    cache.get(selection)
-    assert cache.stats.subnets == 1
-
-
-def test_sixteen_threads_get_the_answers_of_one() -> None:
-    """Also while subnets are pushed out; each Selection is extracted once where all of them have room."""
-    model = lads("inner")
-    selections, given = some_selections(model, 6), inputs(model)
-    alone = [answer(extract(model, selection), given) for selection in selections]
-    for limit, once in ((2**30, True), (3 * ENTRY_BYTES, False)):
-        cache, barrier = SubnetCache(model, limit), threading.Barrier(16)
-
-        def work(thread: int, cache=cache, barrier=barrier) -> list[tuple[int, Tensor]]:
-            barrier.wait()
-            order = [(thread + i) % len(selections) for i in range(2 * len(selections))]
-            return [(i, answer(cache.get(selections[i]), given)) for i in order]
-
-        with ThreadPoolExecutor(16) as pool:
-            for found in pool.map(work, range(16)):
-                for i, out in found:
-                    assert torch.equal(out, alone[i]) or torch.allclose(out, alone[i], atol=1e-6)
-        stats = cache.stats
-        assert stats.hits + stats.misses == 16 * 2 * len(selections)
-        assert stats.bytes <= limit
-        assert not once or stats.misses == len(selections)
-
-
-def test_subnet_made_in_inference_mode_is_usable_outside() -> None:
-    model = lads("paper")
-    cache, selection = SubnetCache(model, 2**30), some_selections(model, 1)[0]
-    with torch.inference_mode():
-        net = cache.get(selection)
-    assert not any(tensor.is_inference() for tensor in (*net.parameters(), *net.buffers()))
-    assert storages(net)

@@ -55,7 +55,7 @@ def test_a_fused_convolution_is_convolution_sum_and_relu(
     kept = None if other is None else other.clone()
     with counted() as calls:
         found = conv_relu(x, layer, other)
-    assert len(calls) == 1
+    assert len(calls) == ((kernel, stride) != (1, 1))  # a small 1×1 is a linear map
     assert_close(found, F.relu(plain if other is None else plain + other), atol=1e-5, rtol=1e-5)
     assert other is None or torch.equal(other, kept)  # a shortcut belongs to others too
 
@@ -111,7 +111,7 @@ def linear_calls() -> Iterator[list[Tensor]]:
 
 @needs_linear
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(264, 96, 192), (33, 257, 515), (9, 1024, 800)])
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(464, 96, 192), (65, 257, 515), (9, 1024, 900)])
 def test_a_fused_linear_map_is_torchs(rows: int, inputs: int, outputs: int, relu: bool) -> None:
     layer, x = Linear(inputs, outputs).requires_grad_(False), torch.randn(1, rows, inputs)
     expected = F.linear(x, layer.weight, layer.bias)

@@ -173,7 +173,8 @@ def test_subnets_are_kept_for_the_next_request() -> None:
     model.ground(photo(seed=1), WORDS)
     after = model.subnets.stats
     assert after.misses == before.misses
-    assert after.hits == before.hits + len(WORDS)
+    assert after.held == before.held
+    assert after.hits > before.hits
 
 
 def test_threads_share_a_model(model: Grounder) -> None:

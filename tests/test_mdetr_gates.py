@@ -183,7 +183,8 @@ def test_expressions_together_run_what_each_of_them_chooses(tmp_path: Path) -> N
     assert (
         grounder.ground_phrases(picture, "a red car", spans=[(0, 9)], threshold=0).phrases == folded.phrases
     )
-    assert (grounder.subnets.stats.hits, grounder.subnets.stats.misses) == (before.hits + 1, before.misses)
+    assert grounder.subnets.stats.hits > before.hits
+    assert (grounder.subnets.stats.misses, grounder.subnets.stats.held) == (before.misses, before.held)
     assert folded.cost.full > sum(folded.cost.parts.values())
     for one, other in zip(plain.objects, folded.phrases[0].objects, strict=True):
         assert one.box == pytest.approx(other.box, abs=1e-2)

@@ -192,7 +192,7 @@ def benchmark(
     first = full.answer(requests, 0)[0].milliseconds
     _warm(ways, requests, steps)
     runners = (compiled_static.runner, compiled.runner)
-    fast = all(isinstance(runner, CompiledSubnets) and runner.stats.subnets for runner in runners)
+    fast = all(isinstance(runner, CompiledSubnets) and runner.stats.held for runner in runners)
     if not fast:  # what could not be compiled has no row of that name
         ways = [way for way in ways if way.who not in (compiled_static, compiled)]
     steps.expect(ways, rounds, rounds)

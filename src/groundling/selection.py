@@ -54,6 +54,19 @@ class Selection:
         """How many filters of `name` run; `otherwise` for a convolution that has no gates."""
         return sum(self._by_name[name]) if name in self._by_name else otherwise
 
+    def of_block(self, name: str) -> tuple[bool, tuple[bool, ...] | None, tuple[bool, ...] | None]:
+        """What runs of a residual block: itself, filters of its 3×3 and of its first 1×1 (None: all).
+
+        Written one way, as `canonical` says it.
+        """
+        if not self.on(name):
+            return False, None, None
+        filters, inner = (self._by_name.get(f"{name}.{conv}") for conv in ("conv2", "conv1"))
+        filters = None if filters is None or all(filters) else filters
+        if inner is None or all(inner) or (filters is not None and not any(filters)):
+            return True, filters, None
+        return True, filters, inner
+
     @property
     def layers(self) -> int:
         """How many layers and sublayers could be left out."""

@@ -21,7 +21,7 @@ from groundling import checkpoint
 from groundling.ask.naming import described
 from groundling.device import checked
 from groundling.draw.view import View
-from groundling.dynamic.extract import SubnetCache
+from groundling.dynamic.blocks import BlockCache
 from groundling.models import require
 from groundling.models.abilities import Ability
 from groundling.models.detecting import CategoryDetector, SetPrediction
@@ -69,7 +69,7 @@ class Detector:
             raise ValueError(f"max_pixels={max_pixels!r}: a whole number fits, 1 or more")
         self.name, self.device = name, torch.device(checked(device))
         self.model, self.max_pixels = model.eval().to(self.device), max_pixels
-        self.subnets = SubnetCache(self.model, cache_mib * 2**20)
+        self.subnets = BlockCache(self.model, cache_mib * 2**20)
 
     def __repr__(self) -> str:
         return described("Detector", self.name, self.model, self.device, "eager")

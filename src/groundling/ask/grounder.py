@@ -24,8 +24,8 @@ from groundling.ask.detector import Detector, load_detector
 from groundling.ask.naming import described, short
 from groundling.device import checked
 from groundling.draw.view import View
+from groundling.dynamic.blocks import BlockCache
 from groundling.dynamic.budget import check_budget, fit
-from groundling.dynamic.extract import SubnetCache
 from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.layers.sharing import share
 from groundling.models import require
@@ -104,7 +104,7 @@ class Grounder:
         if reader is None:
             with torch.inference_mode(False), torch.no_grad():
                 reader = Reader(self.model, self.tokenizer, self.taught, self._bytes // WORDS_PART)
-        self.reader, self.subnets = reader, SubnetCache(self.model, self._bytes)
+        self.reader, self.subnets = reader, BlockCache(self.model, self._bytes)
         self.batcher = Batcher(self.subnets)
         compile_ = compiler(self._runtime, self.model, self.tokenizer, self.device)
         self.runner: Subnets = EagerSubnets(self.subnets)

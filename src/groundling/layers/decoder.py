@@ -5,9 +5,11 @@ Shapes: B rows, Q queries, S tokens of the memory, D channels.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from torch import Tensor, nn
 
+from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
 from groundling.layers.sharing import share
 from groundling.layers.transformer import Attention, SelfAttention, gated
@@ -109,14 +111,14 @@ class Decoder(nn.Module):
             outputs.append(self.norm(x_BQD))
         return outputs
 
-    def extract(self, selection: Selection, prefix: str = "decoder") -> "Decoder":
-        """The decoder that a Selection keeps."""
-        layers = nn.ModuleList(
-            layer.extract(*(selection.on(f"{prefix}.{i}.{kind}") for kind in SUBLAYERS))
-            for i, layer in enumerate(self.layers)
-            if isinstance(layer, DecoderLayer)
-        )
-        return share(self, {"layers": layers})
+    def extract(self, selection: Selection, cutter: Cutter = ANEW, prefix: str = "decoder") -> "Decoder":
+        """The decoder that a Selection keeps; `prefix` is its name in the network."""
+        layers: dict[str, nn.Module | None] = {}
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, DecoderLayer)
+            on = tuple(selection.on(f"{prefix}.{i}.{kind}") for kind in SUBLAYERS)
+            layers[str(i)] = cutter.part((f"{prefix}.{i}", *on), partial(layer.extract, *on))
+        return cutter.around(self, {"layers": cutter.around(self.layers, layers)})
 
     def units(self, prefix: str = "decoder") -> tuple[Unit, ...]:
         """All three sublayers of every layer."""

@@ -5,6 +5,7 @@ Key layout is DETR's (`self_attn.in_proj_weight`, `linear1`, `norm1` …). Shape
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear, Packs, linear, pack
 from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
@@ -142,14 +144,14 @@ class Encoder(nn.Module):
             outputs.append(x_BTD)
         return outputs
 
-    def extract(self, selection: Selection, prefix: str = "encoder") -> "Encoder":
-        """The encoder that a Selection keeps."""
-        layers: dict[str, nn.Module | None] = {
-            str(i): layer.extract(selection.on(f"{prefix}.{i}.attention"), selection.on(f"{prefix}.{i}.ffn"))
-            for i, layer in enumerate(self.layers)
-            if isinstance(layer, EncoderLayer)
-        }
-        return share(self, {"layers": share(self.layers, layers)})
+    def extract(self, selection: Selection, cutter: Cutter = ANEW, prefix: str = "encoder") -> "Encoder":
+        """The encoder that a Selection keeps; `prefix` is its name in the network."""
+        layers: dict[str, nn.Module | None] = {}
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, EncoderLayer)
+            on = tuple(selection.on(f"{prefix}.{i}.{kind}") for kind in ("attention", "ffn"))
+            layers[str(i)] = cutter.part((f"{prefix}.{i}", *on), partial(layer.extract, *on))
+        return cutter.around(self, {"layers": cutter.around(self.layers, layers)})
 
     def units(self, prefix: str = "encoder") -> tuple[Unit, ...]:
         """Both sublayers of every layer."""

@@ -17,10 +17,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import DetectionCost
+from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
-from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions, sine_positions_within
 from groundling.models.abilities import Ability
 from groundling.models.coco_names import COCO_NAMES
@@ -89,14 +89,15 @@ class DetrNet(nn.Module):
         """The box of each query, cxcywh01 (B, Q, 4)."""
         return _full(self.bbox_embed(found_BQD)).sigmoid()
 
-    def extract(self, selection: Selection) -> "DetrNet":
+    def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "DetrNet":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
         parts = {
-            "backbone": self.backbone.extract(selection),
-            "encoder": self.encoder.extract(selection),
-            "decoder": self.decoder.extract(selection),
+            "backbone": self.backbone.extract(selection, cutter),
+            "encoder": self.encoder.extract(selection, cutter),
+            "decoder": self.decoder.extract(selection, cutter),
         }
-        return share(self, parts).eval()
+        part = cutter.around(self, parts)
+        return part.eval() if self.training else part
 
 
 def places(features_BCHW: Tensor, shown_BHW: Tensor | None, dim: int) -> tuple[Tensor, Tensor | None]:

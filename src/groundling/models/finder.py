@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import Any
 
-from groundling.dynamic.extract import SubnetCache
+from groundling.dynamic.blocks import BlockCache
 from groundling.models.supernet import Supernet
 from groundling.selection import Selection
 
@@ -19,7 +19,7 @@ class ObjectFinder(Supernet):
     net: Any
     config: Any
     cost_model: Any
-    kept: SubnetCache[Any] | None
+    kept: BlockCache[Any] | None
 
     @abstractmethod
     def cut(self, selection: Selection) -> Any:

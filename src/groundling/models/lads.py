@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import Coin, LanguageGates
+from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
-from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions
 from groundling.models.abilities import Ability
 from groundling.models.supernet import (
@@ -152,15 +152,15 @@ class GroundingNet(FusionNetwork):
         answer, scores = voted(boxes[-1], logits[-1].softmax(dim=1), self.config.vote)
         return Prediction(answer, scores, tuple(logits), tuple(boxes), seen)
 
-    def extract(self, selection: Selection) -> "GroundingNet":
+    def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "GroundingNet":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
         parts: dict[str, nn.Module | None] = {
-            "backbone": self.backbone.extract(selection),
-            "encoder": self.encoder.extract(selection),
+            "backbone": self.backbone.extract(selection, cutter),
+            "encoder": self.encoder.extract(selection, cutter),
         }
         if self.config.head != "dense":  # then it only helped to train
             parts["dense_head"] = None
-        part = share(self, parts)
+        part = cutter.around(self, parts)
         return part.eval() if self.training else part  # setting the mode takes longer than sharing
 
 

@@ -22,14 +22,15 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from groundling.dynamic.blocks import BlockCache
 from groundling.dynamic.cost import MdetrCost
-from groundling.dynamic.extract import SubnetCache, extract
+from groundling.dynamic.extract import extract
 from groundling.dynamic.gates import LanguageGates
+from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
 from groundling.layers.mask_head import MaskHead
 from groundling.layers.resnet import Gates, units
-from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
 from groundling.models.abilities import Ability
 from groundling.models.answers import AnswerHeads, AnswersConfig
@@ -301,14 +302,15 @@ class MdetrNet(Network):
         rows = torch.arange(len(best), device=best.device)
         return Prediction(found.boxes_cxcywh01[rows, best if surest is None else surest[rows, best]], sure)
 
-    def extract(self, selection: Selection) -> "MdetrNet":
+    def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "MdetrNet":
         """The dense network that holds only what the Selection keeps, its batch norms folded."""
         parts = {
-            "backbone": self.backbone.extract(selection),
-            "encoder": self.encoder.extract(selection),
-            "decoder": self.decoder.extract(selection),
+            "backbone": self.backbone.extract(selection, cutter),
+            "encoder": self.encoder.extract(selection, cutter),
+            "decoder": self.decoder.extract(selection, cutter),
         }
-        return share(self, parts).eval()
+        part = cutter.around(self, parts)
+        return part.eval() if self.training else part
 
 
 def _lower_channels(config: MdetrConfig) -> list[int]:
@@ -323,7 +325,7 @@ class Mdetr(ObjectFinder):
     config: MdetrConfig
     text: RobertaEncoder
     net: MdetrNet
-    kept: SubnetCache[Any] | None
+    kept: BlockCache[Any] | None
 
     def __init__(self, config: MdetrConfig) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from groundling.dynamic.cost import BlockCost, CostModel
 from groundling.dynamic.gates import LanguageGates
+from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.resnet import BasicBlock, Block, BlockKind, Gates, Norm, ResNet
 from groundling.layers.transformer import Encoder
 from groundling.models.abilities import Ability
@@ -115,7 +116,7 @@ class Network(nn.Module, ABC):
         """
 
     @abstractmethod
-    def extract(self, selection: Selection) -> "Network":
+    def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "Network":
         """The dense network that holds only what the Selection keeps; unsliced weights are shared."""
 
 

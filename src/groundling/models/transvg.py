@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from groundling.dynamic.cost import CostModel
+from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates
-from groundling.layers.sharing import share
 from groundling.layers.transformer import MLP, Encoder, sine_positions_within
 from groundling.models.abilities import Ability
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
@@ -104,14 +104,14 @@ class TransVGNet(Network):
         places = self.vl_pos_embed.weight
         return torch.cat((places[: 1 + words], places[1 + self.config.text.tokens :]))
 
-    def extract(self, selection: Selection) -> "TransVGNet":
+    def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "TransVGNet":
         """The same network with its batch norms folded; there is nothing to leave out."""
         parts: dict[str, nn.Module | None] = {
-            "backbone": self.backbone.extract(selection),
-            "visual_encoder": self.visual_encoder.extract(selection),
-            "encoder": self.encoder.extract(selection),
+            "backbone": self.backbone.extract(selection, cutter),
+            "visual_encoder": self.visual_encoder.extract(selection, cutter, "visual_encoder"),
+            "encoder": self.encoder.extract(selection, cutter),
         }
-        part = share(self, parts)
+        part = cutter.around(self, parts)
         return part.eval() if self.training else part
 
 

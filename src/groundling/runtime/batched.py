@@ -14,14 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groundling.dynamic.extract import SubnetCache
-from groundling.layers.resnet import Block, Bottleneck
+from groundling.dynamic.blocks import BlockCache
+from groundling.layers.cutting import ANEW, Cutter
+from groundling.layers.resnet import Block, Bottleneck, cut
 from groundling.layers.transformer import Encoder, EncoderLayer
 from groundling.models.supernet import FusionNetwork, Network, Prediction
 from groundling.selection import Selection
 from groundling.words.tokens import Tokens
 
 Filters = tuple[bool, ...] | None  # None: all
+Kept = tuple[bool, Filters, Filters]  # of a block, as `Selection.of_block` says
 TRIALS = 2  # of each way of running a batch: the last one counts
 
 
@@ -49,14 +51,15 @@ class Rows:
         return len(self.selections)
 
 
-def run(net: FusionNetwork, rows: Rows, *, grouped: bool = False) -> Prediction:
+def run(net: FusionNetwork, rows: Rows, *, grouped: bool = False, cutter: Cutter = ANEW) -> Prediction:
     """Answers of all rows; `net` is the network with everything on and its norms folded (`extract`).
 
-    Equal to each row's own subnet. What does not depend on words is done once for each image.
+    Equal to each row's own subnet. What does not depend on words is done once for each image. Blocks come
+    from the cutter.
     """
     x = net.backbone.see(rows.pixels)[rows.image_index]
     for name, block in net.backbone.named_blocks():
-        x = _block(block, name, x, rows.selections, grouped)
+        x = _block(block, name, x, rows.selections, grouped, cutter)
     visual = net.visual_proj(x.flatten(2).transpose(1, 2))
     joined, positions, keep = net.joined(visual, rows.text, rows.tokens)
     encoded = _encoded(net.encoder, joined, positions, keep, rows.selections)
@@ -71,7 +74,7 @@ class Batcher:
 
     WAYS = ("one by one", "by groups", "grouped")
 
-    def __init__(self, cache: SubnetCache[Network]) -> None:
+    def __init__(self, cache: BlockCache[Network]) -> None:
         self.cache = cache
         # rows, as the exponent of the next power of 2 → way → seconds a row
         self.times: dict[int, dict[str, list[float]]] = {}
@@ -88,7 +91,10 @@ class Batcher:
         way = self.choose(times)
         began = time.perf_counter()
         alone, grouped = way == "one by one", way == "grouped"
-        found = self._one_by_one(rows) if alone else run(whole, rows, grouped=grouped)
+        if alone:
+            found = self._one_by_one(rows)
+        else:
+            found = run(whole, rows, grouped=grouped, cutter=self.cache.cutter)
         if found.boxes_cxcywh01.is_cuda:
             torch.cuda.synchronize()
         if len(times[way]) < TRIALS:
@@ -115,26 +121,22 @@ class Batcher:
         return Prediction(torch.cat(boxes), torch.cat(scores) if scores else None)
 
 
-def _block(block: Block, name: str, x: Tensor, selections: Sequence[Selection], grouped: bool) -> Tensor:
+def _block(
+    block: Block, name: str, x: Tensor, selections: Sequence[Selection], grouped: bool, cutter: Cutter
+) -> Tensor:
     """One residual block: (E, C, H, W) → (E, C', H', W')."""
-    on = [row for row, selection in enumerate(selections) if selection.on(name)]
-    off = [row for row, selection in enumerate(selections) if not selection.on(name)]
+    kept = [selection.of_block(name) for selection in selections]
+    groups: dict[Kept, list[int]] = {}
+    for row, each in enumerate(kept):
+        groups.setdefault(each, []).append(row)
     parts: list[tuple[list[int], Tensor]] = []
-    if off:
-        parts.append((off, block.extract(False, None, None)(_rows(x, off))))
-    kept = {
-        row: (_filters(selections[row], f"{name}.conv2"), _filters(selections[row], f"{name}.conv1"))
-        for row in on
-    }
-    groups: dict[tuple[Filters, Filters], list[int]] = {}
-    for row in on:
-        groups.setdefault(kept[row], []).append(row)
-    if grouped and len(groups) > 1 and isinstance(block, Bottleneck):
-        parts.append((on, _grouped(block, _rows(x, on), [kept[row] for row in on])))
-    else:
-        for (filters, inner), rows in groups.items():
-            dense = block.extract(True, _mask(filters), _mask(inner))
-            parts.append((rows, dense(_rows(x, rows))))
+    on = [row for row, each in enumerate(kept) if each[0]]
+    if grouped and len(groups) - (len(on) < len(kept)) > 1 and isinstance(block, Bottleneck):
+        parts.append((on, _grouped(block, _rows(x, on), [kept[row][1:] for row in on])))
+        groups = {each: rows for each, rows in groups.items() if not each[0]}
+    for rows in groups.values():
+        dense = cut(name, block, selections[rows[0]], cutter)
+        parts.append((rows, dense(_rows(x, rows))))
     return _together(parts, len(selections))
 
 
@@ -209,15 +211,6 @@ def _added(x: Tensor, rows: list[int], change: Tensor) -> Tensor:
     if len(rows) == len(x):
         return x + change
     return x.index_add(0, torch.tensor(rows, device=x.device), change)
-
-
-def _filters(selection: Selection, name: str) -> Filters:
-    kept = selection.kept(name)
-    return None if kept is None else tuple(kept.tolist())
-
-
-def _mask(filters: Filters) -> Tensor | None:
-    return None if filters is None else torch.tensor(filters, dtype=torch.bool)
 
 
 def _rows(x: Tensor, rows: list[int]) -> Tensor:

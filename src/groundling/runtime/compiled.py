@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from groundling import callers
-from groundling.dynamic.extract import CacheStats, SubnetCache
+from groundling.dynamic.blocks import BlockCache, CacheStats
 from groundling.models.supernet import Network, Prediction
 from groundling.runtime.compilers import Compile, Elsewhere, Run
 from groundling.selection import Selection
@@ -38,7 +38,7 @@ class Subnets(Protocol):
 class EagerSubnets:
     """Subnets as PyTorch runs them."""
 
-    def __init__(self, cache: SubnetCache[Network]) -> None:
+    def __init__(self, cache: BlockCache[Network]) -> None:
         self.cache = cache
 
     def get(self, selection: Selection, pixels: Tensor, text: Tensor) -> Run:
@@ -49,7 +49,7 @@ class EagerSubnets:
 class CompiledSubnets:
     """Compiled subnets, those used last, with at most `limit_bytes` of weights; threads can share them."""
 
-    def __init__(self, cache: SubnetCache[Network], compile_: Compile, limit_bytes: int) -> None:
+    def __init__(self, cache: BlockCache[Network], compile_: Compile, limit_bytes: int) -> None:
         if limit_bytes < 0:
             raise ValueError(f"a cache cannot hold {limit_bytes} bytes; give 0 to keep nothing, or more")
         self.cache, self.limit_bytes = cache, limit_bytes
@@ -76,7 +76,7 @@ class CompiledSubnets:
             if again and not busy and key not in self._ready:
                 shapes = (torch.empty_like(pixels[:1]), torch.empty_like(text[:1]))
                 self._thread = threading.Thread(
-                    target=self._make, args=(key, net, *shapes), name="compile", daemon=self._can_be_left
+                    target=self._make, args=(key, *shapes), name="compile", daemon=self._can_be_left
                 )
                 self._thread.start()
             self._asked.setdefault(key, True)
@@ -99,9 +99,10 @@ class CompiledSubnets:
             sizes = [size for _, size in self._ready.values()]
             return CacheStats(self._hits, self._misses, len(sizes), sum(sizes))
 
-    def _make(self, key: Key, net: Network, pixels: Tensor, text: Tensor) -> None:
-        size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
+    def _make(self, key: Key, pixels: Tensor, text: Tensor) -> None:
         try:
+            net = self.cache.plain(key[0])
+            size = sum(tensor.nbytes for tensor in (*net.parameters(), *net.buffers()))
             if size > self.limit_bytes:
                 raise ValueError(f"it has {size:,} bytes, the cache holds {self.limit_bytes:,}")
             with torch.inference_mode(False), torch.no_grad():
