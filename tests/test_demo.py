@@ -13,7 +13,7 @@ from groundling.data.street.captions import captions
 from groundling.data.street.cuts import cuts
 from groundling.data.street.questions import questions as street_questions
 from groundling.demo import MdetrAsked, ask_mdetr, mdetr_questions
-from groundling.demo.clock import timed
+from groundling.demo.clock import timed, timed_from_first
 from groundling.demo.expressions import SCENES
 from groundling.results import Cost, Grounding
 from groundling.selection import Selection
@@ -85,3 +85,6 @@ def test_requests_are_made_in_turns_and_the_first_turn_does_not_count() -> None:
     found = timed(lambda: request("a"), lambda: request("b"), repeats=3)
     assert [(each.expression, each.milliseconds) for each in found] == [("a", 2.0), ("b", 20.0)]
     assert made == ["a", "b"] * 4
+    times = {"a": iter((90.0, 1.0)), "b": iter((80.0, 30.0))}
+    pairs = timed_from_first(lambda: request("a"), lambda: request("b"), repeats=1)
+    assert [(each.first_milliseconds, each.found.milliseconds) for each in pairs] == [(90, 1), (80, 30)]

@@ -1,14 +1,16 @@
 """`groundling detect`: all objects of a picture."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli import console
+from groundling.cli import console, timing
 
 if TYPE_CHECKING:
-    from groundling.results import Detection
+    from groundling.results import Detection, Detections
 
 COLUMNS = ("object", "box (x1 y1 x2 y2)", "score")
 
@@ -24,7 +26,9 @@ def detect(
     threshold: Annotated[
         float | None, typer.Option(help="Least confidence, in [0, 1]; 0.7 or an mdetr's own without it.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, one line; milliseconds are those of a first use.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Save the picture with its boxes here.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
@@ -49,19 +53,22 @@ def detect(
             "this model finds the objects of its own categories: give no names, or a model that reads them, "
             "such as mdetr_street"
         )
+    ask: Callable[[], Detections]
     if not own:
         reader = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
-        found = reader.detect(image, names or (), threshold=threshold)
+        ask = partial(reader.detect, image, names or (), threshold=threshold)
     else:
         loaded = load_detector(model, device=device, download=download, max_pixels=max_pixels)
-        found = loaded.detect(image, threshold=THRESHOLD if threshold is None else threshold)
+        ask = partial(loaded.detect, image, threshold=THRESHOLD if threshold is None else threshold)
+    found = ask()
     if out is not None:
         save(draw_detections(open_image(image, max_pixels), found), out)
     if json:
         console.print_json(found.as_dict())
         return
     console.print_table(COLUMNS, map(_row, found))
-    print(f"{len(found)} objects · {found.cost.macs / 1e6:,.1f} M MACs · {found.milliseconds:.1f} ms")
+    times = timing.both(found.milliseconds, timing.again(ask).milliseconds)
+    print(f"{console.many(len(found), 'object')} · {console.macs(found.cost.macs)} MACs · {times}")
 
 
 def _row(found: "Detection") -> tuple[str, ...]:

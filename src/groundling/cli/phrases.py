@@ -1,11 +1,14 @@
 """`groundling phrases`: the boxes of each noun phrase of a caption."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli import console
+from groundling.cli import console, timing
+
+if TYPE_CHECKING:
+    from groundling.results import CaptionGrounding
 
 COLUMNS = ("phrase", "characters", "box (x1 y1 x2 y2)", "score")
 
@@ -19,7 +22,9 @@ def phrases(
     threshold: Annotated[
         float | None, typer.Option(help="Least confidence, in [0, 1]; the model's own without it.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, one line; milliseconds are those of a first use.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Save the picture over its caption, in colours, here.")
     ] = None,
@@ -35,7 +40,11 @@ def phrases(
     if out is not None:
         format_of(out)  # before the model runs
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
-    found = loaded.ground_phrases(image, caption, threshold=threshold)
+
+    def ask() -> "CaptionGrounding":
+        return loaded.ground_phrases(image, caption, threshold=threshold)
+
+    found = ask()
     if out is not None:
         save(draw_phrases(open_image(image, max_pixels), found), out)
     if json:
@@ -47,5 +56,5 @@ def phrases(
         boxes = [(console.numbers(each.box), f"{each.score:.2f}") for each in phrase.objects]
         rows += [(phrase.phrase, place, *values) for values in boxes or [("none", "")]]
     console.print_table(COLUMNS, rows)
-    cost, split = f"{found.cost.macs / 1e6:,.1f} M MACs", f"phrases by {found.splitter}"
-    print(f"{split} · {cost} · {found.milliseconds:.1f} ms")
+    times = timing.both(found.milliseconds, timing.again(ask).milliseconds)
+    print(f"phrases by {found.splitter} · {console.macs(found.cost.macs)} MACs · {times}")

@@ -1,11 +1,14 @@
 """`groundling segment`: the pixels that a phrase means in a picture."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli import console
+from groundling.cli import console, timing
+
+if TYPE_CHECKING:
+    from groundling.results import Segmentation
 
 COLUMNS = ("object", "box (x1 y1 x2 y2)", "score")
 
@@ -20,7 +23,13 @@ def segment(
     threshold: Annotated[
         float | None, typer.Option(help="Least confidence, in [0, 1]; the model's own without it.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line, with COCO's run lengths.")] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print JSON, one line, with COCO's run lengths; milliseconds are those of a first use.",
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Save the mask here, white on black (*.png).")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Save the mask over the picture here.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
@@ -46,7 +55,11 @@ def segment(
         if place is not None:
             check_place(place)
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
-    found = loaded.segment(image, phrase, threshold=threshold)
+
+    def ask() -> "Segmentation":
+        return loaded.segment(image, phrase, threshold=threshold)
+
+    found = ask()
     over = None if overlay is None else draw_mask(open_image(image, max_pixels), found)
     if out is not None:
         save(Image.fromarray(decode(found.mask)).convert("L"), out)
@@ -58,4 +71,5 @@ def segment(
     rows = [(each.label, console.numbers(each.box), f"{each.score:.2f}") for each in found.objects]
     console.print_table(COLUMNS, rows)
     share = console.percent(found.mask.area / (found.width * found.height))
-    print(f"{share} of the picture · {found.cost.macs / 1e6:,.1f} M MACs · {found.milliseconds:.1f} ms")
+    times = timing.both(found.milliseconds, timing.again(ask).milliseconds)
+    print(f"{share} of the picture · {console.macs(found.cost.macs)} MACs · {times}")

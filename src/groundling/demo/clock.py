@@ -1,10 +1,10 @@
-"""The demo's clock: one thread, a warm-up, then the median of some turns."""
+"""The demo's clock: one thread; the time of a first use, and the median of some turns after it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
@@ -26,12 +26,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+class Timed(NamedTuple, Generic[Found]):
+    """An answer, whose milliseconds are those of the request made again, and those of its first use."""
+
+    found: Found
+    first_milliseconds: float
+
+
 def timed(*requests: Callable[[], Found], repeats: int) -> list[Found]:
     """What each request gives, with its median time; they are made in turns, of which the first warms up."""
-    for request in requests:
-        request()  # extracts the subnet, which later turns find in the cache
+    return [each.found for each in timed_from_first(*requests, repeats=repeats)]
+
+
+def timed_from_first(*requests: Callable[[], Found], repeats: int) -> list[Timed[Found]]:
+    """As `timed`, with the milliseconds of the first use too: then the subnet is cut out of the network."""
+    first = [request().milliseconds for request in requests]
     turns = [[request() for request in requests] for _ in range(repeats)]
-    return [
-        replace(column[0], milliseconds=median(found.milliseconds for found in column))
-        for column in zip(*turns, strict=True)
-    ]
+    medians = [median(found.milliseconds for found in column) for column in zip(*turns, strict=True)]
+    answers = [replace(found, milliseconds=each) for found, each in zip(turns[0], medians, strict=True)]
+    return [Timed(found, each) for found, each in zip(answers, first, strict=True)]
