@@ -22,6 +22,7 @@ from groundling import checkpoint
 from groundling.data.sample import Dataset
 from groundling.training.distributed import Group
 from groundling.training.optimisation import MovingAverage, lr_factor, parameter_groups
+from groundling.training.prepare import prepare, used
 from groundling.training.state import check_same_samples
 from groundling.training.train import Run, Stopped, TrainConfig, TrainingError, train, train_all
 
@@ -592,3 +593,24 @@ def test_processes_that_read_different_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="processes read different samples"):
         check_same_samples(Apart(0, 2, torch.device("cpu")), "a" * 64)
     check_same_samples(Group(0, 1, torch.device("cpu")), "f" * 64)
+
+
+def test_a_first_batch_says_which_parameters_are_trained(tmp_path: Path, dataset: Dataset) -> None:
+    """Several processes wait for the gradients of these; and nothing of the batch may stay in the model."""
+    config = tiny.config(freeze_norm=False)
+    trainer = prepare(
+        Run("tiny", config, "grounding"),
+        Group(0, 1, torch.device("cpu")),
+        None,
+        None,
+        dataset,
+        tiny.objective,
+    )
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    part = trainer.data.collate(trainer.data.examples(0))
+    reached = used(trainer.stepper, part, config)  # type: ignore[arg-type]
+    named = [name for name, _ in trainer.model.named_parameters()]
+    left = {name.split(".")[0] for name, flag in zip(named, reached.tolist(), strict=True) if not flag}
+    assert left == {"detector"}  # whose losses this objective has not
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())

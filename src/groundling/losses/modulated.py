@@ -219,13 +219,15 @@ def _mask_losses(
 ) -> tuple[Tensor, Tensor]:
     """Focal and dice of the queries that match a target with a mask, the only ones whose masks are made.
 
-    They are made for the captions that have any, (R, N) of them, padded; without one both are 0.
+    They are made for the captions that have any, (R, N) of them, padded; without one both are 0, and the
+    head has a gradient of 0: processes of a training average those of the same parameters at each step.
     """
     assert targets.masks is not None
     if targets.masked is not None:
         matching = matching.where(matching.of_targets(targets.masked))
     if not len(matching.image):
-        return hidden_BQD.new_zeros(()), hidden_BQD.new_zeros(())
+        nothing = 0.0 * torch.stack([weight.sum() for weight in net.mask_head.parameters()]).sum()
+        return nothing, nothing
     rows, row = torch.unique(matching.image, return_inverse=True)
     place = torch.zeros(len(rows), int(matching.target.max()) + 1, dtype=torch.long, device=rows.device)
     place[row, matching.target] = matching.prediction

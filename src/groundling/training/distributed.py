@@ -44,6 +44,14 @@ class Group:
         low, high = told.tolist()
         return -low, high
 
+    def differs(self, flags: Tensor) -> tuple[Tensor, bool]:
+        """Where a flag is set in some process, and whether the processes' flags differ."""
+        some, every = flags.to(self.device, torch.int32), flags.to(self.device, torch.int32)
+        if self.world > 1:
+            dist.all_reduce(some, dist.ReduceOp.MAX)
+            dist.all_reduce(every, dist.ReduceOp.MIN)
+        return some.bool().cpu(), bool((some != every).any())
+
     def sum(self, numbers: Mapping[str, Tensor]) -> dict[str, float]:
         """Each number summed over the processes, with one exchange and one wait for the device."""
         names = sorted(numbers)

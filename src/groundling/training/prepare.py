@@ -13,7 +13,7 @@ from groundling.dynamic.gates import Draw
 from groundling.losses import OBJECTIVES, Objective
 from groundling.models import build, parse_config
 from groundling.training import batches, holding, verdict
-from groundling.training.batches import Kind, Part
+from groundling.training.batches import Batches, Kind, Part
 from groundling.training.config import Run, TrainConfig
 from groundling.training.distributed import Group
 from groundling.training.holding import Data
@@ -65,14 +65,15 @@ def prepare(
         tokenizer = tokenizer or batches.words_for(model, config, own_words, known, texts)
         spelled = {word for text in texts for word in tokenizer.spelled(text)}
     data = batches.batches(told, tokenizer, model, config)
+    optimizer = adamw(model, config)  # first: what it freezes has no gradient to be averaged
     trainer = Trainer(
         run,
         group,
         model,
-        wrapped(model, objective, group),
+        wrapped(model, objective, group, data, config),
         tokenizer,
         data,
-        adamw(model, config),
+        optimizer,
         torch.amp.GradScaler(group.device.type, enabled=config.autocast == "fp16"),
         MovingAverage(model, config.ema) if config.ema is not None else None,
         config.length(data.steps_per_epoch),
@@ -191,10 +192,36 @@ class Step(nn.Module):
         return self.objective(self.model, batch, draw)
 
 
-def wrapped(model: nn.Module, objective: Objective, group: Group) -> nn.Module:
-    """One step of the objective; over several processes, with gradients averaged by DDP."""
+def wrapped(
+    model: nn.Module, objective: Objective, group: Group, data: Batches, config: TrainConfig
+) -> nn.Module:
+    """One step of the objective; over several processes, with gradients averaged by DDP.
+
+    DDP waits for the gradient of every parameter, or looks for those without one at each step, and warns
+    where there are none such. So a first batch, of which nothing is kept, says which parameters this
+    objective leaves alone: they are frozen. Only where processes differ in it DDP has to look.
+    """
     step = Step(model, objective)
     if group.world == 1:
         return step
+    part = data.collate(share(share(data.examples(0), group.rank, group.world), 0, config.accumulate))
+    some, differ = group.differs(used(step, part.to(group.device), config))
+    for parameter, reached in zip(model.parameters(), some.tolist(), strict=True):
+        parameter.requires_grad_(parameter.requires_grad and reached)
     ids = [group.device.index] if group.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(step, device_ids=ids, find_unused_parameters=True)
+    return nn.parallel.DistributedDataParallel(step, device_ids=ids, find_unused_parameters=differ)
+
+
+def used(step: Step, part: Part, config: TrainConfig) -> Tensor:
+    """Which parameters have a gradient after a batch, as bool; the model stays as it is."""
+    model, before = step.model, {name: buffer.clone() for name, buffer in step.model.named_buffers()}
+    total = config.images_per_batch * config.expressions_per_image
+    terms = step(part, Draw(config.seed, 0, 0, len(part), total))
+    losses = [term.float() for name, term in terms.items() if not name.startswith("metric/")]
+    parameters = list(model.parameters())
+    moving = [parameter for parameter in parameters if parameter.requires_grad]
+    gradients = torch.autograd.grad(torch.stack(losses).sum(), moving, allow_unused=True)
+    reached = {id(p) for p, gradient in zip(moving, gradients, strict=True) if gradient is not None}
+    for name, buffer in model.named_buffers():
+        buffer.copy_(before[name])
+    return torch.tensor([id(parameter) in reached for parameter in parameters])
