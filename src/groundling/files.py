@@ -61,7 +61,7 @@ def check_kept(path: Given, inputs: Iterable[Given]) -> None:
                     f"{path} lies in {given}, which is read here, and would be written over; "
                     "choose a place outside it"
                 )
-        elif _same(path, given):
+        elif same_file(path, given):
             what = "is" if os.fspath(path) == os.fspath(given) else f"is the same file as {given}, which is"
             raise ValueError(f"{path} {what} read here, and would be written over; choose another place")
 
@@ -71,7 +71,7 @@ def check_folder_kept(folder: Given, inputs: Iterable[Given]) -> None:
     if not os.path.exists(folder):
         return
     for given in inputs:
-        if os.path.exists(given) and any(_same(folder, place) for place in _upwards(given)):
+        if os.path.exists(given) and any(same_file(folder, place) for place in _upwards(given)):
             raise ValueError(
                 f"{given} is read here, and lies in {folder}, which would be replaced; choose another folder"
             )
@@ -105,7 +105,8 @@ def _alike(folder: Path, name: str) -> str | None:
     return None
 
 
-def _same(path: Given, other: Given) -> bool:
+def same_file(path: Given, other: Given) -> bool:
+    """Whether two paths lead to one file or folder that is there; False for what cannot be a path."""
     with suppress(OSError, ValueError):  # ValueError: a null byte
         return os.path.samefile(path, other)
     return False
@@ -113,13 +114,13 @@ def _same(path: Given, other: Given) -> bool:
 
 def _lies_in(path: Given, folder: Given) -> bool:
     """Whether a file is in a folder, there or further down, under this name or another one of its own."""
-    if any(_same(place, folder) for place in _upwards(path)):
+    if any(same_file(place, folder) for place in _upwards(path)):
         return True
     own = os.stat(path)
     if own.st_nlink == 1 or os.path.isdir(path):
         return False
     places = (os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
-    return any(_same(path, place) for place in places)
+    return any(same_file(path, place) for place in places)
 
 
 def _upwards(path: Given) -> list[Path]:

@@ -1,63 +1,67 @@
-"""`groundling answer`: the answer to a question about a picture."""
+"""`groundling answer`: the answer to a question about a picture, or about many."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli import console, timing
+from groundling.cli import answering, console, given
+from groundling.cli.answering import Asking, Device, Download, Every, Json, MaxPixels, Out, Threshold
 
 if TYPE_CHECKING:
-    from groundling.results import Answer
+    from PIL import Image
 
-COLUMNS = ("evidence", "box (x1 y1 x2 y2)", "score")
+    from groundling.results import Answer
 
 
 def answer(
-    image: Annotated[Path, typer.Argument(help="A picture.")],
-    question: Annotated[str, typer.Argument(help="A question about it, in quotes.")],
+    pictures_and_question: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURES... QUESTION",
+            help=f"{answering.PICTURES}; then a question about each, in quotes.",
+        ),
+    ],
     model: Annotated[
         str, typer.Option(help="A packaged model, a checkpoint folder of an mdetr that answers, or a hub id.")
     ] = "mdetr_street",
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Least confidence of evidence, in [0, 1]; the model's own without it."),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, one line; milliseconds are those of a first use.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Save the picture with its evidence, over the answer, here.")
-    ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
-    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
+    threshold: Threshold = None,
+    json: Json = False,
+    out: Out = None,
+    every: Every = 1,
+    download: Download = False,
+    max_pixels: MaxPixels = 50_000_000,
+    device: Device = "cpu",
 ) -> None:
     """Answer a question about a picture.
 
     Prints what the answer rests on, too: the objects that the question mentions or is about.
     """
     from groundling.ask.grounder import load_grounder
-    from groundling.draw import draw_answer, format_of, save
-    from groundling.pictures.images import open_image
 
-    if out is not None:
-        format_of(out)  # before the model runs
+    asked = given.parted(pictures_and_question)
+    question = given.one_text(asked, "a question")
+    pictures = answering.pictures(
+        asked.pictures, answering.place(out, asked), json=json, every=every, max_pixels=max_pixels
+    )
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
+    made_by = {"verb": "answer", "model": answering.sha256(model, download), "threshold": threshold}
+    asking = Asking(
+        [question], lambda image, _: [loaded.answer(image, question, threshold=threshold)], _show, made_by
+    )
+    pictures.run(asking, _draw)
 
-    def ask() -> "Answer":
-        return loaded.answer(image, question, threshold=threshold)
 
-    found = ask()
-    if out is not None:
-        save(draw_answer(open_image(image, max_pixels), found), out)
-    if json:
-        console.print_json(found.as_dict())
-        return
+def _draw(image: "Image.Image", answers: "Sequence[Answer]") -> "Image.Image":
+    from groundling.draw import draw_answer
+
+    return draw_answer(image, answers[0])
+
+
+def _show(answers: "Sequence[Answer]", repeated: "Sequence[Answer]") -> None:
+    (found,) = answers
     about = "" if found.about is None else f"; read as a question about {found.about}"
     print(f"{console.one_line(found.answer)} ({console.percent(found.confidence)} sure{about})")
-    rows = [(each.label, console.numbers(each.box), f"{each.score:.2f}") for each in found.evidence]
-    if rows:
-        console.print_table(COLUMNS, rows)
-    times = timing.both(found.milliseconds, timing.again(ask).milliseconds)
-    print(f"{console.macs(found.cost.macs)} MACs · {times}")
+    if found.evidence:
+        answering.print_objects("evidence", found.evidence)
+    print(answering.spent(found, *repeated))

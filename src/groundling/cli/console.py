@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -181,3 +182,8 @@ def part(count: int, whole: int) -> str:
 def numbers(values: Iterable[float]) -> str:
     """Numbers of a box."""
     return " ".join(f"{value:.1f}" for value in values)
+
+
+def print_path(path: Path, aside: bool = False) -> None:
+    """The path of what was written, on stdout, or `aside` on stderr where stdout carries JSON."""
+    print(path, file=sys.stderr if aside else sys.stdout)

@@ -1,4 +1,4 @@
-"""`groundling ground`: the box of each expression in a picture."""
+"""`groundling ground`: the box of each expression in a picture, or in many."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundling.cli import console, many, timing
+from groundling.cli import answering, console, given, timing
+from groundling.cli.answering import Asking, Device, Download, Every, Json, MaxPixels, Out
 
 if TYPE_CHECKING:
     from groundling.pictures.images import ImageSource
@@ -19,10 +20,13 @@ COLUMNS = ("expression", "box (x1 y1 x2 y2)", "score", "MACs", "layers on", "fil
 
 
 def ground(
-    image: Annotated[str, typer.Argument(help="A picture; or many: a folder, a pattern in quotes, a video.")],
-    expressions: Annotated[
-        list[str] | None, typer.Argument(help="What to look for, each in quotes (an exported file knows it).")
-    ] = None,
+    pictures_and_expressions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURES... EXPRESSIONS...",
+            help=f"{answering.PICTURES}; then what to look for, each in quotes (an exported file knows it).",
+        ),
+    ],
     model: Annotated[
         str, typer.Option(help="A packaged model, a checkpoint folder, an exported file, or a hub id.")
     ] = "lads_street",
@@ -30,79 +34,74 @@ def ground(
         float | None,
         typer.Option(help="Largest share of the full network's MACs to spend, above 0 and up to 1."),
     ] = None,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print JSON, one line an expression; milliseconds are those of a first use."
-        ),
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Save the picture with its boxes here; of many, the lines (*.jsonl).")
+    json: Json = False,
+    out: Out = None,
+    expressions: Annotated[
+        Path | None, typer.Option(help="Read expressions from this file, one a line; - is stdin.")
     ] = None,
-    every: Annotated[int, typer.Option(help="Read one frame in so many of a video.")] = 1,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse pictures of more pixels.")] = 50_000_000,
-    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
+    every: Every = 1,
+    download: Download = False,
+    max_pixels: MaxPixels = 50_000_000,
+    device: Device = "cpu",
 ) -> None:
     """Find what each expression means in a picture, or in many.
 
-    Many pictures give JSON Lines; a file of them is taken up again where it stopped.
+    Many pictures give JSON Lines, or with --out a file of them that is continued where it stopped, a folder
+    of pictures, or of a video a video.
     """
-    from groundling.draw import draw_grounding, format_of, save
-    from groundling.pictures.images import open_image
-    from groundling.runtime.streams import Stream, is_many
-
-    stream = Stream(image, every, max_pixels) if is_many(image) else None
-    if out is not None and stream is None:
-        format_of(out)  # before the model runs
-    answer, asked = _ready(model, expressions or (), budget, device, download, max_pixels)
-    if stream is not None:
-        many.run(stream, asked, answer, out, {"model": _hash(model, download), "budget": budget})
-        return
-    found = answer(Path(image), asked)
-    if out is not None:
-        save(draw_grounding(open_image(image, max_pixels), found), out)
-    if json:
-        for grounding in found:
-            console.print_json(grounding.as_dict())
-    else:
-        repeated = timing.again(lambda: answer(Path(image), asked))
-        console.print_table(COLUMNS, map(_row, found, repeated))
-        print(timing.NOTE)
-
-
-def _ready(
-    model: str, expressions: Sequence[str], budget: float | None, device: str, download: bool, max_pixels: int
-) -> "tuple[Answer, Sequence[str]]":
-    """What answers about a picture, and the expressions it is asked: looked at before any picture is."""
-    from groundling.ask.grounder import load_grounder
-    from groundling.runtime import ExportedGrounder
+    from groundling.draw import draw_grounding
     from groundling.runtime.exported import RUNTIMES
 
-    if Path(model).suffix in RUNTIMES:
-        if budget is not None or device != "cpu":
-            raise ValueError(f"{model} is an exported file: it has one size and runs on the CPU")
-        exported = ExportedGrounder(model, max_pixels=max_pixels)
-        return exported.ground, exported.asked(expressions)
+    exported = Path(model).suffix in RUNTIMES
+    asked = given.parted(pictures_and_expressions, lambda: not exported and expressions is None)
+    pictures = answering.pictures(
+        asked.pictures,
+        answering.place(out, asked),
+        json=json,
+        every=every,
+        max_pixels=max_pixels,
+        inputs=given.files(expressions),
+    )
+    texts = asked.words + given.read_file(expressions, asked)
+    if exported:
+        answer, texts = _exported(model, texts, budget, device, max_pixels)
+    else:
+        answer = _loaded(model, texts, budget, device, download, max_pixels)
+    made_by = {"verb": "ground", "model": answering.sha256(model, download), "budget": budget}
+    pictures.run(Asking(texts, answer, _show, made_by), draw_grounding)
+
+
+def _exported(
+    model: str, expressions: list[str], budget: float | None, device: str, max_pixels: int
+) -> "tuple[Answer, list[str]]":
+    """What answers, and the expressions that it is asked: its own if it has one."""
+    from groundling.runtime import ExportedGrounder
+
+    if budget is not None or device != "cpu":
+        raise ValueError(f"{model} is an exported file: it has one size and runs on the CPU")
+    grounder = ExportedGrounder(model, max_pixels=max_pixels)
+    return grounder.ground, list(grounder.asked(expressions))
+
+
+def _loaded(
+    model: str, expressions: list[str], budget: float | None, device: str, download: bool, max_pixels: int
+) -> "Answer":
+    """What answers, after a look at all expressions: a wrong one is an error before a picture is opened."""
+    from groundling.ask.grounder import load_grounder
+
     if not expressions:
-        raise ValueError("say what to look for: groundling ground IMAGE EXPRESSION")
+        raise ValueError('say what to look for, after the pictures: groundling ground photo.jpg "the cat"')
     loaded = load_grounder(model, device=device, download=download, max_pixels=max_pixels)
     with warnings.catch_warnings():  # they come with the answers
         warnings.simplefilter("ignore")
         for expression in expressions:
             loaded.select(expression, budget=budget)
-    return lambda image, words: loaded.ground(image, words, budget=budget), expressions
+    return lambda image, words: loaded.ground(image, words, budget=budget)
 
 
-def _hash(model: str, download: bool) -> str:
-    """SHA-256 of the weights, or of an exported file."""
-    from groundling import checkpoint
-
-    if (file := Path(model)).is_file():
-        weights = file.with_suffix(".bin")  # of OpenVINO
-        beside = checkpoint.sha256(weights) if file.suffix == ".xml" and weights.is_file() else ""
-        return checkpoint.sha256(file) + beside
-    return checkpoint.sha256(checkpoint.locate(model, download=download) / checkpoint.WEIGHTS)
+def _show(answers: "Sequence[Grounding]", repeated: "Sequence[Grounding]") -> None:
+    console.print_table(COLUMNS, map(_row, answers, repeated))
+    print(timing.NOTE)
 
 
 def _row(found: "Grounding", repeated: "Grounding") -> tuple[str, ...]:

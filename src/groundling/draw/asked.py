@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from groundling.draw import caption, ink
 from groundling.draw.caption import Mark
 from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size
+from groundling.pictures.images import ImageSource
 from groundling.pictures.masks import Mask as Pixels
 from groundling.pictures.masks import decode
 from groundling.results import Answer, CaptionGrounding, Detection, Segmentation
@@ -15,7 +16,7 @@ from groundling.results import Answer, CaptionGrounding, Detection, Segmentation
 SEEN = 0.5  # of the picture under a mask's colour
 
 
-def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
+def draw_phrases(image: ImageSource, found: CaptionGrounding) -> Image.Image:
     """The image with the objects of each phrase in a colour, over the caption with its phrases on theirs.
 
     A phrase without objects is framed in grey; where there are more phrases than colours, numbers tell them
@@ -35,7 +36,7 @@ def draw_phrases(image: Image.Image, found: CaptionGrounding) -> Image.Image:
     return _over(picture, found.text, marks, note=note)
 
 
-def draw_answer(image: Image.Image, found: Answer) -> Image.Image:
+def draw_answer(image: ImageSource, found: Answer) -> Image.Image:
     """The image with what the answer rests on, over the question and the answer with its confidence."""
     picture, scale = _ready(image, "evidence", found.width, found.height)
     colours = colours_of(found)
@@ -50,7 +51,7 @@ def draw_answer(image: Image.Image, found: Answer) -> Image.Image:
     return _over(picture, found.text, marks_in(found), found.answer, f"{found.confidence:.0%} sure{kind}")
 
 
-def draw_mask(image: Image.Image, found: Segmentation) -> Image.Image:
+def draw_mask(image: ImageSource, found: Segmentation) -> Image.Image:
     """The image with the pixels that the phrase means tinted and outlined, over the phrase in that colour."""
     picture, _ = _ready(image, "a mask", found.width, found.height)
     picture = tinted(picture, decode(found.mask), ink.MASK)
@@ -131,7 +132,7 @@ def grown(mask: Pixels, steps: int) -> Pixels:
     return mask
 
 
-def _ready(image: Image.Image, what: str, width: int, height: int) -> tuple[Image.Image, int]:
+def _ready(image: ImageSource, what: str, width: int, height: int) -> tuple[Image.Image, int]:
     return enlarged(fitting(image, what, [(width, height)]))
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from groundling.data.sample import Box
 from groundling.draw import ink
 from groundling.draw.ink import Rect
-from groundling.pictures.images import open_image
+from groundling.pictures.images import MAX_PIXELS, ImageSource, open_image
 from groundling.results import Detections, Grounding
 
 LINES = 2  # of a label
@@ -26,13 +26,14 @@ class Label:
 
 
 def draw_grounding(
-    image: Image.Image, groundings: Sequence[Grounding], truth: Sequence[Box] | None = None
+    image: ImageSource, groundings: Sequence[Grounding], truth: Sequence[Box] | None = None
 ) -> Image.Image:
     """A copy of the image with a solid box and a label for each grounding, and dashed true boxes.
 
-    `truth` are boxes xyxy in pixels of the image. Lines and letters grow with the picture; one of less than
-    400 pixels is drawn a whole number of times as large, so that labels have room. ValueError if a grounding
-    is of an image of another size, or a true box is not four numbers.
+    image: path, bytes, PIL image or array, as a Grounder takes it. `truth` are boxes xyxy in pixels of the
+    image. Lines and letters grow with the picture; one of less than 400 pixels is drawn a whole number of
+    times as large, so that labels have room. ValueError if a grounding is of an image of another size, or a
+    true box is not four numbers.
     """
     sizes = [(grounding.width, grounding.height) for grounding in groundings]
     picture, scale = enlarged(fitting(image, "a grounding", sizes))
@@ -41,7 +42,7 @@ def draw_grounding(
     return picture
 
 
-def draw_detections(image: Image.Image, found: Detections, truth: Sequence[Box] | None = None) -> Image.Image:
+def draw_detections(image: ImageSource, found: Detections, truth: Sequence[Box] | None = None) -> Image.Image:
     """As `draw_grounding`, for the objects of one image; those of a category have one colour."""
     picture, scale = enlarged(fitting(image, "detections", [(found.width, found.height)]))
     order = list(dict.fromkeys(each.label for each in found))
@@ -103,9 +104,12 @@ def draw_boxes(
         _draw_label(draw, label, colour, size)
 
 
-def fitting(image: Image.Image, what: str, sizes: Sequence[tuple[int, int]]) -> Image.Image:
-    """The image to draw on, if all is of images of its size."""
-    picture = open_image(image, max_pixels=image.width * image.height).copy()
+def fitting(image: ImageSource, what: str, sizes: Sequence[tuple[int, int]]) -> Image.Image:
+    """The image to draw on, upright, if all is of images of its size."""
+    limit = max(MAX_PIXELS, *(width * height for width, height in sizes), 0)  # what was asked about was taken
+    if isinstance(image, Image.Image):
+        limit = image.width * image.height
+    picture = open_image(image, limit).copy()
     for width, height in sizes:
         if picture.size != (width, height):
             raise ValueError(

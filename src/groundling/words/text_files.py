@@ -7,7 +7,7 @@ character of it, as it is in the text editors that people count lines with.
 import codecs
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -42,8 +42,17 @@ def read_expressions(file: Path) -> list[str]:
 
     ValueError, FILE:LINE, for a line without words, and for a file without expressions.
     """
+    return _expressions(read_lines(file), file)
+
+
+def expressions_in(data: bytes, file: Path) -> list[str]:
+    """As `read_expressions`, of bytes that were read already."""
+    return _expressions(enumerate(split_lines(decoded(data, file)), 1), file)
+
+
+def _expressions(lines: Iterable[tuple[int, str]], file: Path) -> list[str]:
     found = []
-    for number, line in read_lines(file):
+    for number, line in lines:
         try:
             if normalised(line).text:
                 found.append(read_words(line).original.strip())
