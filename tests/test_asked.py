@@ -146,9 +146,8 @@ def test_the_command_line(
     half = shell("segment", picture, CAPTION, *all_of, "--out", out, "--overlay", tmp_path / "mdetr.png")
     assert half.code == 0
     out.unlink()
-    (tmp_path / "folder.png").mkdir()
-    half = shell("segment", picture, CAPTION, *all_of, "--out", out, "--overlay", tmp_path / "folder.png")
-    assert "folder.png: Is a directory" in half.complaint()
+    half = shell("segment", picture, CAPTION, *all_of, "--out", out, "--overlay", picture / "over.png")
+    assert "photo.png" in half.complaint()
     assert not out.exists()
     assert (
         "a mask is saved as a PNG"

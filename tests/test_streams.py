@@ -1,17 +1,22 @@
 """Folders, patterns and videos: every picture is answered once, bad ones are named and counted."""
 
+import io
 import json
-from collections.abc import Iterator
+import os
+import shutil
+import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from small import Shell, data_folder, model_folder
+from small import Shell, data_folder, mdetr_folder, model_folder
 
-import groundling
-from groundling.runtime.streams import Answers, Picture, Stream, StreamError, is_many
+from groundling.runtime.answer_file import AnswerFile
+from groundling.runtime.sources import is_many
+from groundling.runtime.streams import LeftOutWarning, Picture, Stream, StreamError
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +26,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four pictures, one of them in a folder of its own, and a text."""
+    """Four pictures, one of them in a folder of its own."""
     data_folder(tmp_path / "data", images=4)
     images = tmp_path / "data" / "images"
     (images / "deeper").mkdir()
     (images / "3.png").rename(images / "deeper" / "3.PNG")
-    (images / "notes.txt").write_text("no picture")
     return images
 
 
@@ -102,11 +106,11 @@ def test_a_video_whose_name_has_a_colon(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_is_no_stream(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no picture, folder or video .*none.mp4"):
+    with pytest.raises(FileNotFoundError, match=r"not found: .*none.mp4"):
         Stream(str(tmp_path / "none.mp4"))
-    with pytest.raises(ValueError, match="holds no picture or video"):
+    with pytest.raises(ValueError, match="no picture or video that can be read in"):
         Stream(str(tmp_path))
-    with pytest.raises(ValueError, match="no file is called like"):
+    with pytest.raises(FileNotFoundError, match="no file or folder has a name of this pattern"):
         Stream(str(tmp_path / "*.jpg"))
     with pytest.raises(ValueError, match="every must be 1 or more, given 0"):
         Stream(str(tmp_path), every=0)
@@ -136,6 +140,91 @@ def test_a_video_that_ends_within_a_frame(tmp_path: Path) -> None:
 def test_a_video_too_large(tmp_path: Path) -> None:
     (only,) = Stream(str(film(tmp_path / "film.mp4")), max_pixels=1000)
     assert "64×48 pixels, the limit is 1,000" in str(only)
+
+
+def test_a_folder_holds_whatever_can_be_opened(tmp_path: Path) -> None:
+    """Of six pictures one was answered, without a word of the others (.jfif, .pgm, .mpo, linked, .avif)."""
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for place in (photos / ".git", photos / "__MACOSX", photos / "@eaDir", elsewhere):
+        place.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(place / "z.jpg")
+    for name in ("a.jpg", "b.jfif", "e.JPE", "c.pgm", "without"):
+        Image.new("L", (8, 8)).save(photos / name, "PPM" if name == "c.pgm" else "JPEG")
+    (photos / "d.mpo").write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "linked").symlink_to("../elsewhere")
+    (photos / "again.jpg").symlink_to("a.jpg")
+    (photos / "broken.jpg").symlink_to("nowhere.jpg")
+    (photos / "f.avif").write_bytes(b"\0\0\0\x1cftypavif\0\0\0\0")
+    (photos / "g.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0")
+    (photos / "Thumbs.db").write_bytes(b"x")
+    (photos / "._a.jpg").write_bytes(b"x")
+    (photos / "notes.txt").write_text("no picture")
+    os.mkfifo(photos / "pipe")
+    with pytest.warns(LeftOutWarning) as said:
+        found = names(Stream(str(photos)))
+    read = ("a.jpg", "b.jfif", "c.pgm", "d.mpo", "e.JPE", "linked/z.jpg", "without")
+    assert found == [str(photos / name) for name in read]
+    (line,) = (str(each.message) for each in said)
+    assert line.startswith(
+        f"{photos}: 11 files left out: 1 AVIF and 1 HEIC (formats not supported), 5 hidden, "
+    )
+    for kind in ("1 .txt", "1 links to nothing", "1 special files", "1 read already under another name"):
+        assert kind in line
+
+
+def test_a_link_gives_its_place_to_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "z").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "z" / "a.png")
+    (tmp_path / "photos" / "b").symlink_to("z")
+    (tmp_path / "photos" / "up").symlink_to("..")
+    assert names(Stream(str(tmp_path / "photos"))) == [str(tmp_path / "photos" / "z" / "a.png")]
+
+
+def test_the_part_of_a_pattern_that_exists_is_no_pattern(tmp_path: Path) -> None:
+    """`trip [2024]/*.jpg`: "no file is called like trip [2024]/*.jpg"."""
+    for place in ("trip [2024]", "trip 2", "deep/trip [2024]"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / place / "a.jpg")
+    for pattern, found in {
+        "trip [2024]/*.jpg": ["trip [2024]/a.jpg"],
+        "trip [2024]": ["trip [2024]/a.jpg"],
+        "*/trip [2024]/*.jpg": ["deep/trip [2024]/a.jpg"],
+        "trip [1-3]/*.jpg": ["trip 2/a.jpg"],
+        "trip*": ["trip 2/a.jpg", "trip [2024]/a.jpg"],
+        "**/?.jpg": ["deep/trip [2024]/a.jpg", "trip 2/a.jpg", "trip [2024]/a.jpg"],
+    }.items():
+        assert names(Stream(str(tmp_path / pattern))) == [str(tmp_path / each) for each in found], pattern
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_in_another_unicode_form_are_found(tmp_path: Path, form: Any) -> None:
+    own, other = (unicodedata.normalize(each, "été") for each in (form, "NFD" if form == "NFC" else "NFC"))
+    (tmp_path / own).mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / own / f"{own}.png")
+    there = [str(tmp_path / own / f"{own}.png")]
+    for asked in (f"{other}/{other}.png", other, f"{other}/*.png", f"*/{other}*"):
+        assert names(Stream(str(tmp_path / asked))) == there, ascii(asked)
+
+
+def test_several_sources_give_each_file_once_in_their_order(folder: Path) -> None:
+    sources = [str(folder / "2.png"), str(folder / "[01].png"), str(folder / "2.png"), str(folder / "deeper")]
+    found = [str(folder / name) for name in ("2.png", "0.png", "1.png", "deeper/3.PNG")]
+    assert names(Stream(sources)) == found
+
+
+def test_urls_keep_their_slashes() -> None:
+    with pytest.raises(ValueError, match=r"^https://a\.b/c\.jpg: URLs are not fetched"):
+        Stream("https://a.b/c.jpg")
+
+
+def test_videos_of_a_folder_without_their_package_are_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One video stopped all pictures beside it."""
+    (folder / "film.mp4").write_bytes(b"")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.warns(LeftOutWarning, match=r"1 videos \(videos need the package av"):
+        assert len(names(Stream(str(folder)))) == 4
 
 
 # --- the command line
@@ -177,7 +266,9 @@ def test_what_cannot_be_asked_is_said_once(shell: Shell, model: Path, folder: Pa
 
     assert "no words" in complaint(" ")
     assert "out of reach" in complaint("left", "--budget", 0.001)
-    assert "give a file *.jsonl, not 'x.png'" in complaint("left", "--out", folder / "x.png")
+    assert "go to a folder, as in --out boxes/, or to a file *.jsonl, not to 'x.png'" in complaint(
+        "left", "--out", folder / "x.png"
+    )
     assert "say what to look for" in complaint()
 
 
@@ -191,10 +282,8 @@ def test_a_stopped_run_is_taken_up_again(shell: Shell, model: Path, folder: Path
     assert untimed(out.read_text()) == untimed(whole)
     assert shell("ground", folder, "left", "red square", "--model", model, "--out", out).code == 0
     assert len(lines(out.read_text())) == 8
-    assert (
-        "of another model or with another budget"
-        in shell("ground", folder, "left", "--model", model, "--out", out, "--budget", 0.9).complaint()
-    )
+    other = shell("ground", folder, "left", "--model", model, "--out", out, "--budget", 0.9).complaint()
+    assert "holds answers of another budget; choose another file" in other
 
 
 def untimed(text: str) -> list[dict[str, Any]]:
@@ -204,27 +293,215 @@ def untimed(text: str) -> list[dict[str, Any]]:
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text('{"image": "a.png", "expression": "b", "box": [1, 2, 3, 4]}\n')
     with pytest.raises(ValueError, match="choose another file"):
-        Answers(tmp_path / "mine.jsonl", {"model": "x"})
+        AnswerFile(tmp_path / "mine.jsonl", {"model": "x"})
     assert (tmp_path / "mine.jsonl").read_text().startswith('{"image"')
-    Answers(tmp_path / "new.jsonl", {"model": "x"}).close()
+    AnswerFile(tmp_path / "new.jsonl", {"model": "x"}).close()
     (tmp_path / "new.jsonl").write_text("[]\n")
-    with pytest.raises(ValueError, match=r"new.jsonl:1: is no answer of ours"):
-        Answers(tmp_path / "new.jsonl", {"model": "x"})
+    with pytest.raises(ValueError, match=r"new.jsonl:1: not an answer of groundling"):
+        AnswerFile(tmp_path / "new.jsonl", {"model": "x"})
 
 
-def test_whatever_grounds_answers_a_stream(folder: Path) -> None:
-    """Anything that grounds can: here a function."""
-    from groundling.runtime.streams import answers
+# --- pictures before words
 
-    grounder = groundling.load()
-    calls: list[int] = []
 
-    def ground(image: Any, words: Any) -> list[Any]:
-        calls.append(len(words))
-        return grounder.ground(image, list(words))
+def test_several_pictures_come_before_the_words(shell: Shell, model: Path, folder: Path) -> None:
+    """`ground photos/*.jpg "the man"`, as a shell expands it, boxed the second path as an expression."""
+    pictures = [folder / "0.png", folder / "1.png", folder / "deeper"]
+    rows = lines(shell("ground", *pictures, "left", "red", "--model", model).out)
+    asked = [(row["image"], row["expression"]) for row in rows]
+    read = [str(folder / name) for name in ("0.png", "1.png", "deeper/3.PNG")]
+    assert asked == [(name, words) for name in read for words in ("left", "red")]
 
-    found: Iterator[Any] = answers(
-        Stream(str(folder / "?.png")), ["left", "red"], ground, done={(str(folder / "0.png"), "left")}
+
+def test_a_folder_at_the_end_is_a_word(
+    shell: Shell, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    (folder.parent / "left").mkdir()
+    (folder.parent / "red").write_text("a file without an ending that is no picture")
+    shutil.copy(folder / "0.png", "left/own.png")
+    rows = lines(shell("ground", "images/0.png", "left", "--model", model, "--json").out)
+    assert [(row["image"], row["expression"]) for row in rows] == [("images/0.png", "left")]
+    rows = lines(shell("ground", "images/0.png", "left", "red", "--model", model).out)
+    assert [(row["image"], row["expression"]) for row in rows] == [
+        ("images/0.png", "red"), ("left/own.png", "red"),
+    ]  # fmt: skip
+
+
+def test_arguments_that_are_no_words(shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is said before the model, which is not there, is looked for."""
+    monkeypatch.chdir(folder)
+
+    def complaint(*arguments: object, verb: str = "ground") -> str:
+        return shell(verb, *arguments, "--model", folder / "none").complaint()
+
+    assert "1.png is a file: pictures come before the words" in complaint("0.png", "left", "1.png")
+    assert "deeper/ is a folder: pictures come before" in complaint("0.png", "left", "deeper/")
+    assert "not found: 7.png" in complaint("0.png", "7.png", "left")
+    assert "not found: deeper/7" in complaint("0.png", "deeper/7", "left")
+    assert "not found: *.webp" in complaint("0.png", "*.webp", "left")
+    assert "not found: left; pictures come first, then the words" in complaint("left", "0.png")
+    assert "not found: photos" in complaint("photos", "left", "--out", "cats.jsonl")
+    assert "https://a.b/c.png: URLs are not fetched" in complaint("0.png", "https://a.b/c.png", "left")
+    assert "say what to look for" in complaint("0.png", "1.png")
+    assert "say what to look for" in complaint("0.png", "*.png")
+    assert "say a question after the pictures" in complaint("0.png", "1.png", verb="answer")
+    assert "give a caption as one text in quotes, after the pictures; given 'a', 'red'" in complaint(
+        "0.png", "a", "red", verb="phrases"
     )
-    assert [len(each) for each in found] == [1, 2, 2]
-    assert calls == [1, 2, 2]
+
+
+def test_a_picture_or_expressions_from_stdin(
+    shell: Shell, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def piped(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    piped((folder / "0.png").read_bytes())
+    ran = shell("ground", "-", "left", "--model", model, "--json", "--out", tmp_path / "seen.png")
+    (row,), path = lines(ran.out), tmp_path / "seen.png"
+    assert (row["image"], ran.err, path.exists()) == ("-", f"{path}\n", True)
+    words = tmp_path / "words.txt"
+    words.write_bytes("\ufeffleft\r\n\r\nred square\n".encode())
+    piped(words.read_bytes())
+    for file in (words, "-"):
+        ran = shell("ground", folder / "0.png", "--expressions", file, "--model", model, "--json")
+        assert [row["expression"] for row in lines(ran.out)] == ["left", "red square"]
+    both = shell("ground", "-", "--expressions", "-", "--model", model)
+    assert "stdin holds a picture or texts, not both" in both.complaint()
+    over = shell("ground", folder, "--expressions", words, "--model", model, "--out", words)
+    assert over.code == 2
+    assert words.read_bytes().startswith(b"\xef\xbb\xbfleft")
+
+
+# --- outputs of many
+
+
+def test_a_folder_of_pictures_with_their_boxes(
+    shell: Shell, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Sub-folders are kept, names that meet are made different, and what is there stays."""
+    shutil.copy(folder / "0.png", folder / "0.bmp")
+    out = tmp_path / "boxes"
+    ran = shell("ground", folder, "left", "--model", model, "--out", f"{out}/")
+    assert (ran.code, ran.out, ran.err) == (0, f"{out}\n", "")
+    drawn = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert drawn == {"0.png", "0-2.png", "1.png", "2.png", "deeper/3.PNG"}
+    with Image.open(out / "deeper" / "3.PNG") as picture:
+        assert picture.width >= 400
+    (out / "1.png").write_bytes(b"mine")
+    (out / "2.png").unlink()
+    again = shell("ground", folder, "left", "--model", model, "--out", out)
+    assert (again.code, again.only_line()) == (0, "groundling: 4 were there already")
+    assert (out / "1.png").read_bytes() == b"mine"
+    assert (out / "2.png").exists()
+
+
+def test_a_folder_of_answers_inside_the_pictures_is_not_read(shell: Shell, model: Path, folder: Path) -> None:
+    for _ in range(2):
+        ran = shell("ground", folder, "left", "--model", model, "--out", folder / "boxes")
+        assert ran.code == 0
+    assert not (folder / "boxes" / "boxes").exists()
+    assert f"4 in {folder / 'boxes'}, which is written to" in ran.err
+    over = shell("ground", folder, "left", "--model", model, "--out", folder)
+    assert "is read here, and would be written over; choose another place" in over.complaint()
+    over = shell("ground", folder / "0.png", folder / "1.png", "left", "--model", model, "--out", folder)
+    assert "0.png is read here, and would be written over" in over.complaint()
+
+
+def test_lines_inside_the_pictures_are_taken_up_again(shell: Shell, model: Path, folder: Path) -> None:
+    out = folder / "answers.jsonl"
+    assert shell("ground", folder, "left", "--model", model, "--out", out) == (0, f"{out}\n", "")
+    ran = shell("ground", folder, "left", "--model", model, "--out", out)
+    assert (ran.code, ran.only_line()) == (0, "groundling: 4 were there already")
+
+
+def test_a_video_with_its_boxes(shell: Shell, model: Path, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path, out = film(tmp_path / "film.mp4"), tmp_path / "boxes.mkv"
+    ran = shell("ground", path, "left", "--model", model, "--every", 4, "--out", out)
+    assert (ran.code, ran.out) == (0, f"{out}\n")
+    with av.open(str(out)) as video:
+        assert [frame.width >= 400 for frame in video.decode(video=0)] == [True] * 3
+        assert video.streams.video[0].average_rate == pytest.approx(10 / 4)
+    over = shell("ground", path, "left", "--model", model, "--out", path)
+    assert "film.mp4 is read here, and would be written over" in over.complaint()
+    two = shell("ground", path, path.parent, "left", "--model", model, "--out", tmp_path / "x.mp4")
+    assert "a video, and one is made of one video" in two.err
+    assert not (tmp_path / "x.mp4").exists()
+    frames = shell("ground", path, "left", "--model", model, "--every", 5, "--out", tmp_path / "frames/")
+    assert frames.code == 0
+    assert sorted((tmp_path / "frames").rglob("*.jpg")) == [
+        tmp_path / "frames" / "film.mp4" / f"{number:06}.jpg" for number in (0, 5)
+    ]
+
+
+def test_a_video_that_cannot_be_read_leaves_none(shell: Shell, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "film.mp4").write_bytes(b"no video")
+    ran = shell("ground", tmp_path / "film.mp4", "left", "--model", model, "--out", tmp_path / "out.mp4")
+    assert ran.code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+ASKED = {"detect": ("square", "left"), "phrases": ("a red square",), "answer": ("Is it red?",)}
+
+
+@pytest.fixture(scope="module")
+def mdetr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mdetr_folder(tmp_path_factory.mktemp("mdetr") / "small")
+
+
+@pytest.mark.parametrize("verb", ASKED)
+def test_every_verb_takes_many_pictures(
+    verb: str, shell: Shell, mdetr: Path, folder: Path, tmp_path: Path
+) -> None:
+    asked = (verb, folder, *ASKED[verb], "--model", mdetr)
+    rows = lines(shell(*asked).out)
+    assert [row["image"] for row in rows] == names(Stream(str(folder)))
+    alone = lines(shell(verb, folder / "1.png", *ASKED[verb], "--model", mdetr, "--json").out)[0]
+    assert {**rows[1], "milliseconds": 0} == {**alone, "milliseconds": 0}
+    out, boxes = tmp_path / "answers.jsonl", tmp_path / "boxes"
+    assert shell(*asked, "--out", out).code == 0
+    assert untimed(out.read_text()) == [{**row, "milliseconds": 0} for row in rows]
+    assert "4 were there already" in shell(*asked, "--out", out).err
+    other = shell("ground", folder, "left", "--model", mdetr, "--out", out).complaint()
+    assert "holds answers of another" in other
+    assert "another verb" in other
+    assert shell(*asked, "--out", boxes).code == 0
+    assert len([path for path in boxes.rglob("*") if path.is_file()]) == 4
+
+
+def test_masks_of_many_pictures(shell: Shell, mdetr: Path, folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "0.png", folder / "0.bmp")
+    masks, seen = tmp_path / "masks", tmp_path / "seen"
+    asked = ("segment", folder, "a red square", "--model", mdetr, "--threshold", 0)
+    ran = shell(*asked, "--out", masks, "--overlay", seen)
+    assert (ran.code, ran.out) == (0, f"{masks}\n{seen}\n")
+    for place in (masks, seen):
+        assert len([path for path in place.rglob("*") if path.is_file()]) == 5
+    with Image.open(masks / "deeper" / "3.png") as mask, Image.open(folder / "deeper" / "3.PNG") as picture:
+        assert (mask.mode, mask.size) == ("L", picture.size)
+    assert "are two pictures" in shell(*asked, "--out", masks, "--overlay", masks).complaint()
+    assert "masks of many pictures in a folder" in shell(*asked, "--out", tmp_path / "m.png").complaint()
+
+
+# --- nothing that is read is written over
+
+
+@pytest.mark.parametrize("verb", ["ground", *ASKED, "segment"])
+@pytest.mark.parametrize("by", ["itself", "another spelling", "a link", "a hard link"])
+def test_a_picture_is_never_written_over(
+    verb: str, by: str, shell: Shell, model: Path, mdetr: Path, folder: Path, tmp_path: Path
+) -> None:
+    """`ground p.jpg "the cat" --out p.jpg` drew over the only copy of a photograph, exit 0, no word."""
+    picture, before = folder / "0.png", (folder / "0.png").read_bytes()
+    out = {"itself": picture, "another spelling": f"{folder}/deeper/../0.png"}.get(by, tmp_path / "link.png")
+    if "link" in by:
+        (os.link if by == "a hard link" else os.symlink)(picture, out)
+    options = ["--out"] if verb != "segment" else ["--out", "--overlay"]
+    for option in options:
+        words = ASKED.get(verb, ("left",))
+        ran = shell(verb, picture, *words, "--model", model if verb == "ground" else mdetr, option, out)
+        assert "would be written over" in ran.complaint()
+        assert picture.read_bytes() == before

@@ -98,7 +98,7 @@ class Sources:
             if pattern and self._is_written(path):
                 self._leave_written(path)
             elif self._is_written(path):
-                raise ValueError(f"{path} is read here; choose another place for what is written")
+                raise ValueError(f"{path} is read here, and would be written over; choose another place")
             elif path.is_dir():
                 self._walk(path)
             elif pattern:
@@ -166,7 +166,7 @@ class Sources:
             self._files[real] = path
             self.entries.append(entry)
         elif self._files[real] != path:
-            self._left["links to what is read already"] += 1
+            self._left["read already under another name"] += 1
 
     def _is_written(self, path: Path) -> bool:
         return any(same_file(path, each) for each in self._without)
@@ -236,8 +236,9 @@ def located(source: str) -> list[Path]:
 
 def _expanded(pattern: Path) -> Iterator[Path]:
     """What a shell makes of a pattern, but for parts that exist as they are written: they are no pattern."""
-    parts = pattern.parts
-    yield from _matches(Path(pattern.anchor), parts[1:] if pattern.anchor else parts)
+    parts = pattern.parts[1:] if pattern.anchor else pattern.parts
+    once = [part for part, before in zip(parts, ("", *parts), strict=False) if not part == before == "**"]
+    yield from _matches(Path(pattern.anchor), once)
 
 
 def _matches(place: Path, parts: Sequence[str]) -> Iterator[Path]:

@@ -55,7 +55,7 @@ def count(path: Path, every: int) -> int:
     try:
         with av.open(os.path.abspath(path)) as video:
             shape = video.streams.video[0]
-            seconds = float((shape.duration or 0) * (shape.time_base or 0))
+            seconds = float((shape.duration or 0) * (shape.time_base or 0)) or (video.duration or 0) / 1e6
             frames = shape.frames or round(seconds * float(shape.average_rate or 0))
             return -(-frames // every)
     except (av.FFmpegError, OSError, IndexError):
