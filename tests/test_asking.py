@@ -32,8 +32,8 @@ from groundling.ask.asking import (
 from groundling.ask.grounder import Grounder
 from groundling.ask.reply import Reply
 from groundling.models.mdetr import Mdetr, Objects
-from groundling.pictures.images import normalise
 from groundling.pictures.masks import decode
+from groundling.pictures.placement import normalise
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import Splitter
 from groundling.words.roberta import RobertaTextConfig
@@ -209,11 +209,14 @@ def test_it_is_the_networks_answer(tokenizer: ByteTokenizer, tmp_path: Path) -> 
     )
     grounder = Grounder(mdetr, reader)
     one = grounder.ground(tmp_path / "photo.png", CAPTION)
-    pixels, _ = grounder._canvas(tmp_path / "photo.png")
+    seen = grounder._seen(tmp_path / "photo.png")
+    pixels, shown = seen.pixels, seen.placement.shown()[None]
     tokens = reader.encode([CAPTION])
     with torch.no_grad():
         net = mdetr.net
-        objects = net.objects(net.decode(net.read(normalise(pixels[None]), mdetr.text(tokens), tokens))[-1])
+        objects = net.objects(
+            net.decode(net.read(normalise(pixels[None]), mdetr.text(tokens), tokens, shown=shown))[-1]
+        )
     likely = objects.logits.softmax(-1)[0]
     expected = likely[:, [TWO, ALSO_RED, DOGS]].amax(1).sort(descending=True).values
     assert_close(torch.tensor([o.score for o in found.phrases[1].objects]), expected)
@@ -472,7 +475,12 @@ def test_many_texts_are_answered_as_each_alone(
     mdetr, ask = model(), MANY[what]
     alone = [ask(mdetr, tokenizer, [text])[0] for text in TEXTS]
     see, saw = mdetr.net.see, list[tuple[int, ...]]()
-    monkeypatch.setattr(mdetr.net, "see", lambda images: [saw.append(images.shape), see(images)][1])
+
+    def watched(images: Tensor, shown: Tensor) -> Any:
+        saw.append(tuple(images.shape))
+        return see(images, shown=shown)
+
+    monkeypatch.setattr(mdetr.net, "see", watched)
     found = ask(mdetr, tokenizer, TEXTS)
     assert saw == [(1, 3, 64, 64)]
     for one, many in zip(alone, found, strict=True):

@@ -28,8 +28,8 @@ from groundling.data.modulated import (
     Learned,
     fingerprint,
     goals,
-    mask_on_canvas,
     mirrored,
+    placed_mask,
 )
 from groundling.data.sample import DataError
 from groundling.data.street.question import ANSWERS
@@ -43,7 +43,7 @@ from groundling.models.lads import GatingConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.pictures import masks
 from groundling.pictures.boxes import iou
-from groundling.pictures.images import Placement
+from groundling.pictures.placement import Canvas, Placement
 from groundling.recipes.mdetr_street import mdetr_adaptive, mdetr_street
 from groundling.training.config import DataConfig
 from groundling.training.optimisation import lr_factor, parameter_groups
@@ -85,7 +85,7 @@ def drawn(folder: Path, captions: int = 1, images: int = 1, **changes: Any) -> C
 def training_set(captions: CaptionSet, **options: Any) -> CaptionTrainingSet:
     given: dict[str, Any] = {"seed": 3, "images_per_batch": 1, "expressions_per_image": 1, "mirror": False}
     learned = options.pop("learned", Learned(COLUMNS, True, SIDES))
-    return CaptionTrainingSet(captions, tokenizer(), 32, Plan(**{**given, **options}), learned)
+    return CaptionTrainingSet(captions, tokenizer(), Canvas(size=32), Plan(**{**given, **options}), learned)
 
 
 # -------------------------------------------------------------------------------------------------- batches
@@ -123,16 +123,16 @@ def test_a_batch_by_hand(tmp_path: Path, turned: bool) -> None:
 
 def test_run_lengths_lie_where_polygons_do() -> None:
     """The upper left quarter of 40 × 20 is rows 8 to 16 and columns 0 to 16 of the canvas."""
-    placement = Placement(0.8, 0.8, 0, 8, 40, 20, 32)
+    placement = Placement(0.8, 0.8, 0, 8, 40, 20, 32, 32)
     pixels = np.zeros((20, 40), dtype=np.bool_)
     pixels[:10, :20] = True
-    runs = mask_on_canvas(masks.encode(pixels), placement)
+    runs = placed_mask(masks.encode(pixels), placement)
     wanted = torch.zeros(32, 32, dtype=torch.bool)
     wanted[8:16, :16] = True
     assert torch.equal(runs, wanted)
-    assert torch.equal(mask_on_canvas(((0.0, 0.0, 20.0, 0.0, 20.0, 10.0, 0.0, 10.0),), placement), wanted)
+    assert torch.equal(placed_mask(((0.0, 0.0, 20.0, 0.0, 20.0, 10.0, 0.0, 10.0),), placement), wanted)
     with pytest.raises(DataError, match="20x20 pixels, height first, does not fit an image of 20x40"):
-        mask_on_canvas(masks.Rle(20, 20, (400,)), placement)
+        placed_mask(masks.Rle(20, 20, (400,)), placement)
 
 
 def test_a_box_that_two_phrases_mean_is_found_once_by_the_words_of_both() -> None:
@@ -473,7 +473,9 @@ def test_a_handful_of_street_scenes_is_learned_by_heart(tmp_path: Path) -> None:
     words = ByteTokenizer.train([each.text for each in told.captions], 420, 64)
     torch.manual_seed(0)
     model = Mdetr(LARGER).train()
-    every = CaptionTrainingSet(told, words, 64, Plan(0, 2, 13, mirror=False), Learned(64, False, STREET))
+    every = CaptionTrainingSet(
+        told, words, Canvas(size=64), Plan(0, 2, 13, mirror=False), Learned(64, False, STREET)
+    )
     batch, objective = every.collate(every.examples(0)), OBJECTIVES["mdetr"]({})
     optimizer, steps = torch.optim.AdamW(model.parameters(), lr=2e-3), 250
     for step in range(steps):

@@ -93,8 +93,8 @@ class Backend:
             raise RuntimeError("no such instruction")
         self.made.append(net)
 
-        def run(pixels: Tensor, text: Tensor, tokens: Tokens) -> Prediction:
-            return net(pixels, text, tokens)  # type: ignore[no-any-return]
+        def run(pixels: Tensor, text: Tensor, tokens: Tokens, *, shown: Tensor | None = None) -> Prediction:
+            return net(pixels, text, tokens, shown=shown)  # type: ignore[no-any-return]
 
         return run
 
@@ -166,7 +166,12 @@ def test_what_computes_something_else_is_not_used(folder: Path) -> None:
     class Wrong(Backend):
         def __call__(self, selection: Selection, net: Network, pixels: Tensor, text: Tensor) -> Any:
             run = super().__call__(selection, net, pixels, text)
-            return lambda *given: replace(run(*given), boxes_cxcywh01=run(*given).boxes_cxcywh01 + 0.01)
+
+            def wrong(*given: Any, **shown: Any) -> Prediction:
+                found = run(*given, **shown)
+                return replace(found, boxes_cxcywh01=found.boxes_cxcywh01 + 0.01)
+
+            return wrong
 
     model, made = subnets(folder, Wrong())
     with pytest.warns(CompileWarning, match=r"it differs from the network by 0\.01"):
@@ -265,7 +270,7 @@ def test_nothing_of_the_working_folder_is_run(
     (tmp_path / "torch.py").write_text("raise SystemExit('this must not run')")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuntimeError, match="nothing"):
-        _call([str(tmp_path / "nothing"), "onnx", "3", str(tmp_path / "out.onnx")], "", [])
+        _call([str(tmp_path / "nothing"), "onnx", "3", "32", "32", str(tmp_path / "out.onnx")], "", [])
 
 
 def test_a_program_that_ends_does_not_wait(folder: Path) -> None:

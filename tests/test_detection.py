@@ -80,7 +80,8 @@ def blocks(width: int, height: int) -> ObjectView:
 )
 def test_boxes_stay_on_their_objects(seed: int, augment: Any, size: tuple[int, int]) -> None:
     """Whatever was turned, scaled and cut: a block's colour fills its box from edge to edge."""
-    pixels, shown = Views(80, 133, augment)(blocks(*size), random.Random(seed))
+    seen, shown = Views(80, 133, augment)(blocks(*size), random.Random(seed))
+    pixels = seen.pixels
     height, width = pixels.shape[1:]
     for box, colour in zip(shown.boxes_01, shown.of.tolist(), strict=True):
         x1, y1, x2, y2 = (box * torch.tensor([width, height] * 2)).tolist()
@@ -94,12 +95,12 @@ def test_boxes_stay_on_their_objects(seed: int, augment: Any, size: tuple[int, i
 
 
 def test_detrs_views_have_its_sizes() -> None:
-    sides = {min(Views(800, 1333)(blocks(640, 480), random.Random(n))[0].shape[1:]) for n in range(40)}
+    sides = {min(Views(800, 1333)(blocks(640, 480), random.Random(n))[0].pixels.shape[1:]) for n in range(40)}
     assert sides <= set(range(480, 801, 32))
     assert len(sides) > 6
-    assert {min(Views(112, 160)(blocks(64, 64), random.Random(n))[0].shape[1:]) for n in range(40)} <= {
-        round(side * 112 / 800) for side in range(480, 801, 32)
-    }
+    assert {
+        min(Views(112, 160)(blocks(64, 64), random.Random(n))[0].pixels.shape[1:]) for n in range(40)
+    } <= {round(side * 112 / 800) for side in range(480, 801, 32)}
 
 
 # -------------------------------------------------------------------------------------------------- batches

@@ -21,7 +21,7 @@ from groundling import Selection
 from groundling.ask.grounder import Grounder
 from groundling.files import write
 from groundling.models.mdetr import Mdetr
-from groundling.pictures.images import letterbox, open_image
+from groundling.pictures.images import open_image
 from groundling.runtime import Card, ExportedGrounder, ExportError, export
 from groundling.runtime.card import KEY
 from groundling.words.byte_pairs import ByteTokenizer
@@ -165,7 +165,8 @@ def test_a_file_runs_where_torch_cannot_be_imported(
     pictures: list[Path],
     tmp_path: Path,
 ) -> None:
-    canvas, placement = letterbox(open_image(pictures[1]), grounder.model.config.image_size)
+    seen = grounder.model.config.framing.see(open_image(pictures[1]))
+    canvas, placement = seen.pixels, seen.placement
     np.save(tmp_path / "canvas.npy", canvas[None].numpy())
     ran = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, files["one.onnx"], tmp_path / "canvas.npy"],
@@ -226,7 +227,7 @@ def test_what_is_no_exported_file(
     onnx.save(bare, tmp_path / "odd.onnx")
     assert "not one that this version writes" in complaint(tmp_path / "odd.onnx")
     card = ExportedGrounder(files["one.onnx"]).card
-    for change in ({"size": 64}, {"raw": False}):
+    for change in ({"height": 64, "width": 64}, {"raw": False}):
         entry.value = card.model_copy(update=change).text()
         onnx.save(bare, tmp_path / "false.onnx")
         assert "its network does not take what its card says" in complaint(tmp_path / "false.onnx")
@@ -277,7 +278,10 @@ def test_an_interrupted_or_wrong_export_leaves_no_file(
     [
         {"selection": "nonsense"},
         {"expression": None},
-        {"size": 0},
+        {"height": 0},
+        {"width": 16},
+        {"place": "corner"},
+        {"box": "xyxy, shares of the picture"},
         {"macs": {"stem": -1}},
         {"more": 1},
         {"channels": "BGR"},
@@ -287,7 +291,9 @@ def test_an_interrupted_or_wrong_export_leaves_no_file(
 def test_a_card_is_checked(change: dict[str, object]) -> None:
     good = {
         "groundling": "0.1.0", "model": "m", "sha256": None, "expression": "left", "selection": "layer1.0=1",
-        "size": 32, "raw": False, "scored": True, "macs": {"stem": 5}, "full_macs": 9, "tokens": 3,
+        "height": 32, "width": 32, "place": "centre", "masked": False, "padding": [124, 116, 104],
+        "box": "xyxy, pixels of the canvas", "raw": False,
+        "scored": True, "macs": {"stem": 5}, "full_macs": 9, "tokens": 3,
     }  # fmt: skip
     assert Card.read(json.dumps(good), "file").cost.share == 5 / 9
     with pytest.raises(ValueError, match="file: its 'groundling' block"):

@@ -25,7 +25,6 @@ from groundling.dynamic.gates import hard_gates
 from groundling.models import build
 from groundling.models.lads import LadsConfig
 from groundling.pictures.boxes import clip, cxcywh_to_xyxy
-from groundling.pictures.images import letterbox, normalise
 from groundling.words.tokens import TruncationWarning, UnknownWordWarning
 from groundling.words.wordpiece import Tokenizer
 
@@ -57,15 +56,20 @@ def encoded(image: Image.Image, **options: Any) -> bytes:
 
 def by_hand(model: Grounder, image: Image.Image, expression: str, gates: Any) -> tuple[list[float], Any]:
     """The way of a request with the masked supernet instead of a subnet."""
-    canvas, placement = letterbox(image, model.model.config.image_size)
+    framing = model.model.config.framing
+    seen = framing.see(image)
+    given, placement = framing.input([seen]), seen.placement
     tokens = model.tokenizer.encode([expression])
     with torch.no_grad():
         text = model.model.text(tokens)
         if gates == "selector":
             gates = hard_gates(model.model.selector(text, tokens)) if model.model.selector else None
-        found = model.model.net(normalise(canvas[None]), text, tokens, gates)
-    box = placement.undo(cxcywh_to_xyxy(found.boxes_cxcywh01[0]) * placement.size)
-    return clip(box, *image.size).tolist(), found.scores
+        found = model.model.net(given.images, text, tokens, gates, shown=given.shown)
+    box = placement.undo(cxcywh_to_xyxy(found.boxes_cxcywh01[0]) * placement.canvas_width)
+    x1, y1, x2, y2 = clip(box, *image.size).tolist()
+    if y2 - y1 < 0.01:  # found in the padding beside the picture: its nearest row of pixels
+        y1, y2 = (0.0, 1.0) if y1 < image.height / 2 else (image.height - 1.0, float(image.height))
+    return [x1, y1, x2, y2], found.scores
 
 
 # --- the answer

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from groundling.pictures.images import ImageError, Placement, letterbox, normalise, open_image, upright_size
+from groundling.pictures.images import ImageError, open_image, upright_size
+from groundling.pictures.placement import Placement, letterbox, normalise
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -332,8 +333,9 @@ def test_truncated_photo_names_the_file(tmp_path):
 
 
 def test_letterbox_of_a_wide_image():
-    canvas, placement = letterbox(Image.new("RGB", (200, 100), RED), 64)
-    assert placement == Placement(0.32, 0.32, 0, 16, width=200, height=100, size=64)
+    seen = letterbox(Image.new("RGB", (200, 100), RED), 64)
+    canvas, placement = seen.pixels, seen.placement
+    assert placement == Placement(0.32, 0.32, 0, 16, 200, 100, canvas_width=64, canvas_height=64)
     assert (canvas.shape, canvas.dtype) == ((3, 64, 64), torch.uint8)
     assert canvas[:, 15, 0].tolist() == canvas[:, 48, 63].tolist() == [124, 116, 104]
     assert canvas[:, 16, 0].tolist() == canvas[:, 47, 63].tolist() == [255, 0, 0]
@@ -342,15 +344,16 @@ def test_letterbox_of_a_wide_image():
 
 
 def test_letterbox_of_a_tall_image_with_an_odd_rest():
-    _, placement = letterbox(Image.new("RGB", (30, 90)), 90)
-    assert placement == Placement(1, 1, 30, 0, width=30, height=90, size=90)
-    _, placement = letterbox(Image.new("RGB", (31, 90)), 90)
+    placement = letterbox(Image.new("RGB", (30, 90)), 90).placement
+    assert placement == Placement(1, 1, 30, 0, 30, 90, canvas_width=90, canvas_height=90)
+    placement = letterbox(Image.new("RGB", (31, 90)), 90).placement
     assert (placement.left, placement.top) == (29, 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 1), (1, 5000), (3, 4999)])
 def test_letterbox_of_extreme_shapes(size):
-    canvas, placement = letterbox(Image.new("RGB", size, RED), 64)
+    seen = letterbox(Image.new("RGB", size, RED), 64)
+    canvas, placement = seen.pixels, seen.placement
     whole = torch.tensor([0.0, 0.0, *size])
     x1, y1, x2, y2 = placement.apply(whole).tolist()
     assert max(x2 - x1, y2 - y1) == pytest.approx(64)
@@ -369,7 +372,7 @@ def test_undo_is_the_inverse_of_apply(width, height, size, shares):
     scale = size / max(width, height)
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     placement = Placement(
-        wide / width, high / height, (size - wide) // 2, (size - high) // 2, width, height, size
+        wide / width, high / height, (size - wide) // 2, (size - high) // 2, width, height, size, size
     )
     box = torch.tensor(shares) * torch.tensor([width, height] * 2)
     back = placement.undo(placement.apply(box))
@@ -381,11 +384,13 @@ def test_undo_is_the_inverse_of_apply(width, height, size, shares):
 @settings(max_examples=40, deadline=None)
 def test_the_placement_tells_where_the_pixels_are(width, height):
     """The box of the whole image on the canvas is exactly what is not padding."""
-    canvas, placement = letterbox(Image.new("RGB", (width, height), RED), 48)
+    seen = letterbox(Image.new("RGB", (width, height), RED), 48)
+    canvas, placement = seen.pixels, seen.placement
     x1, y1, x2, y2 = map(round, placement.apply(torch.tensor([0.0, 0.0, width, height])).tolist())
     inside = torch.zeros(48, 48, dtype=torch.bool)
     inside[y1:y2, x1:x2] = True
     assert torch.equal(canvas[0] == 255, inside)
+    assert torch.equal(placement.shown(), inside)
 
 
 def test_normalise_takes_mean_and_deviation_out():

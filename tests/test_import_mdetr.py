@@ -240,7 +240,7 @@ def test_the_imported_model_answers_as_the_weights_did(
     assert after.model.config.answers is not None
     assert after.model.config.answers.kinds[2].words == ("unknown", "no", "yes")
     assert after.info.training["imported"]["sha256"] == checkpoint.sha256(file)
-    canvas = SMALL.model_dump() | {"image_size": 1067}
+    canvas = SMALL.model_dump() | {"image_size": 1067, "resize": {"short_side": 800, "long_side": 1333}}
     assert {k: v for k, v in after.model.config.model_dump().items() if k != "answers"} == {
         k: v for k, v in canvas.items() if k != "answers"
     }
@@ -309,7 +309,7 @@ def test_the_command_line_imports_one(
     asked = ("import", file, tmp_path / "out", "--system", "mdetr")
     assert "an mdetr, which reads as roberta-base, needs --text" in shell(*asked).complaint()
     odd = shell(*asked, "--text", roberta_base, "--categories", file).complaint()
-    assert "the importer of mdetr takes text and answers, not categories" in odd
+    assert "the importer of mdetr takes text, answers and resize, not categories" in odd
     told = shell(*asked, "--text", roberta_base)
     assert (told.code, told.out.strip()) == (0, str(tmp_path / "out"))
     assert json.loads(shell("info", tmp_path / "out", "--json").out)["system"] == "mdetr"
@@ -359,7 +359,7 @@ def test_a_clevr_says_what_it_answers() -> None:
     assert number.words[:3] == ("0", "1", "2")
     assert len(number.words) == 20
     assert attribute.words[:3] == ("small", "large", "gray")
-    assert PRESETS["mdetr_r18_clevr"].image_size == 480  # the width of CLEVR's images, not a photo's
+    assert PRESETS["mdetr_r18_clevr"].framing.sides == (320, 426)  # CLEVR's images are 480 × 320, no photo's
 
 
 def test_a_tokenizer_that_the_model_has_no_room_for(tmp_path: Path) -> None:

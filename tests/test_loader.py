@@ -15,7 +15,7 @@ from groundling.data import loader
 from groundling.data.loader import Example, Plan, ThingNames, TrainingSet, ahead, draw, order, share
 from groundling.data.sample import Dataset
 from groundling.data.transforms import lads_train
-from groundling.pictures.images import Placement
+from groundling.pictures.placement import Canvas, Placement
 from groundling.words.wordpiece import Tokenizer
 
 SIZE = 32
@@ -29,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def training_set(dataset: Dataset, plan: Plan = PLAN, **options: object) -> TrainingSet:
     tokenizer = Tokenizer.train([s.expression for s in dataset.samples], 120, 12)
-    return TrainingSet(dataset, tokenizer, SIZE, plan, **options)  # type: ignore[arg-type]
+    return TrainingSet(dataset, tokenizer, Canvas(size=SIZE), plan, **options)  # type: ignore[arg-type]
 
 
 def test_an_epoch_shows_every_image_once(dataset: Dataset) -> None:
@@ -77,9 +77,9 @@ def test_no_expression_is_drawn_again_before_each_had_its_turn(have: int, want: 
 
 def test_boxes_by_literal() -> None:
     """A 60x40 image on a canvas of 32: scale 32/60, 21.33 → 21 rows, 5 rows of padding above."""
-    literal = Placement(0.5, 0.5, 0, 6, 64, 40, SIZE)
-    plain = loader.on_canvas([(8.0, 4.0, 24.0, 20.0)], literal, mirror=False)
-    mirrored = loader.on_canvas([(8.0, 4.0, 24.0, 20.0)], literal, mirror=True)
+    literal = Placement(0.5, 0.5, 0, 6, 64, 40, SIZE, SIZE)
+    plain = loader.shares([(8.0, 4.0, 24.0, 20.0)], literal, mirror=False)
+    mirrored = loader.shares([(8.0, 4.0, 24.0, 20.0)], literal, mirror=True)
     assert plain.tolist() == [[0.25, 0.375, 0.25, 0.25]]
     assert mirrored.tolist() == [[0.75, 0.375, 0.25, 0.25]]
 
@@ -145,8 +145,8 @@ def test_the_cache_keeps_its_limit(dataset: Dataset) -> None:
     data = training_set(dataset, cache_gib=room / 2**30)
     for step in range(data.steps_per_epoch):
         data.collate(data.examples(step))
-    assert len(data.canvases.kept) == 5
-    assert data.canvases.used <= room
+    assert len(data.seen.kept) == 5
+    assert data.seen.used <= room
 
 
 def test_a_random_view_keeps_its_object(dataset: Dataset) -> None:

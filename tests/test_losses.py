@@ -19,7 +19,7 @@ from groundling.losses.grounding import GroundingLoss, gate_losses, prediction_l
 from groundling.losses.information import batch_mean, entropy, mutual_information
 from groundling.models.lads import Lads, attribute_groups
 from groundling.models.supernet import Prediction
-from groundling.pictures.images import normalise
+from groundling.pictures.placement import normalise
 from groundling.selection import Selection
 from groundling.words.tokens import Tokens
 
@@ -290,7 +290,8 @@ def batch(model: Lads, rows: int = 6) -> Batch:
     images = torch.randint(0, 256, (3, 3, size, size), generator=generator, dtype=torch.uint8)
     boxes = 0.2 + 0.6 * torch.rand(rows, 4, generator=generator)
     index = torch.arange(rows) % 3
-    return Batch(images, index, tokens.ids, tokens.padding, boxes, tuple("abcdef"[:rows]))
+    shown = torch.ones(3, size, size, dtype=torch.bool)
+    return Batch(images, shown, index, tokens.ids, tokens.padding, boxes, tuple("abcdef"[:rows]))
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ from groundling.dynamic.extract import extract
 from groundling.models import PRESETS, build, parse_config
 from groundling.models.answers import CLEVR, GQA, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig, Objects, joined
-from groundling.pictures.images import Placement, letterbox, normalise
+from groundling.pictures.placement import Seen, together
 from groundling.selection import Selection
 from groundling.words.roberta import RobertaTextConfig
 from groundling.words.tokens import Tokens
@@ -55,9 +55,9 @@ def model(config: MdetrConfig = CONFIG) -> Mdetr:
     return scrambled(Mdetr(config), 3)
 
 
-def canvas(width: int, height: int) -> tuple[Tensor, Placement]:
+def canvas(width: int, height: int) -> Seen:
     noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return letterbox(Image.fromarray(noise), 64)
+    return CONFIG.framing.see(Image.fromarray(noise))
 
 
 PLACED = [canvas(*size) for size in ((90, 40), (50, 50), (30, 70))]
@@ -65,7 +65,10 @@ PLACED = [canvas(*size) for size in ((90, 40), (50, 50), (30, 70))]
 
 def some_images(rows: int = 3) -> Tensor:
     """A wide, a square and a tall one."""
-    return normalise(torch.stack([image for image, _ in PLACED[:rows]]))
+    return CONFIG.framing.input(PLACED[:rows]).images
+
+
+SHOWN = together(PLACED).shown
 
 
 def some_tokens(lengths: tuple[int, ...] = (9, 5, 3)) -> Tokens:
@@ -80,7 +83,8 @@ def some_tokens(lengths: tuple[int, ...] = (9, 5, 3)) -> Tokens:
 def padded_pixels() -> Tensor:
     """1 = padding, from where each image was put, not from its colours."""
     masks = torch.ones(len(PLACED), 64, 64)
-    for mask, (_, place) in zip(masks, PLACED, strict=True):
+    for mask, seen in zip(masks, PLACED, strict=True):
+        place = seen.placement
         corners = place.apply(torch.tensor([0.0, 0.0, place.width, place.height]))
         x1, y1, x2, y2 = corners.round().int().tolist()
         mask[y1:y2, x1:x2] = 0
@@ -213,10 +217,14 @@ class Plain:
 
 
 def everything(
-    mdetr: Mdetr, images: Tensor, tokens: Tokens, index: Tensor | None = None
+    mdetr: Mdetr,
+    images: Tensor,
+    tokens: Tokens,
+    index: Tensor | None = None,
+    shown: Tensor | None = None,
 ) -> dict[str, Tensor]:
     net = mdetr.net
-    memory = net.read(images, mdetr.text(tokens), tokens, index)
+    memory = net.read(images, mdetr.text(tokens), tokens, index, shown=shown)
     hidden = net.decode(memory)
     objects = net.objects(hidden[-1])
     assert objects.final is not None
@@ -241,7 +249,7 @@ def test_it_is_the_authors_network(rows: list[int]) -> None:
     assert (padded_pixels()[rows].sum() > 0) == (len(rows) > 2) == tokens.padded
     with torch.no_grad():  # a fresh nn.MultiheadAttention trains: no fast path
         expected = Plain(mdetr.net)(images, padded_pixels()[rows], mdetr.text(tokens), tokens.padding)
-        found = everything(mdetr, images, tokens)
+        found = everything(mdetr, images, tokens, shown=SHOWN[rows])
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         if name == "words":
@@ -253,11 +261,13 @@ def test_it_is_the_authors_network(rows: list[int]) -> None:
 
 def test_an_answer_does_not_depend_on_what_else_is_asked() -> None:
     mdetr, images, tokens = model(), some_images(), some_tokens()
-    together = everything(mdetr, images, tokens)
+    together = everything(mdetr, images, tokens, shown=SHOWN)
     for row in range(3):
         length = int((~tokens.padding[row]).sum())
         alone = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length])
-        for name, values in everything(mdetr, images[row : row + 1], alone).items():
+        for name, values in everything(
+            mdetr, images[row : row + 1], alone, shown=SHOWN[row : row + 1]
+        ).items():
             expected = together[name][row, :length] if name == "words" else together[name][row]
             assert_close(values[0], expected, rtol=1e-4, atol=1e-5)
 
@@ -265,8 +275,8 @@ def test_an_answer_does_not_depend_on_what_else_is_asked() -> None:
 def test_several_captions_may_be_about_one_image() -> None:
     mdetr, images, tokens = model(), some_images(), some_tokens()
     index = torch.tensor([2, 0, 2])
-    expected = everything(mdetr, images[index], tokens)
-    assert_close(everything(mdetr, images, tokens, index), expected, rtol=1e-4, atol=1e-5)
+    expected = everything(mdetr, images[index], tokens, shown=SHOWN[index])
+    assert_close(everything(mdetr, images, tokens, index, SHOWN), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_layer_that_answers_is_an_option() -> None:

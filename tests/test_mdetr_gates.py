@@ -23,7 +23,7 @@ from groundling.models import MDETR, build, parse_config
 from groundling.models.answers import STREET
 from groundling.models.lads import GatingConfig
 from groundling.models.mdetr import Mdetr, MdetrNet
-from groundling.pictures.images import normalise, to_tensor
+from groundling.pictures.placement import normalise, to_tensor
 from groundling.selection import Selection
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.tokens import Tokens

@@ -22,7 +22,7 @@ from groundling.losses.regions import phrase_cell_loss, region_word_loss, wanted
 from groundling.losses.soft_tokens import soft_token_cost, soft_token_loss
 from groundling.models.mdetr import Mdetr, MdetrConfig, Memory
 from groundling.pictures.boxes import iou
-from groundling.pictures.images import normalise, to_tensor
+from groundling.pictures.placement import normalise, to_tensor
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import positive_map, tokens_of
 from groundling.words.roberta import RobertaTextConfig

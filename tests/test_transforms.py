@@ -14,6 +14,7 @@ from PIL import Image
 
 from groundling.data import transforms
 from groundling.data.transforms import View, flip, flip_words, says_position
+from groundling.pictures.placement import to_tensor
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "refer_val" / "jsonl"
 
@@ -129,7 +130,7 @@ def test_flip_mirrors_image_box_and_words():
     mirrored = flip(marked(100, 40, (10, 5, 30, 25), "left bright dog"))
     assert mirrored.box == (70, 5, 90, 25)
     assert mirrored.expression == "right bright dog"
-    assert white_box(transforms.to_tensor(mirrored.image)) == [70, 5, 90, 25]
+    assert white_box(to_tensor(mirrored.image)) == [70, 5, 90, 25]
     assert flip(mirrored).box == (10, 5, 30, 25)
 
 
@@ -151,7 +152,7 @@ def test_a_crop_always_keeps_the_whole_target(box, least, more, seed):
     """TransVG compares x with the window's top and y with its left: the target can be cut away."""
     view = marked(90, 60, box)
     cropped = transforms.RandomCrop(least, least + more)(view, random.Random(seed))
-    assert white_box(transforms.to_tensor(cropped.image)) == list(cropped.box)
+    assert white_box(to_tensor(cropped.image)) == list(cropped.box)
     assert [cropped.box[2] - cropped.box[0], cropped.box[3] - cropped.box[1]] == [
         box[2] - box[0],
         box[3] - box[1],
@@ -187,12 +188,13 @@ def test_colour_jitter_changes_colours_and_nothing_else():
 
 
 def test_pad_lies_anywhere_with_a_random_and_in_the_centre_without():
-    canvas, placement = transforms.pad(Image.new("RGB", (20, 10), "red"), 32)
-    assert (placement.left, placement.top, placement.scale_x, placement.size) == (6, 11, 1, 32)
+    seen = transforms.pad(Image.new("RGB", (20, 10), "red"), 32)
+    canvas, placement = seen.pixels, seen.placement
+    assert (placement.left, placement.top, placement.scale_x, placement.canvas_width) == (6, 11, 1, 32)
     assert canvas[:, 11, 6].tolist() == [255, 0, 0]
     assert canvas[:, 10, 6].tolist() == [124, 116, 104]
     rng = random.Random(0)
-    places = [transforms.pad(Image.new("RGB", (20, 10)), 32, rng)[1] for _ in range(500)]
+    places = [transforms.pad(Image.new("RGB", (20, 10)), 32, rng).placement for _ in range(500)]
     assert {place.left for place in places} == set(range(13))
     assert {place.top for place in places} == set(range(23))
     with pytest.raises(ValueError, match="40x10 does not fit a canvas of 32"):
@@ -219,7 +221,8 @@ def test_a_preset_keeps_the_target_on_the_canvas(preset, size, shares, words, se
         max(a, c) * (width - 1) + 1,
         max(b, d) * (height - 1) + 1,
     )
-    canvas, placement, view = preset(64)(View(Image.new("RGB", size), box, words), random.Random(seed))
+    seen, view = preset(64)(View(Image.new("RGB", size), box, words), random.Random(seed))
+    canvas, placement = seen.pixels, seen.placement
     assert (canvas.shape, canvas.dtype) == ((3, 64, 64), torch.uint8)
     assert (placement.width, placement.height) == view.image.size
     x1, y1, x2, y2 = placement.apply(torch.tensor(view.box)).tolist()
@@ -233,7 +236,8 @@ def test_what_a_preset_says_is_where_the_target_is(preset):
     """The target is the white area; its box on the canvas is found in the pixels, whatever was drawn."""
     for seed in range(60):
         view = marked(300, 200, (200, 60, 260, 140), "right dog" if seed % 2 else "dog")
-        canvas, placement, last = preset(128)(view, random.Random(seed))
+        seen, last = preset(128)(view, random.Random(seed))
+        canvas, placement = seen.pixels, seen.placement
         expected = placement.apply(torch.tensor(last.box)).tolist()
         padding = torch.tensor([124, 116, 104], dtype=torch.uint8).view(3, 1, 1)
         found = white_box(torch.where((canvas == padding).all(0), torch.zeros_like(canvas), canvas))
@@ -243,8 +247,9 @@ def test_what_a_preset_says_is_where_the_target_is(preset):
 def test_a_target_larger_than_the_crop_is_shrunk_and_not_cut():
     view = marked(100, 100, (2, 2, 98, 98))
     drawn = [transforms.lads_train(64)(view, random.Random(seed)) for seed in range(40)]
-    assert max(placement.width for _, placement, _ in drawn) == 64
-    for canvas, placement, last in drawn:
+    assert max(seen.placement.width for seen, _ in drawn) == 64
+    for seen, last in drawn:
+        canvas, placement = seen.pixels, seen.placement
         whole = placement.apply(torch.tensor(last.box)).tolist()
         assert whole[2] - whole[0] >= 0.9 * placement.width
         assert canvas.shape == (3, 64, 64)
@@ -254,9 +259,9 @@ def test_a_target_larger_than_the_crop_is_shrunk_and_not_cut():
 def test_the_same_seed_draws_the_same(preset):
     view = marked(90, 60, (20, 10, 40, 30))
     first, again, other = (preset(64)(view, random.Random(seed)) for seed in (5, 5, 6))
-    assert torch.equal(first[0], again[0])
-    assert (first[1], first[2].box) == (again[1], again[2].box)
-    assert not torch.equal(first[0], other[0])
+    assert torch.equal(first[0].pixels, again[0].pixels)
+    assert (first[0].placement, first[1].box) == (again[0].placement, again[1].box)
+    assert not torch.equal(first[0].pixels, other[0].pixels)
     assert preset(64) == preset(64)
 
 
@@ -264,10 +269,10 @@ def test_the_same_seed_draws_the_same(preset):
 def test_words_of_position_are_never_cropped(preset):
     """A crop can make the left dog the middle one; the aspect shows that nothing was cut off."""
     view = marked(160, 40, (80, 10, 90, 30), "bright left dog")
-    whole = [preset(128)(view, random.Random(seed))[2].image.size for seed in range(50)]
+    whole = [preset(128)(view, random.Random(seed))[1].image.size for seed in range(50)]
     assert all(width / height == pytest.approx(4, rel=0.05) for width, height in whole)
     plain = marked(160, 40, (80, 10, 90, 30), "bright dog")
-    sizes = [preset(128)(plain, random.Random(seed))[2].image.size for seed in range(50)]
+    sizes = [preset(128)(plain, random.Random(seed))[1].image.size for seed in range(50)]
     assert not all(width / height == pytest.approx(4, rel=0.05) for width, height in sizes)
 
 

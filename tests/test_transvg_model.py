@@ -19,10 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from groundling.dynamic.extract import extract
 from groundling.evaluate import answers
+from groundling.layers.transformer import shown_cells
 from groundling.losses.grounding import GroundingLoss, grounding_losses
 from groundling.models import PRESETS, build, parse_config
-from groundling.models.transvg import TransVG, TransVGConfig, image_cells
-from groundling.pictures.images import PADDING, Placement, letterbox, normalise
+from groundling.models.transvg import TransVG, TransVGConfig
+from groundling.pictures.placement import Placement, Seen, together
 from groundling.selection import Selection
 from groundling.words.bert import TextConfig
 from groundling.words.tokens import Tokens
@@ -42,22 +43,27 @@ CONFIG = TransVGConfig(
     layers=2,
     visual_layers=2,
 )
-PAD = normalise(torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1))
 
 
 def model() -> TransVG:
     return scrambled(TransVG(CONFIG), 3)
 
 
-def canvas(width: int, height: int, seed: int = 0, size: int = 64) -> tuple[Tensor, Placement]:
+def canvas(width: int, height: int, seed: int = 0) -> Seen:
     """A noise image of these sizes on the square canvas."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return letterbox(Image.fromarray(noise), size)
+    return CONFIG.framing.see(Image.fromarray(noise))
+
+
+SIZES = ((90, 40), (50, 50), (30, 70))  # a wide, a square and a tall one
 
 
 def some_images() -> Tensor:
-    """A wide, a square and a tall one."""
-    return normalise(torch.stack([canvas(*size)[0] for size in ((90, 40), (50, 50), (30, 70))]))
+    return CONFIG.framing.input([canvas(*size) for size in SIZES]).images
+
+
+def some_shown() -> Tensor:
+    return together([canvas(*size) for size in SIZES]).shown
 
 
 def some_tokens(count: int = 3) -> Tokens:
@@ -134,31 +140,33 @@ def authors_forward(net: Any, images: Tensor, masks: Tensor, text: Tensor, token
 def test_it_is_the_authors_network() -> None:
     """Letterboxed images of three shapes, words of three lengths, every weight scrambled."""
     transvg, tokens = model(), some_tokens()
-    placed = [canvas(*size) for size in ((90, 40), (50, 50), (30, 70))]
-    masks = authors_masks([place for _, place in placed])
+    masks = authors_masks([canvas(*size).placement for size in SIZES])
     assert [round(share, 2) for share in masks.mean((1, 2)).tolist()] == [0.56, 0.0, 0.58]
     text = transvg.text(tokens)
     expected = authors_forward(transvg.net, some_images(), masks, text, tokens)
-    found = transvg.net(some_images(), text, tokens)
+    found = transvg.net(some_images(), text, tokens, shown=some_shown())
+    assert bool((some_images()[masks[:, None].expand(-1, 3, -1, -1) == 1] == 0).all())
     assert found.scores is None
     assert expected.std(0).min() > 1e-3  # the three answers differ
     assert_close(found.boxes_cxcywh01, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_an_answer_does_not_depend_on_what_else_is_asked() -> None:
-    transvg, images, tokens = model(), some_images(), some_tokens()
-    together = transvg(images, tokens).boxes_cxcywh01
+    transvg, images, tokens, shown = model(), some_images(), some_tokens(), some_shown()
+    together = transvg(images, tokens, shown=shown).boxes_cxcywh01
     for row in range(3):
         length = int((~tokens.padding[row]).sum())
         alone = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length])
-        assert_close(transvg(images[row : row + 1], alone).boxes_cxcywh01[0], together[row])
+        own = slice(row, row + 1)
+        assert_close(transvg(images[own], alone, shown=shown[own]).boxes_cxcywh01[0], together[row])
 
 
 def test_several_expressions_may_be_about_one_image() -> None:
-    transvg, images, tokens = model(), some_images(), some_tokens()
+    transvg, images, tokens, shown = model(), some_images(), some_tokens(), some_shown()
     index = torch.tensor([2, 0, 2])
-    repeated = transvg(images[index], tokens).boxes_cxcywh01
-    assert_close(transvg(images, tokens, image_index=index).boxes_cxcywh01, repeated)
+    repeated = transvg(images[index], tokens, shown=shown[index]).boxes_cxcywh01
+    found = transvg(images, tokens, image_index=index, shown=shown).boxes_cxcywh01
+    assert_close(found, repeated)
 
 
 # -------------------------------------------------------------------------------------------- letterboxes
@@ -169,39 +177,35 @@ def nearest_cells(place: Placement, grid: int) -> Tensor:
     return authors_masks([place])[0, :: 64 // grid, :: 64 // grid] == 0
 
 
+def cells_of(shown: Tensor, grid: int) -> Tensor:
+    return shown_cells(shown[None], torch.zeros(1, 1, grid, grid))[0]
+
+
 def test_a_letterbox_by_hand() -> None:
     """A 64×32 image lies in rows 16 to 47: cells 2 to 5 of eight rows of 8 pixels."""
-    image, place = canvas(64, 32)
+    place = canvas(64, 32).placement
     assert (place.top, place.left) == (16, 0)
-    cells = image_cells(normalise(image)[None], PAD, 8)[0]
+    cells = cells_of(place.shown(), 8)
     assert cells.all(dim=1).tolist() == [False, False, True, True, True, True, False, False]
     assert not cells[[0, 1, 6, 7]].any()
-    assert image_cells(normalise(canvas(50, 50)[0])[None], PAD, 8).all()
+    assert cells_of(canvas(50, 50).placement.shown(), 8).all()
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(8, 200), st.integers(8, 200), st.sampled_from([4, 8, 16]), st.integers(0, 9))
 def test_the_padding_seen_is_the_padding_made(width: int, height: int, grid: int, seed: int) -> None:
-    image, place = canvas(width, height, seed)
+    place = canvas(width, height, seed).placement
     expected = nearest_cells(place, grid)
     if expected.any():
-        assert torch.equal(image_cells(normalise(image)[None], PAD, grid)[0], expected)
+        assert torch.equal(cells_of(place.shown(), grid), expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_padding_is_seen_in_low_precision_and_an_almost_equal_colour_is_not_padding(
-    dtype: torch.dtype,
-) -> None:
-    image = torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1).repeat(1, 64, 64)
-    image[0, 8:24] += 1  # one grey level of one channel
-    cells = image_cells(normalise(image)[None].to(dtype), PAD.to(dtype), 8)[0]
-    assert cells.any(dim=1).tolist() == [False, True, True, False, False, False, False, False]
-
-
-def test_the_padding_colour_inside_an_image_is_image() -> None:
-    image, _ = canvas(64, 48)
-    image[:, 20:40, 10:30] = torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1)
-    assert image_cells(normalise(image)[None], PAD, 8)[0, 1:7].all()
+def test_a_picture_of_the_padding_colour_is_a_picture() -> None:
+    """What is padding follows from where the picture lies, never from its colour."""
+    for colour in ((124, 116, 104), (0, 0, 0)):
+        flat = CONFIG.framing.see(Image.new("RGB", (64, 48), colour))
+        noise = canvas(64, 48)
+        assert torch.equal(CONFIG.framing.input([flat]).shown, CONFIG.framing.input([noise]).shown)
 
 
 @pytest.mark.parametrize(
@@ -209,10 +213,11 @@ def test_the_padding_colour_inside_an_image_is_image() -> None:
 )
 def test_where_no_cell_shows_the_image_all_are_attended_to(rows: slice) -> None:
     """No cell at all would leave a softmax over nothing: NaN boxes."""
-    image = torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1).repeat(1, 64, 64)
-    image[:, rows] = 7
-    assert image_cells(normalise(image)[None], PAD, 4).all()
-    assert bool(model()(normalise(image)[None], some_tokens(1)).boxes_cxcywh01.isfinite().all())
+    shown = torch.zeros(64, 64, dtype=torch.bool)
+    shown[rows] = True
+    assert cells_of(shown, 4).all()
+    found = model()(torch.rand(1, 3, 64, 64), some_tokens(1), shown=shown[None])
+    assert bool(found.boxes_cxcywh01.isfinite().all())
 
 
 # --------------------------------------------------------------------------------------------------- cost
@@ -309,11 +314,12 @@ def test_it_evaluates_like_any_other_system(tmp_path: Path) -> None:
 def test_training_reaches_every_parameter() -> None:
     transvg, tokens = model().train(), some_tokens()
     tokens = Tokens(tokens.ids, tokens.padding)
-    pictures = torch.stack([canvas(*size)[0] for size in ((90, 40), (50, 50), (30, 70))])
+    given = together([canvas(*size) for size in SIZES])
     boxes = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.4, 0.6, 0.3, 0.5], [0.7, 0.3, 0.2, 0.4]])
 
     class Asked:
-        images, ids, padding, boxes_cxcywh01, image_index = pictures, tokens.ids, tokens.padding, boxes, None
+        images, shown, boxes_cxcywh01, image_index = given.pixels, given.shown, boxes, None
+        ids, padding = tokens.ids, tokens.padding
 
     losses = grounding_losses(transvg, Asked, None, GroundingLoss())  # type: ignore[arg-type]
     assert set(losses) == {"l1", "giou", "metric/prec@0.5"}

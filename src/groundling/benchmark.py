@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from groundling.ask.grounder import Grounder
+from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import Relevance
 from groundling.pictures.images import ImageSource
 from groundling.results import Cost, Grounding
@@ -101,14 +102,14 @@ class Choosing(Grounder):
 
     choose: Choose | None = None
 
-    def _chosen(self, words: Words, budget: float | None) -> Selection:
+    def _chosen(self, words: Words, budget: float | None, costs: CostModel) -> Selection:
         return words.selection if self.choose is None else self.choose()
 
     def _select(
-        self, relevance: Relevance | None, lengths: Sequence[int], budget: float | None
+        self, relevance: Relevance | None, lengths: Sequence[int], budget: float | None, costs: CostModel
     ) -> list[Selection]:
         if self.choose is None:
-            return super()._select(relevance, lengths, budget)
+            return super()._select(relevance, lengths, budget, costs)
         return [self.choose() for _ in lengths]
 
 

@@ -4,8 +4,8 @@
     for phrase in found:
         phrase.phrase, phrase.span, [(each.box, each.score) for each in phrase.objects]
 
-The way of a request: image → `open_image`, `letterbox` · text → tokens with their characters → network →
-soft tokens and boxes of each query → phrases by their tokens, boxes by `Placement.undo`.
+The way of a request: image → `open_image`, `Framing.see` · text → tokens with their characters → network →
+soft tokens and boxes of each query → phrases by their tokens, boxes by `Placement.boxes`.
 Functions of a model in evaluation mode: nothing of a request stays anywhere. Of many texts of one image
 (`ground_captions`, `rank_boxes`, `answer_all`, `segment_all`) each is answered as it would be alone, and the
 backbone sees the image once, unless words choose what runs: only the first has its cost, which the others
@@ -26,7 +26,7 @@ from groundling.models import require
 from groundling.models.abilities import Ability
 from groundling.models.answers import AnswerKind, AnswersConfig
 from groundling.models.finder import ObjectFinder
-from groundling.pictures.images import MAX_PIXELS, ImageSource, letterbox, name_of, normalise, open_image
+from groundling.pictures.images import MAX_PIXELS, ImageSource, name_of, open_image
 from groundling.pictures.masks import encode
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, Detections, Segmentation
 from groundling.selection import Selection
@@ -276,7 +276,9 @@ def _segmentation(model: ObjectFinder, asked: Reply, threshold: float) -> Segmen
         for logits in model.net.masks(asked.hidden[-1][:, kept], asked.memory)[0]:
             union |= at_image_size(logits, place).cpu() > 0  # a logit above 0 is a probability above ½
     objects, mask = asked.objects(scores, threshold, label=asked.text), encode(union.numpy())
-    cost = model.cost_model.asked(asked.length, asked.selection, masks=len(kept), seen=asked.seen)
+    cost = model.costs(place.canvas_height, place.canvas_width).asked(
+        asked.length, asked.selection, masks=len(kept), seen=asked.seen
+    )
     return Segmentation(asked.text, cost, *asked.known()[2:], mask=mask, objects=objects)
 
 
@@ -307,21 +309,23 @@ def _ask(
         raise ValueError("a model in training mode answers at random: call model.eval() first")
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
     tokens = tokenizer.encode(texts)
-    canvas, placement = letterbox(open_image(image, max_pixels), model.config.image_size)
+    framing = model.config.framing
+    placed = framing.see(open_image(image, max_pixels))
     device = next(model.parameters()).device
-    began, pixels = time.perf_counter(), normalise(canvas[None].to(device))
-    shared = None if model.selector else model.net.see(pixels)
+    began, given = time.perf_counter(), framing.input([placed], device)
+    shared = None if model.selector else model.net.see(given.images, shown=given.shown)
+    costs = model.costs(*given.sides)
     for row, text in enumerate(texts):  # many captions together would take much memory and save little time
         length = len(offsets[row])
         own = Tokens(tokens.ids[row : row + 1, :length], tokens.padding[row : row + 1, :length]).to(device)
         words = model.text(own)
         selection = chosen(model, words, own)
         net = model.net if selection is None else model.cut(selection)
-        memory = net.join(shared or net.see(pixels), words, own)
+        memory = net.join(shared or net.see(given.images, shown=given.shown), words, own)
         hidden = net.decode(memory)
         again = shared is not None and row > 0
-        cost = model.cost_model.asked(length, selection, answers=answers, seen=again)
-        place, found = (name_of(image), offsets[row], placement), net.objects(hidden[-1])
+        cost = costs.asked(length, selection, answers=answers, seen=again)
+        place, found = (name_of(image), offsets[row], placed.placement), net.objects(hidden[-1])
         overlap = model.config.overlap
         yield Reply(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began)
 

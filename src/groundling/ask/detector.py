@@ -4,8 +4,8 @@
     for found in model.detect("street.jpg"):
         found.label, found.box, found.score
 
-The way of a request: image → `open_image`, `scaled` → network (or a subnet of it) → of each query its best
-category and, as a share of the image, its box → pixels of the original image.
+The way of a request: image → `open_image`, `Resize.see` → network (or a subnet of it) → of each query its
+best category and, as a share of the image, its box → pixels of the original image.
 """
 
 import os
@@ -25,16 +25,8 @@ from groundling.dynamic.blocks import BlockCache
 from groundling.models import require
 from groundling.models.abilities import Ability
 from groundling.models.detecting import CategoryDetector, SetPrediction
-from groundling.pictures.boxes import clip, cxcywh_to_xyxy
-from groundling.pictures.images import (
-    MAX_PIXELS,
-    ImageSource,
-    name_of,
-    normalise_shown,
-    open_image,
-    scaled,
-    stacked,
-)
+from groundling.pictures.images import MAX_PIXELS, ImageSource, name_of, open_image
+from groundling.pictures.placement import Placement
 from groundling.results import Detection, Detections
 from groundling.selection import Selection
 
@@ -87,15 +79,16 @@ class Detector:
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
             raise ValueError(f"a threshold is a score, a number in [0, 1], given {threshold!r}")
         config, picture = self.model.config, open_image(image, self.max_pixels)
-        pixels, shown = stacked([scaled(picture, config.short_side, config.long_side)])
+        placed = config.framing.see(picture)
+        pictures = config.framing.input([placed], self.device)
         began = time.perf_counter()
         net = self.subnets.whole() if selection is None else self.subnets.get(selection)
-        found: SetPrediction = net(normalise_shown(pixels.to(self.device), shown.to(self.device)))
-        (seen,) = seen_in(found, [picture.size])
+        found: SetPrediction = net(pictures.images)
+        (seen,) = seen_in(found, [placed.placement])
         milliseconds = 1000 * (time.perf_counter() - began)
         return Detections(
             objects=tuple(named(seen, config.categories, threshold)),
-            cost=self.model.cost_model(*pixels.shape[2:]).cost(selection and selection.canonical()),
+            cost=self.model.cost_model(*pictures.sides).cost(selection and selection.canonical()),
             width=picture.width,
             height=picture.height,
             milliseconds=milliseconds,
@@ -118,17 +111,13 @@ def named(seen: Seen, categories: tuple[str, ...], threshold: float) -> Iterator
         yield Detection(label, (x1, y1, x2, y2), float(seen.scores[query]))
 
 
-def seen_in(found: SetPrediction, sizes: Iterable[tuple[int, int]]) -> list[Seen]:
+def seen_in(found: SetPrediction, placements: Iterable[Placement]) -> list[Seen]:
     """Each image's predictions, on the CPU: the best category of each query that is not "nothing"."""
     scores, categories = found.logits.float().softmax(-1)[..., :-1].max(-1)
     boxes, scores, categories = found.boxes_cxcywh01.float().cpu(), scores.cpu(), categories.cpu()
     return [
-        Seen(
-            clip(cxcywh_to_xyxy(boxes[row]) * boxes.new_tensor((w, h, w, h)), w, h),
-            scores[row],
-            categories[row],
-        )
-        for row, (w, h) in enumerate(sizes)
+        Seen(placement.boxes(boxes[row]), scores[row], categories[row])
+        for row, placement in enumerate(placements)
     ]
 
 
@@ -144,16 +133,13 @@ def detect_all(
     if batch < 1:
         raise ValueError(f"a batch of {batch} images holds none; give 1 or more")
     model.eval()
-    config, device = model.config, next(model.parameters()).device
+    framing, device = model.config.framing, next(model.parameters()).device
     rest = iter(images)
     while part := list(islice(rest, batch)):
-        pictures = [open_image(source) for _, source in part]
-        pixels, shown = stacked(
-            [scaled(picture, config.short_side, config.long_side) for picture in pictures]
-        )
-        pixels, shown = pixels.to(device), shown.to(device)
-        found = model(normalise_shown(pixels, shown), shown)
-        seen = seen_in(found, [picture.size for picture in pictures])
+        pictures = [framing.see(open_image(source)) for _, source in part]
+        given = framing.input(pictures, device)
+        found = model(given.images, given.shown)
+        seen = seen_in(found, [picture.placement for picture in pictures])
         yield from zip([name for name, _ in part], seen, strict=True)
 
 

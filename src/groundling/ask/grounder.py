@@ -4,9 +4,9 @@
     answer = model.ground("street.jpg", "the red car left of the tree")
     answer.box, answer.score, answer.cost.share
 
-The way of a request, all of it here: image → `open_image`, `letterbox` · expression → tokens, features and
+The way of a request, all of it here: image → `open_image`, `Framing.see` · expression → tokens, features and
 relevance (kept for words that come again) → Selection (within a budget) → subnet (cached) → box on the
-canvas → `Placement.undo` → Grounding.
+network's frame → `Placement.boxes` → Grounding.
 Nothing of a request stays on the object: threads can share one.
 """
 
@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar, overload
 
 import torch
-from torch import Tensor
 
 from groundling import callers, checkpoint
 from groundling.ask.asking import answer, detect_names, ground_phrases, segment
@@ -26,23 +25,21 @@ from groundling.device import checked
 from groundling.draw.view import View
 from groundling.dynamic.blocks import BlockCache
 from groundling.dynamic.budget import check_budget, fit
+from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import Relevance, hard_gates
 from groundling.layers.sharing import share
 from groundling.models import require
 from groundling.models.abilities import Ability
 from groundling.models.finder import ObjectFinder
 from groundling.models.supernet import Prediction, Supernet
-from groundling.pictures.boxes import clip, cxcywh_to_xyxy
 from groundling.pictures.images import (
     MAX_PIXELS,
     ImageSource,
-    Placement,
-    letterbox,
     name_of,
-    normalise,
     open_image,
 )
-from groundling.results import Answer, CaptionGrounding, Detections, Grounding, Segmentation, Shown
+from groundling.pictures.placement import Input, Placement, Seen
+from groundling.results import Answer, CaptionGrounding, Cost, Detections, Grounding, Segmentation, Shown
 from groundling.runtime.batched import Batcher, Rows
 from groundling.runtime.compiled import CompiledSubnets, EagerSubnets, Subnets
 from groundling.runtime.compilers import Runtime, compiler
@@ -152,12 +149,10 @@ class Grounder:
             raise ValueError(f"expressions are a text or a list of texts, given {type(expressions).__name__}")
         if budget is not None and selection is not None:
             raise ValueError("give a budget or a selection, not both")
-        canvas, placement = self._canvas(image)
-        pixels = normalise(canvas[None].to(self.device))
+        seen = self._seen(image)
+        asked = self.model.config.framing.input([seen], self.device), seen.placement
         view, name = View(image, self.max_pixels), name_of(image)
-        return [
-            self._answer(pixels, placement, e, budget, selection, name).seen_by(view) for e in expressions
-        ]
+        return [self._answer(*asked, e, budget, selection, name).seen_by(view) for e in expressions]
 
     @torch.inference_mode()
     def ground_batch(
@@ -173,8 +168,8 @@ class Grounder:
             return []
         images = {_key(image): image for image, _ in requests}
         place = {key: index for index, key in enumerate(images)}
-        seen = [self._canvas(image) for image in images.values()]
-        pixels = normalise(torch.stack([canvas for canvas, _ in seen]).to(self.device))
+        seen = [self._seen(image) for image in images.values()]
+        pictures = self.model.config.framing.input(seen, self.device)
         index = [place[_key(image)] for image, _ in requests]
         began = time.perf_counter()
         expressions = [expression for _, expression in requests]
@@ -182,18 +177,19 @@ class Grounder:
             self._warn(expression, self.reader.strange(_text(expression)))
         tokens, text, relevance = self.reader.read_all(expressions)
         lengths = (~tokens.padding).sum(1).tolist()
-        selections = self._select(relevance, lengths, budget)
-        rows = Rows(selections, pixels, torch.tensor(index), text, tokens)
+        costs = self.model.costs(*pictures.sides)
+        selections = self._select(relevance, lengths, budget, costs)
+        rows = Rows(selections, pictures.images, torch.tensor(index), text, tokens, pictures.shown)
         found = _on_cpu(self.batcher.run(rows))
         milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
         return [
             self._grounding(
                 (expression, name_of(image)),
-                seen[index[row]][1],
+                seen[index[row]].placement,
                 found,
                 row,
                 selections[row],
-                lengths[row],
+                costs.cost(selections[row].canonical(), lengths[row]),
                 milliseconds,
             ).seen_by(View(image, self.max_pixels))
             for row, (image, expression) in enumerate(requests)
@@ -258,28 +254,29 @@ class Grounder:
     def select(self, expression: str, *, budget: float | None = None) -> Selection:
         """The units that these words choose, without an image."""
         words = self._read(expression)
-        return self._chosen(words, budget).canonical()
+        return self._chosen(words, budget, self.model.cost_model).canonical()
 
-    def _canvas(self, image: ImageSource) -> tuple[Tensor, Placement]:
-        return letterbox(open_image(image, self.max_pixels), self.model.config.image_size)
+    def _seen(self, image: ImageSource) -> Seen:
+        return self.model.config.framing.see(open_image(image, self.max_pixels))
 
     def _answer(
         self,
-        pixels: Tensor,
+        pictures: Input,
         placement: Placement,
         expression: str,
         budget: float | None,
         selection: Selection | None,
         image: str,
     ) -> Grounding:
-        began = time.perf_counter()
+        began, costs = time.perf_counter(), self.model.costs(*pictures.sides)
         words = self._read(expression)
         if selection is None:
-            selection = self._chosen(words, budget)
-        run = self.runner.get(check(selection, self.model.units()), pixels, words.text)
-        found, length = _on_cpu(run(pixels, words.text, words.tokens)), words.tokens.ids.shape[1]
+            selection = self._chosen(words, budget, costs)
+        run = self.runner.get(check(selection, self.model.units()), pictures.images, words.text)
+        found = _on_cpu(run(pictures.images, words.text, words.tokens, shown=pictures.shown))
         milliseconds = 1000 * (time.perf_counter() - began)
-        return self._grounding((expression, image), placement, found, 0, selection, length, milliseconds)
+        cost = costs.cost(selection.canonical(), words.tokens.ids.shape[1])
+        return self._grounding((expression, image), placement, found, 0, selection, cost, milliseconds)
 
     def _grounding(
         self,
@@ -288,17 +285,16 @@ class Grounder:
         found: Prediction,
         row: int,
         selection: Selection,
-        length: int,
+        cost: Cost,
         milliseconds: float,
     ) -> Grounding:
         """A row of a prediction in pixels of its image; `asked` is the expression and the image's name."""
-        box = placement.undo(cxcywh_to_xyxy(found.boxes_cxcywh01[row]) * placement.size)
-        x1, y1, x2, y2 = clip(box, placement.width, placement.height).tolist()
+        x1, y1, x2, y2 = placement.boxes(found.boxes_cxcywh01[row]).tolist()
         return Grounding(
             expression=asked[0],
             box=(x1, y1, x2, y2),
             score=None if found.scores is None else float(found.scores[row]),
-            cost=self.model.cost_model.cost(selection.canonical(), length),
+            cost=cost,
             selection=selection.canonical(),
             width=placement.width,
             height=placement.height,
@@ -325,14 +321,14 @@ class Grounder:
                 UnknownWordWarning,
             )
 
-    def _chosen(self, words: Words, budget: float | None) -> Selection:
+    def _chosen(self, words: Words, budget: float | None, costs: CostModel) -> Selection:
         """What runs for these words."""
         if budget is None:
             return words.selection
-        return self._select(words.relevance, [words.tokens.ids.shape[1]], budget)[0]
+        return self._select(words.relevance, [words.tokens.ids.shape[1]], budget, costs)[0]
 
     def _select(
-        self, relevance: Relevance | None, lengths: Sequence[int], budget: float | None
+        self, relevance: Relevance | None, lengths: Sequence[int], budget: float | None, costs: CostModel
     ) -> list[Selection]:
         """The Selection of each row, whose words are so many tokens."""
         model, rows = self.model, range(len(lengths))
@@ -346,7 +342,7 @@ class Grounder:
             gates = hard_gates(relevance)
             return [Selection.from_gates(gates, row) for row in rows]
         scores = [{name: r[row] for name, r in relevance.items()} for row in rows]
-        return [fit(scores[row], model.units(), model.cost_model, lengths[row], budget) for row in rows]
+        return [fit(scores[row], model.units(), costs, lengths[row], budget) for row in rows]
 
 
 def _text(expression: object) -> str:

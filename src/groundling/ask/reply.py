@@ -1,7 +1,7 @@
 """From what an MDETR's queries say of a text to objects: whose they are, which are one, where they lie.
 
 A Reply is a text on its way back: the network's queries with their soft tokens and boxes, and the placement
-of the image on its canvas. Shapes: Q queries, C tokens.
+of the image in its input. Shapes: Q queries, C tokens.
 """
 
 import time
@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from groundling.models.objects import Objects, joined
-from groundling.pictures.boxes import clip, cxcywh_to_xyxy
-from groundling.pictures.images import Placement
+from groundling.pictures.placement import Placement
 from groundling.results import Cost, Detection, PhraseObjects
 from groundling.selection import Selection
 from groundling.words.phrases import characters_of, tokens_of
@@ -110,9 +109,7 @@ class Reply:
 
     def _boxes(self) -> Tensor:
         """Those of all queries (Q, 4) in pixels of the image."""
-        place = self.placement
-        boxes = place.undo(cxcywh_to_xyxy(self.found.boxes_cxcywh01[0].cpu()) * place.size)
-        return clip(boxes, place.width, place.height)
+        return self.placement.boxes(self.found.boxes_cxcywh01[0].cpu())
 
     def _named(self, likely_C: Sequence[float]) -> str:
         """The words from the first to the last of a query's likely tokens; its likeliest where none is."""
@@ -142,9 +139,8 @@ def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor
 
 
 def at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:
-    """Logits of a canvas (h, w) where the image lies, at its own size (height, width)."""
-    canvas = F.interpolate(logits_hw[None, None], size=(place.size, place.size), mode="bilinear")
-    high, wide = round(place.height * place.scale_y), round(place.width * place.scale_x)
-    top, left = int(place.top), int(place.left)
-    inside = canvas[..., top : top + high, left : left + wide]
+    """Logits (h, w) of a network's input where the image lies, at the image's size (height, width)."""
+    sides = place.canvas_height, place.canvas_width
+    whole = F.interpolate(logits_hw[None, None], size=sides, mode="bilinear")
+    inside = whole[..., *place.part]
     return F.interpolate(inside, size=(place.height, place.width), mode="bilinear")[0, 0]

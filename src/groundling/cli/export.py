@@ -35,6 +35,12 @@ def export(
     raw: Annotated[
         bool, typer.Option("--raw", help="Let the file take uint8 pixels, and normalise them itself.")
     ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="HEIGHTxWIDTH of the file's input, such as 800x1066, where the model has no canvas."
+        ),
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
 ) -> None:
     """Write a network as a file for ONNX runtimes or OpenVINO.
@@ -69,8 +75,17 @@ def export(
         raw=raw,
         form=format_.value,
         read=files,
+        sides=None if size is None else _sides(size),
     )
     what = "any expression" if expression is None else repr(expression)
     written = [out, out.with_suffix(".bin")] if format_ is Format.openvino else [out]
-    size = sum(file.stat().st_size for file in written)
-    print(f"{out}: {what}, {console.percent(card.cost.share)} of the MACs, {size / 2**20:.1f} MiB")
+    taken = sum(file.stat().st_size for file in written)
+    print(f"{out}: {what}, {console.percent(card.cost.share)} of the MACs, {taken / 2**20:.1f} MiB")
+
+
+def _sides(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH as numbers."""
+    height, by, width = text.partition("x")
+    if not (by and height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
+        raise ValueError(f"--size is HEIGHTxWIDTH in pixels, as 800x1066, given {text!r}")
+    return int(height), int(width)

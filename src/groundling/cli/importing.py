@@ -1,13 +1,16 @@
 """`groundling import`: published weights become a checkpoint folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from groundling.pictures.placement import Resize
+
 # What each importer takes beside a source and a place.
-SYSTEMS = {"detr": ("categories",), "mdetr": ("text", "answers"), "transvg": ("text",)}
+SYSTEMS = {"detr": ("categories",), "mdetr": ("text", "answers", "resize"), "transvg": ("text",)}
 WORDS = {
     "mdetr": "an mdetr, which reads as roberta-base,",
     "transvg": "a transvg, which reads as bert-base-uncased,",
@@ -31,6 +34,10 @@ def bring_in(
     answers: Annotated[
         Path | None, typer.Option(help="The answers of an mdetr for questions: gqa_answer2id_by_type.json.")
     ] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(help="Of an mdetr: SHORTxLONGEST sides that its pictures had; 800x1333 is usual."),
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the source from the hub.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the folder if it exists.")] = False,
 ) -> None:
@@ -50,17 +57,39 @@ def bring_in(
         raise ValueError(f"{out} is there already; choose another folder, or --replace")
     check_folder_kept(out, [given for given in (source, categories, text, answers) if given is not None])
     check_replaceable(out)
-    _check_options(system, {"categories": categories, "text": text, "answers": answers})
+    _check_options(system, {"categories": categories, "text": text, "answers": answers, "resize": resize})
     if system != "detr":
         if text is None:
             raise ValueError(f"{WORDS[system]} needs text=, a folder or hub id with its tokenizer")
         if system == "mdetr":
-            print(import_mdetr(source, out, text=text, answers=answers, download=download))
+            print(
+                import_mdetr(
+                    source, out, text=text, answers=answers, resize=_resize(resize), download=download
+                )
+            )
         else:
             print(import_transvg(source, out, text=text, download=download))
         return
     names = None if categories is None else _names(categories)
     print(import_detr(source, out, categories=names, download=download))
+
+
+def _resize(text: str | None) -> "Resize | None":
+    """SHORTxLONGEST as a rule for pictures."""
+    if text is None:
+        return None
+    from groundling.pictures.placement import Resize, check_sides
+
+    short, by, longest = text.partition("x")
+    if not (by and short.isascii() and short.isdigit() and longest.isascii() and longest.isdigit()):
+        raise ValueError(f"--resize is SHORTxLONGEST in pixels, such as 800x1333, given {text!r}")
+    check_sides(int(short), int(longest))
+    return Resize(short_side=int(short), long_side=int(longest))
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _names(file: Path) -> list[str]:
@@ -79,4 +108,4 @@ def _check_options(system: str, given: Mapping[str, object]) -> None:
     own = SYSTEMS[system]
     odd = [name for name, value in given.items() if value is not None and name not in own]
     if odd:
-        raise ValueError(f"the importer of {system} takes {' and '.join(own)}, not {', '.join(odd)}")
+        raise ValueError(f"the importer of {system} takes {_listed(own)}, not {', '.join(odd)}")

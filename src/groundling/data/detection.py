@@ -19,7 +19,8 @@ from torch import Tensor
 from groundling.data.loader import Cache, ThingNames, ThingTargets, order
 from groundling.data.sample import Dataset, Thing
 from groundling.pictures.boxes import xyxy_to_cxcywh
-from groundling.pictures.images import open_image, scaled, stacked
+from groundling.pictures.images import open_image
+from groundling.pictures.placement import Resize, Seen, scaled, together
 
 Augment = Literal["none", "mirror", "detr"]
 
@@ -70,8 +71,8 @@ class Views:
     long_side: int
     augment: Augment = "detr"
 
-    def __call__(self, view: ObjectView, rng: random.Random) -> tuple[Tensor, ObjectView]:
-        """uint8 (3, H, W), and the view that it shows.
+    def __call__(self, view: ObjectView, rng: random.Random) -> tuple[Seen, ObjectView]:
+        """A view as the network is given it, and that view.
 
         DETR's pixels, made for a short side of 800, go with `short_side`: half of the views are scaled to
         480 … 800 and half are cut out first, a window of 384 to 600 of an image of 400, 500 or 600.
@@ -79,13 +80,17 @@ class Views:
         if self.augment != "none" and rng.random() < 0.5:
             view = mirrored(view)
         if self.augment != "detr":
-            return scaled(view.image, self.short_side, self.long_side), view
+            return self._seen(view, self.short_side)
         if rng.random() < 0.5:
             smaller = self._of_800(rng.choice((400, 500, 600)))
-            image = Image.fromarray(scaled(view.image, smaller, 1 << 20).permute(1, 2, 0).numpy())
-            view = cut(replace(view, image=image), self._of_800(384), self._of_800(600), rng)
+            view = replace(view, image=scaled(view.image, smaller, 1 << 20))
+            view = cut(view, self._of_800(384), self._of_800(600), rng)
         short = self._of_800(rng.choice(range(480, 801, 32)))
-        return scaled(view.image, short, self.long_side), view
+        return self._seen(view, short)
+
+    def _seen(self, view: ObjectView, short: int) -> tuple[Seen, ObjectView]:
+        sides = Resize(short_side=min(short, self.long_side), long_side=self.long_side)
+        return sides.see(view.image), view
 
     def _of_800(self, pixels: int) -> int:
         return max(1, round(pixels * self.short_side / 800))
@@ -168,11 +173,13 @@ class DetectionSet:
     def collate(self, examples: Sequence[DetectionExample]) -> DetectionBatch:
         """Examples as tensors."""
         shown = [self._view(example) for example in examples]
-        images, places = stacked([pixels for pixels, _ in shown])
+        batch = together([seen for seen, _ in shown])
         things = self._targets([view for _, view in shown], [example.image for example in examples])
-        return DetectionBatch(images, places, things, tuple(example.image.name for example in examples))
+        return DetectionBatch(
+            batch.pixels, batch.shown, things, tuple(example.image.name for example in examples)
+        )
 
-    def _view(self, example: DetectionExample) -> tuple[Tensor, ObjectView]:
+    def _view(self, example: DetectionExample) -> tuple[Seen, ObjectView]:
         image = Image.fromarray(self.originals.get(example.image))
         things = self.dataset.things[example.image]
         boxes = torch.tensor([thing.box for thing in things], dtype=torch.float64).reshape(-1, 4)

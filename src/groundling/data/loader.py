@@ -25,8 +25,8 @@ from torch import Tensor
 
 from groundling.data.sample import Dataset, Sample, Thing
 from groundling.data.transforms import Train, View, flip_words
-from groundling.pictures.boxes import xyxy_to_cxcywh
-from groundling.pictures.images import Placement, letterbox, open_image
+from groundling.pictures.images import open_image
+from groundling.pictures.placement import Framing, Placement, Seen, together
 
 if TYPE_CHECKING:
     from groundling.words.wordpiece import Tokenizer
@@ -96,11 +96,12 @@ class ThingTargets:
 class Batch:
     """Images and the expressions about them; len() is the number of expressions."""
 
-    images: Tensor  # (I, 3, S, S) uint8
+    images: Tensor  # (I, 3, H, W) uint8
+    shown: Tensor  # (I, H, W) bool, False is padding
     image_index: Tensor  # (E,) long: which image each expression is about
     ids: Tensor  # (E, L) long
     padding: Tensor  # (E, L) bool, True is padding
-    boxes_cxcywh01: Tensor  # (E, 4) of the canvas
+    boxes_cxcywh01: Tensor  # (E, 4) in the frame of the model's own boxes
     names: tuple[str, ...]  # sample ids
     things: ThingTargets | None = None
 
@@ -116,7 +117,7 @@ class Batch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        names = ("images", "image_index", "ids", "padding", "boxes_cxcywh01")
+        names = ("images", "shown", "image_index", "ids", "padding", "boxes_cxcywh01")
         tensors: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
         return replace(self, **tensors, things=None if self.things is None else self.things.each(change))
 
@@ -179,7 +180,7 @@ class Ordered(Generic[S]):
 class TrainingSet(Ordered[Sample]):
     """A dataset ready to be asked for the batch of any step.
 
-    size: side of the square canvas. view: draws a random view for each expression; every sample is an
+    framing: how the model sees pictures. view: draws a random view for each expression; every sample is an
     example of its own then, otherwise every image is one.
     names: set to get things beside the expressions. cache_gib: memory for decoded images; what does not fit
     is decoded again each time.
@@ -189,7 +190,7 @@ class TrainingSet(Ordered[Sample]):
         self,
         dataset: Dataset,
         tokenizer: "Tokenizer",
-        size: int,
+        framing: Framing,
         plan: Plan,
         *,
         view: Train | None = None,
@@ -203,16 +204,18 @@ class TrainingSet(Ordered[Sample]):
             names.check(dataset)
         self.dataset, self.tokenizer, self.view, self.names = dataset, tokenizer, view, names
         limit = int(cache_gib * 2**30)
-        self.canvases = canvases(size, limit)
+        self.seen = pictures(framing, limit)
         self.originals = Cache(lambda path: np.asarray(open_image(path)), lambda pixels: pixels.nbytes, limit)
 
     def collate(self, examples: Sequence[Example[Sample]]) -> Batch:
         """Examples as tensors."""
         shown = [self._whole(example) if self.view is None else self._view(example) for example in examples]
-        canvases, words, boxes = zip(*shown, strict=True)
+        seen, words, boxes = zip(*shown, strict=True)
+        batch = together(seen)
         tokens = self.tokenizer.encode([expression for part in words for expression in part])
         return Batch(
-            images=torch.stack(canvases),
+            images=batch.pixels,
+            shown=batch.shown,
             image_index=torch.tensor([i for i, e in enumerate(examples) for _ in e.samples]),
             ids=tokens.ids,
             padding=tokens.padding,
@@ -221,21 +224,21 @@ class TrainingSet(Ordered[Sample]):
             things=None if self.names is None else self._things(examples, self.names),
         )
 
-    def _whole(self, example: Example[Sample]) -> tuple[Tensor, list[str], Tensor]:
-        """The whole image on its canvas, the words and boxes of all its expressions; mirrored or not."""
-        canvas, placement = self.canvases.get(example.image)
+    def _whole(self, example: Example[Sample]) -> tuple[Seen, list[str], Tensor]:
+        """The whole image, the words and boxes of all its expressions; mirrored or not."""
+        seen = self.seen.get(example.image)
         words = [flip_words(s.expression) if example.mirror else s.expression for s in example.samples]
-        boxes = on_canvas([s.box for s in example.samples], placement, example.mirror)
-        return canvas.flip(-1) if example.mirror else canvas, words, boxes
+        boxes = shares([s.box for s in example.samples], seen.placement, example.mirror)
+        return seen.mirrored() if example.mirror else seen, words, boxes
 
-    def _view(self, example: Example[Sample]) -> tuple[Tensor, list[str], Tensor]:
+    def _view(self, example: Example[Sample]) -> tuple[Seen, list[str], Tensor]:
         """A random view of the image that keeps the object of its only expression."""
         assert self.view is not None
         (sample,) = example.samples
         image = Image.fromarray(self.originals.get(example.image))
         rng = random.Random(f"{example.seed}/view")
-        canvas, placement, view = self.view(View(image, sample.box, sample.expression), rng)
-        return canvas, [view.expression], on_canvas([view.box], placement, mirror=False)
+        seen, view = self.view(View(image, sample.box, sample.expression), rng)
+        return seen, [view.expression], shares([view.box], seen.placement, mirror=False)
 
     def _things(self, examples: Sequence[Example[Sample]], names: ThingNames) -> ThingTargets:
         things = [tuple(self.dataset.things.get(example.image, ())) for example in examples]
@@ -247,8 +250,8 @@ class TrainingSet(Ordered[Sample]):
             torch.tensor([len(t) for t in things]),
         )
         for i, (example, own) in enumerate(zip(examples, things, strict=True)):
-            placement = self.canvases.get(example.image)[1]
-            targets.boxes_cxcywh01[i, : len(own)] = on_canvas([t.box for t in own], placement, example.mirror)
+            placement = self.seen.get(example.image).placement
+            targets.boxes_cxcywh01[i, : len(own)] = shares([t.box for t in own], placement, example.mirror)
             for n, thing in enumerate(own):
                 targets.categories[i, n] = names.categories.index(thing.category)
                 for name in thing.attributes:
@@ -278,15 +281,14 @@ class Cache(Generic[T]):
         return made
 
 
-def canvases(size: int, limit: int) -> Cache[tuple[Tensor, Placement]]:
-    """Images letterboxed to a square of `size`, uint8, at most `limit` bytes of which are kept."""
-    return Cache(lambda path: letterbox(open_image(path), size), lambda placed: placed[0].nbytes, limit)
+def pictures(framing: Framing, limit: int) -> Cache[Seen]:
+    """Images as a model sees them, uint8, at most `limit` bytes of which are kept."""
+    return Cache(lambda path: framing.see(open_image(path)), lambda seen: seen.pixels.nbytes, limit)
 
 
-def on_canvas(boxes: Sequence[Sequence[float]], placement: Placement, mirror: bool) -> Tensor:
-    """Original pixels to shares of the canvas (N, 4); a mirrored box has its centre on the other side."""
-    xyxy = placement.apply(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
-    boxes_cxcywh01 = xyxy_to_cxcywh(xyxy) / placement.size
+def shares(boxes: Sequence[Sequence[float]], placement: Placement, mirror: bool) -> Tensor:
+    """Original pixels to a model's boxes (N, 4); a mirrored box has its centre on the other side."""
+    boxes_cxcywh01 = placement.shares(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
     if mirror:
         boxes_cxcywh01[:, 0] = 1 - boxes_cxcywh01[:, 0]
     return boxes_cxcywh01

@@ -2,7 +2,7 @@
 
 As in `loader`, the batch of a step follows from the seed alone, and process r of w reads its slice of it.
 Shapes: I images, E captions (each points at its image), L tokens, N objects (padded to the caption with
-most), C token slots and one for "no object", S side of the canvas.
+most), C token slots and one for "no object", H × W pixels of the network's input.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from torch import Tensor
 
 from groundling.data.caption import Answer, Caption, CaptionSet, Span
 from groundling.data.image_folder import Sizes
-from groundling.data.loader import Example, Ordered, Plan, by_image, canvases, on_canvas
+from groundling.data.loader import Example, Ordered, Plan, by_image, pictures, shares
 from groundling.data.mask import Mask
 from groundling.data.sample import Box, DataError, Rejects
 from groundling.data.transforms import flip_spans, flip_words
 from groundling.losses.modulated import Targets
 from groundling.models.answers import AnswersConfig
 from groundling.pictures import masks
-from groundling.pictures.images import Placement
 from groundling.pictures.masks import Rle
+from groundling.pictures.placement import Framing, Placement, Seen, together
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import positive_map
 
@@ -38,7 +38,8 @@ UNKNOWN = "unknown"  # GQA's answer for all that is none of the others
 class CaptionBatch:
     """Images and the captions about them; len() is the number of captions."""
 
-    images: Tensor  # (I, 3, S, S) uint8
+    images: Tensor  # (I, 3, H, W) uint8
+    shown: Tensor  # (I, H, W) bool, False is padding
     image_index: Tensor  # (E,) long: which image each caption is about
     ids: Tensor  # (E, L) long
     padding: Tensor  # (E, L) bool, True is padding
@@ -59,6 +60,7 @@ class CaptionBatch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> "CaptionBatch":
         return CaptionBatch(
             change(self.images),
+            change(self.shown),
             change(self.image_index),
             change(self.ids),
             change(self.padding),
@@ -126,15 +128,15 @@ class CaptionTrainingSet(Ordered[Caption]):
     one that is longer than the tokenizer's limit, whose spans have no token, with an unknown answer, with
     masks that do not fit its image, or that does not say which objects are final where the model learns that;
     where the plan mirrors, also one of which that is true in the mirror. DataError where none is left.
-    size: side of the square canvas. cache_gib: memory for decoded images; what does not fit is decoded again
-    each time.
+    framing: how the model sees pictures. cache_gib: memory for decoded images; what does not fit is decoded
+    again each time.
     """
 
     def __init__(
         self,
         captions: CaptionSet,
         tokenizer: ByteTokenizer,
-        size: int,
+        framing: Framing,
         plan: Plan,
         learned: Learned,
         *,
@@ -146,22 +148,24 @@ class CaptionTrainingSet(Ordered[Caption]):
         kept = tuple(rejects.usable(named, usable))
         rejects.report(name, len(kept))
         super().__init__(by_image(kept), plan, name, "images")
-        self.tokenizer, self.size, self.learned = tokenizer, size, learned
+        self.tokenizer, self.learned = tokenizer, learned
         self.left_out = captions.left_out + rejects.count
-        self.canvases = canvases(size, int(cache_gib * 2**30))
+        self.seen = pictures(framing, int(cache_gib * 2**30))
 
     def collate(self, examples: Sequence[Example[Caption]]) -> CaptionBatch:
         """Examples as tensors."""
-        images, captions, placements = list[Tensor](), list[Caption](), list[Placement]()
+        shown, captions, placements = list[Seen](), list[Caption](), list[Placement]()
         for example in examples:
-            canvas, placement = self.canvases.get(example.image)
-            images.append(canvas.flip(-1) if example.mirror else canvas)
+            seen = self.seen.get(example.image)
+            shown.append(seen.mirrored() if example.mirror else seen)
             captions += map(mirrored, example.samples) if example.mirror else example.samples
-            placements += [placement] * len(example.samples)
+            placements += [seen.placement] * len(example.samples)
+        batch = together(shown)
         tokens = self.tokenizer.encode([caption.text for caption in captions])
         turned = [example.mirror for example in examples for _ in example.samples]
         return CaptionBatch(
-            images=torch.stack(images),
+            images=batch.pixels,
+            shown=batch.shown,
             image_index=torch.tensor([i for i, e in enumerate(examples) for _ in e.samples]),
             ids=tokens.ids,
             padding=tokens.padding,
@@ -176,7 +180,7 @@ class CaptionTrainingSet(Ordered[Caption]):
         turned: Sequence[bool],
         length: int,
     ) -> Targets:
-        """Objects of each caption; `turned` says which lie on a mirrored canvas."""
+        """Objects of each caption, where they lie before `turned` ones are mirrored."""
         found = [goals(caption) for caption in captions]
         most = max(1, *map(len, found))
         boxes = torch.zeros(len(found), most, 4)
@@ -185,7 +189,7 @@ class CaptionTrainingSet(Ordered[Caption]):
             offsets = self.tokenizer.offsets(captions[row].text)
             words = positive_map([goal.spans for goal in own], offsets, self.learned.columns)
             positive[row, : len(own)] = words
-            boxes[row, : len(own)] = on_canvas([goal.box for goal in own], placements[row], turned[row])
+            boxes[row, : len(own)] = shares([goal.box for goal in own], placements[row], turned[row])
         targets = Targets(boxes, torch.tensor([*map(len, found)]), positive, positive[..., :length] > 0)
         if self.learned.final:
             final = torch.zeros(len(found), most)
@@ -207,14 +211,17 @@ class CaptionTrainingSet(Ordered[Caption]):
         turned: Sequence[bool],
         most: int,
     ) -> tuple[Tensor, Tensor]:
-        """The masks (E, N, S, S) on the canvas, and which objects have one (E, N)."""
-        drawn = torch.zeros(len(found), most, self.size, self.size, dtype=torch.bool)
+        """The masks (E, N, H, W) on the network's input, and which objects have one (E, N)."""
+        high = max(place.canvas_height for place in placements)
+        wide = max(place.canvas_width for place in placements)
+        drawn = torch.zeros(len(found), most, high, wide, dtype=torch.bool)
         masked = torch.zeros(len(found), most, dtype=torch.bool)
         for row, own in enumerate(found):
             for place, goal in enumerate(own):
                 if goal.mask is not None:
-                    mask = mask_on_canvas(goal.mask, placements[row])
-                    drawn[row, place] = mask.flip(-1) if turned[row] else mask
+                    mask = placed_mask(goal.mask, placements[row])
+                    own_high, own_wide = mask.shape
+                    drawn[row, place, :own_high, :own_wide] = mask.flip(-1) if turned[row] else mask
                     masked[row, place] = True
         return drawn, masked
 
@@ -245,26 +252,24 @@ def mirrored(caption: Caption) -> Caption:
     return replace(caption, text=text, phrases=phrases, answer=answer, negatives=negatives)
 
 
-def mask_on_canvas(mask: Mask, placement: Placement) -> Tensor:
-    """A mask of an image where the image lies on its canvas, bool (S, S).
+def placed_mask(mask: Mask, placement: Placement) -> Tensor:
+    """A mask of an image where the image lies in the network's input, bool (H, W).
 
-    Polygons are scaled and filled there; run lengths are pixels, of which each on the canvas takes the
+    Polygons are scaled and filled there; run lengths are pixels, of which each of the input takes the
     nearest. DataError for run lengths of another image's size.
     """
-    size = placement.size
+    size = placement.canvas_height, placement.canvas_width
     if not isinstance(mask, Rle):
         scale = np.array((placement.scale_x, placement.scale_y))
         corner = np.array((placement.left, placement.top))
         moved = [(np.reshape(polygon, (-1, 2)) * scale + corner).ravel() for polygon in mask]
-        return torch.from_numpy(masks.from_polygons([polygon.tolist() for polygon in moved], size, size))
+        return torch.from_numpy(masks.from_polygons([polygon.tolist() for polygon in moved], *size))
     _check_fits(mask, placement.width, placement.height)
-    wide, high = round(placement.width * placement.scale_x), round(placement.height * placement.scale_y)
     pixels = Image.fromarray(masks.decode(mask))
-    canvas = torch.zeros(size, size, dtype=torch.bool)
-    left, top = int(placement.left), int(placement.top)
-    shown = np.array(pixels.resize((wide, high), Image.Resampling.NEAREST))
-    canvas[top : top + high, left : left + wide] = torch.from_numpy(shown)
-    return canvas
+    whole = torch.zeros(size, dtype=torch.bool)
+    shown = np.array(pixels.resize((placement.wide, placement.high), Image.Resampling.NEAREST))
+    whole[placement.part] = torch.from_numpy(shown)
+    return whole
 
 
 def fingerprint(captions: CaptionSet) -> str:

@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from PIL import Image, ImageEnhance
-from torch import Tensor
 
 from groundling.data.sample import Box
-from groundling.pictures.images import PADDING, Placement, to_tensor
+from groundling.pictures.placement import Seen, on_canvas
 from groundling.words.text import normalised
 
 
@@ -132,11 +131,11 @@ class Train:
     size: int
     steps: tuple[Transform, ...]
 
-    def __call__(self, view: View, rng: random.Random) -> tuple[Tensor, Placement, View]:
-        """The uint8 canvas (3, size, size), the Placement of the last view on it, and that view."""
+    def __call__(self, view: View, rng: random.Random) -> tuple[Seen, View]:
+        """The last view on its canvas, and that view."""
         for step in self.steps:
             view = step(view, rng)
-        return *pad(view.image, self.size, rng), view
+        return pad(view.image, self.size, rng), view
 
 
 def lads_train(size: int = 512) -> Train:
@@ -172,8 +171,8 @@ def flip(view: View) -> View:
     return View(image, (width - x2, y1, width - x1, y2), flip_words(view.expression))
 
 
-def pad(image: Image.Image, size: int, rng: random.Random | None = None) -> tuple[Tensor, Placement]:
-    """The image, not resized, on a uint8 canvas (3, size, size) of ImageNet's mean colour, and its Placement.
+def pad(image: Image.Image, size: int, rng: random.Random | None = None) -> Seen:
+    """The image, not resized, on a canvas (3, size, size) of ImageNet's mean colour.
 
     It lies anywhere with `rng` and in the centre without. ValueError for an image larger than the canvas.
     """
@@ -182,9 +181,7 @@ def pad(image: Image.Image, size: int, rng: random.Random | None = None) -> tupl
         raise ValueError(f"an image of {width}x{height} does not fit a canvas of {size}; resize it first")
     left = rng.randint(0, size - width) if rng else (size - width) // 2
     top = rng.randint(0, size - height) if rng else (size - height) // 2
-    canvas = Image.new("RGB", (size, size), PADDING)
-    canvas.paste(image, (left, top))
-    return to_tensor(canvas), Placement(1.0, 1.0, left, top, width, height, size)
+    return on_canvas(image, size, left, top)
 
 
 def _resize(view: View, scale: float) -> View:

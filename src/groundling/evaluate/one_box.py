@@ -11,8 +11,9 @@ from torch import Tensor
 from groundling.data.sample import Dataset, Sample
 from groundling.dynamic.gates import hard_gates
 from groundling.models.supernet import Supernet
-from groundling.pictures.boxes import clip, cxcywh_to_xyxy, iou
-from groundling.pictures.images import Placement, letterbox, normalise, open_image
+from groundling.pictures.boxes import iou
+from groundling.pictures.images import open_image
+from groundling.pictures.placement import Seen
 from groundling.selection import Selection
 from groundling.words.wordpiece import Tokenizer
 
@@ -99,42 +100,28 @@ def answers(
     model.eval()
     device = next(model.parameters()).device
     for part in _batches(samples, batch):
-        canvases: dict[Path, tuple[Tensor, Placement]] = {}
+        pictures: dict[Path, Seen] = {}
         for sample in part:
-            if sample.image not in canvases:
-                canvases[sample.image] = letterbox(open_image(sample.image), model.config.image_size)
-        index = torch.tensor([list(canvases).index(s.image) for s in part], device=device)
+            if sample.image not in pictures:
+                pictures[sample.image] = model.config.framing.see(open_image(sample.image))
+        index = torch.tensor([list(pictures).index(s.image) for s in part], device=device)
         tokens = tokenizer.encode([s.expression for s in part]).to(device)
-        images = normalise(torch.stack([canvas for canvas, _ in canvases.values()]).to(device))
+        seen = model.config.framing.input([*pictures.values()], device)
+        costs = model.costs(*seen.sides)
         text = model.text(tokens)
         gates = None if model.selector is None else hard_gates(model.selector(text, tokens))
-        found = model.net(images, text, tokens, gates, index).boxes_cxcywh01.cpu()
+        found = model.net(seen.images, text, tokens, gates, index, seen.shown).boxes_cxcywh01.cpu()
         for row, sample in enumerate(part):
-            placement = canvases[sample.image][1]
+            box = pictures[sample.image].placement.boxes(found[row])
+            selection = Selection(()) if gates is None else Selection.from_gates(gates, row)
             length = int((~tokens.padding[row]).sum())
-            yield _outcome(model, sample, found[row], placement, gates, row, length)
+            share = 1.0 if gates is None else costs.cost(selection, length).share
+            yield _outcome(sample, box, share, selection)
 
 
-def _outcome(
-    model: Supernet,
-    sample: Sample,
-    found: Tensor,
-    placement: Placement,
-    gates: dict[str, Tensor] | None,
-    row: int,
-    tokens: int,
-) -> Outcome:
-    box = placement.undo(cxcywh_to_xyxy(found) * placement.size)
-    box = clip(box, placement.width, placement.height)
-    selection = Selection(()) if gates is None else Selection.from_gates(gates, row)
+def _outcome(sample: Sample, box: Tensor, share: float, selection: Selection) -> Outcome:
     x1, y1, x2, y2 = box.tolist()
-    return Outcome(
-        sample,
-        (x1, y1, x2, y2),
-        float(iou(box, torch.tensor(sample.box))),
-        1.0 if gates is None else model.cost_model.cost(selection, tokens).share,
-        selection,
-    )
+    return Outcome(sample, (x1, y1, x2, y2), float(iou(box, torch.tensor(sample.box))), share, selection)
 
 
 def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:

@@ -20,11 +20,12 @@ from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, AnswerKind, AnswersConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
+from groundling.pictures.placement import Resize
 from groundling.words.byte_pairs import ByteTokenizer
 
 HEADS = 8  # of every released MDETR; weights do not say it
 HEAD_CHANNELS = 64  # of each of RoBERTa's heads
-CLEVR_SIDE = 480  # its images are 480 × 320, and its weights were evaluated on them as they are
+CLEVR_SIDES = Resize(short_side=320, long_side=480)  # of its images, which its weights saw as they are
 TOKENIZERS = ("tokenizer.json", "vocab.json")
 WRAPPERS = ("model_ema", "model")
 # Where a part lies in the file → where it lies in ours; the first that fits.
@@ -58,19 +59,29 @@ LEFT_OUT = (
 
 
 def import_mdetr(
-    source: Source, out: Path, *, text: Source, answers: Path | None = None, download: bool = False
+    source: Source,
+    out: Path,
+    *,
+    text: Source,
+    answers: Path | None = None,
+    resize: Resize | None = None,
+    download: bool = False,
 ) -> Path:
     """Write the checkpoint folder `out`, which names the source and its SHA-256; returns it.
 
     source: a file, or with `download` a hub id. text: a folder with the RoBERTa tokenizer that the file does
     not hold (tokenizer.json, or vocab.json and merges.txt), or a hub id. answers: gqa_answer2id_by_type.json,
     or gqa_answer2id.json for the model with one head; without it the model knows its answers by number only.
+    resize: how its training saw pictures; None, as the released ones: a short side of 800 and a long one of
+    at most 1333 pixels, and CLEVR's pictures as they are.
     """
     file = source_file(source, download)
     given, arguments = read(file, WRAPPERS)
     check_options(file, arguments)
     tensors = as_ours(given, file)
-    config = config_of(tensors, file, whole_number(arguments, "nheads", HEADS, file), words_of(answers))
+    config = config_of(
+        tensors, file, whole_number(arguments, "nheads", HEADS, file), words_of(answers), resize
+    )
     tokenizer = _tokenizer(text, config.text.tokens, download)
     model = Mdetr(config)
     checkpoint.check_tokenizer(model, tokenizer, text)
@@ -122,7 +133,11 @@ def our_name(name: str) -> str:
 
 
 def config_of(
-    tensors: Mapping[str, Tensor], file: Path, heads: int, words: Mapping[str, tuple[str, ...]]
+    tensors: Mapping[str, Tensor],
+    file: Path,
+    heads: int,
+    words: Mapping[str, tuple[str, ...]],
+    resize: Resize | None = None,
 ) -> MdetrConfig:
     """The configuration that weights under our names have; ValueError says what is not there."""
     weights = Weights(tensors, file, "whole MDETR")
@@ -149,7 +164,7 @@ def config_of(
             "queries": size("net.query_embed.weight"),
             "contrastive": size("net.align_queries.weight") if "net.align_queries.weight" in tensors else 0,
             "answers": (answers := answers_of(tensors, file, words)),
-            **({"image_size": CLEVR_SIDE} if answers is not None and answers.types == CLEVR.types else {}),
+            "resize": resize or (CLEVR_SIDES if answers and answers.types == CLEVR.types else Resize()),
             "is_final": "net.final_embed.weight" in tensors,
             "masks": "net.mask_head.out.weight" in tensors,
         }

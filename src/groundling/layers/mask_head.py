@@ -87,9 +87,9 @@ class MaskHead(nn.Module):
     def _step(self, index: int, x: Tensor) -> Tensor:
         return F.relu(self.norms[index](self.convolutions[index](x)))
 
-    def macs(self, sides: Sequence[int]) -> tuple[int, int]:
-        """MACs (of an image, of each query) on square grids: `sides` of the tokens, then of each `lower`."""
-        cells, finer = sides[0] ** 2, [side**2 for side in sides[1:]]
+    def macs(self, sides: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """MACs (of an image, of each query) for grids of these sides: the tokens', then each `lower`'s."""
+        cells, *finer = (height * width for height, width in sides)
         dim = self.attention.k_linear.in_features
         once = cells * dim**2 + sum(map(_macs, self.adapters, finer))
         each = dim**2 + cells * dim + self.out.weight.numel() * (finer or [cells])[-1]

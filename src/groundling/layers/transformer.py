@@ -187,6 +187,19 @@ def sine_positions(height: int, width: int, dim: int, temperature: float = 10_00
     return sine_positions_within(torch.ones(1, height, width, dtype=torch.bool), dim, temperature)[0]
 
 
+def shown_cells(shown_BHW: Tensor | None, maps_BCHW: Tensor) -> Tensor:
+    """Which cells of the maps show the image, (B, h, w) bool; None says that everything does.
+
+    As in DETR and TransVG a cell is what its first pixel is (nearest interpolation). An image too thin to
+    hold any cell's first pixel is attended to everywhere.
+    """
+    height, width = maps_BCHW.shape[2:]
+    if shown_BHW is None:
+        return torch.ones(len(maps_BCHW), height, width, dtype=torch.bool, device=maps_BCHW.device)
+    cells = F.interpolate(shown_BHW[None].float(), size=(height, width))[0] > 0.5
+    return cells | ~cells.any(dim=(1, 2), keepdim=True)
+
+
 def sine_positions_within(keep_BHW: Tensor, dim: int, temperature: float = 10_000.0) -> Tensor:
     """Positions (B, H·W, dim) that run from 0 to 1 over the cells of each image that are kept, not padding.
 

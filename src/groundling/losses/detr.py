@@ -7,7 +7,6 @@ from torch import Tensor
 from groundling.dynamic.gates import Draw
 from groundling.losses.sets import SetLoss, set_losses
 from groundling.models.detecting import CategoryDetector, SetPrediction
-from groundling.pictures.images import normalise_shown
 
 
 def detr_losses(model: CategoryDetector, batch: Any, draw: Draw, weights: SetLoss) -> dict[str, Tensor]:
@@ -16,6 +15,7 @@ def detr_losses(model: CategoryDetector, batch: Any, draw: Draw, weights: SetLos
         raise ValueError(
             f"objective detr trains a model that detects categories, given a {type(model).__name__.lower()}"
         )
-    found: SetPrediction = model.net(normalise_shown(batch.images, batch.shown), batch.shown)
+    images = model.config.framing.normalise(batch.images, batch.shown)
+    found: SetPrediction = model.net(images, batch.shown)
     things = batch.things
     return set_losses(found.layers, things.categories, things.boxes_cxcywh01, things.counts, weights)

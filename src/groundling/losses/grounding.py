@@ -13,7 +13,6 @@ from groundling.losses.dense import dense_losses, detection_losses
 from groundling.losses.information import batch_mean, mutual_information
 from groundling.models.supernet import Prediction, Supernet
 from groundling.pictures.boxes import cxcywh_to_xyxy, iou
-from groundling.pictures.images import normalise
 from groundling.words.tokens import Tokens
 
 # (model, batch, draw) → losses; a data.loader.Batch, which is made in a room that this one does not see
@@ -49,7 +48,8 @@ def grounding_losses(model: Any, batch: Any, draw: Draw, weights: GroundingLoss)
     tokens = Tokens(batch.ids, batch.padding)
     text = model.text(tokens)
     gates, losses = drawn_gates(model, text, tokens, draw, weights)
-    prediction = model.net(normalise(batch.images), text, tokens, gates, batch.image_index)
+    images = model.config.framing.normalise(batch.images, batch.shown)
+    prediction = model.net(images, text, tokens, gates, batch.image_index, batch.shown)
     losses |= prediction_losses(prediction, batch.boxes_cxcywh01, model.config.grid, weights)
     if weights.detection:
         found = object_losses(model, prediction.visual, batch, None if gates is None else batch.image_index)
@@ -116,7 +116,7 @@ def prediction_losses(
 
 def detection(model: Any, batch: Any, draw: Draw) -> dict[str, Tensor]:
     """Detection pre-training of the backbone on the objects of each image."""
-    return object_losses(model, model.net.see(normalise(batch.images)), batch, None)
+    return object_losses(model, model.net.see(model.config.framing.normalise(batch.images)), batch, None)
 
 
 def object_losses(model: Any, visual: Tensor | None, batch: Any, rows: Tensor | None) -> dict[str, Tensor]:

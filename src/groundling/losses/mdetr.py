@@ -8,7 +8,6 @@ from groundling.dynamic.gates import Draw
 from groundling.losses.grounding import drawn_gates
 from groundling.losses.modulated import ModulatedLoss, modulated_losses
 from groundling.models.finder import ObjectFinder
-from groundling.pictures.images import normalise
 from groundling.words.tokens import Tokens
 
 # Of a kind of answers that a batch has no question for there is no accuracy, and a log wants the same numbers
@@ -30,7 +29,8 @@ def mdetr_losses(model: ObjectFinder, batch: Any, draw: Draw, weights: Modulated
     tokens = Tokens(batch.ids, batch.padding)
     text = model.text(tokens)
     gates, losses = drawn_gates(model, text, tokens, draw, weights)
-    memory = model.net.read(normalise(batch.images), text, tokens, batch.image_index, gates)
+    images = model.config.framing.normalise(batch.images, batch.shown)
+    memory = model.net.read(images, text, tokens, batch.image_index, gates, batch.shown)
     found = modulated_losses(model.net, memory, batch.targets, weights)
     losses |= {name: loss for name, loss in found.items() if not name.startswith("metric/")}
     if model.net.answers is None:

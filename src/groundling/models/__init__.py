@@ -13,6 +13,7 @@ from groundling.models.lads import GatingConfig, Lads, LadsConfig
 from groundling.models.mdetr import Mdetr, MdetrConfig
 from groundling.models.supernet import Supernet, SupernetConfig
 from groundling.models.transvg import TransVG, TransVGConfig
+from groundling.pictures.placement import Resize
 from groundling.words.bert import TextConfig
 from groundling.words.roberta import RobertaTextConfig
 
@@ -93,12 +94,12 @@ _STREET_MDETR = MdetrConfig(
     overlap=0.5,
 )
 MDETR: dict[str, MdetrConfig] = {
-    "mdetr_r101": MdetrConfig(),  # pre-trained, and fine-tuned on RefCOCO, RefCOCO+ or RefCOCOg
-    "mdetr_r101_gqa": MdetrConfig(answers=GQA),
-    "mdetr_r101_gqa_single": MdetrConfig(answers=GQA_SINGLE),
-    "mdetr_r101_phrasecut": MdetrConfig(masks=True, contrastive=0),
+    "mdetr_r101": MdetrConfig(resize=Resize()),  # pre-trained, or fine-tuned on RefCOCO, + or g
+    "mdetr_r101_gqa": MdetrConfig(resize=Resize(), answers=GQA),
+    "mdetr_r101_gqa_single": MdetrConfig(resize=Resize(), answers=GQA_SINGLE),
+    "mdetr_r101_phrasecut": MdetrConfig(resize=Resize(), masks=True, contrastive=0),
     "mdetr_r18_clevr": MdetrConfig(
-        image_size=480,
+        resize=Resize(short_side=320, long_side=480),  # as its pictures are
         text=RobertaTextConfig(layers=6),  # DistilRoBERTa
         blocks=(2, 2, 2, 2),
         block="basic",

@@ -12,7 +12,6 @@ Shapes: B images of H × W pixels, V = h·w visual tokens, Q queries, C categori
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -21,11 +20,18 @@ from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates, units
-from groundling.layers.transformer import MLP, Encoder, sine_positions, sine_positions_within
+from groundling.layers.transformer import (
+    MLP,
+    Encoder,
+    shown_cells,
+    sine_positions,
+    sine_positions_within,
+)
 from groundling.models.abilities import Ability
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.detecting import CategoryDetector, SetPrediction
 from groundling.models.supernet import Sizes, resnet_cost
+from groundling.pictures.placement import Framing, Resize, check_sides
 from groundling.selection import Selection, Unit
 from groundling.words.tokens import exporting
 
@@ -43,9 +49,13 @@ class DetrConfig(Sizes):
 
     @model_validator(mode="after")
     def _sides(self) -> "DetrConfig":
-        if self.short_side > self.long_side:
-            raise ValueError(f"short_side {self.short_side} is longer than long_side {self.long_side}")
+        check_sides(self.short_side, self.long_side)
         return self
+
+    @property
+    def framing(self) -> Framing:
+        """As the released DETR sees pictures."""
+        return Resize(short_side=self.short_side, long_side=self.long_side)
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -101,16 +111,11 @@ class DetrNet(nn.Module):
 
 
 def places(features_BCHW: Tensor, shown_BHW: Tensor | None, dim: int) -> tuple[Tensor, Tensor | None]:
-    """Positions of the cells, (V, D) or (B, V, D), and which of them show the image (B, V), None for all.
-
-    As in DETR a cell is what its first pixel is (nearest interpolation). An image too thin to hold any cell's
-    first pixel is attended to everywhere.
-    """
+    """Positions of the cells, (V, D) or (B, V, D), and which of them show the image (B, V), None for all."""
     height, width = features_BCHW.shape[2:]
     if shown_BHW is None or (not exporting() and bool(shown_BHW.all())):
         return sine_positions(height, width, dim).to(features_BCHW), None
-    cells = F.interpolate(shown_BHW[None].float(), size=(height, width))[0].bool()
-    cells = cells | ~cells.any(dim=(1, 2), keepdim=True)
+    cells = shown_cells(shown_BHW, features_BCHW)
     return sine_positions_within(cells, dim).to(features_BCHW.dtype), cells.flatten(1)
 
 

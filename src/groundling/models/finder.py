@@ -18,8 +18,16 @@ class ObjectFinder(Supernet):
 
     net: Any
     config: Any
-    cost_model: Any
     kept: BlockCache[Any] | None
+
+    def costs(self, height: int, width: int) -> Any:
+        """As those of every Supernet, and with `asked`: what one text of an image costs."""
+        return super().costs(height, width)
+
+    @property
+    def cost_model(self) -> Any:
+        """The same for the input that its configuration names."""
+        return super().cost_model
 
     @abstractmethod
     def cut(self, selection: Selection) -> Any:

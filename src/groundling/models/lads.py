@@ -12,7 +12,6 @@ Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D ch
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -111,8 +110,12 @@ class GroundingNet(FusionNetwork):
         tokens: Tokens,
         gates: Gates | None = None,
         image_index: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> Prediction:
-        """`image_index` (E,) says which image each expression is about (None: its own row)."""
+        """`image_index` (E,) says which image each expression is about (None: its own row).
+
+        Padding is attended to as everything else, so `shown` is not read.
+        """
         if image_index is not None and gates is not None:
             images, image_index = images[image_index], None
         visual = seen = self.see(images, gates)
@@ -244,12 +247,9 @@ class Lads(Supernet):
             return ()
         return units(self.net.backbone, gating.blocks, gating.inner_filters) + self.net.encoder.units()
 
-    @cached_property
-    def cost_model(self) -> CostModel:
-        """What each part of this network costs."""
+    def _costs(self, height: int, width: int) -> CostModel:
         config, net, gates = self.config, self.net, self.selector
-        side = config.image_size
-        stem, blocks, visual = resnet_cost(net.backbone, side, side)
+        stem, blocks, visual = resnet_cost(net.backbone, height, width)
         outputs, rows = (4, 1) if config.head == "cls" else (5, visual)
         return CostModel(
             text=(config.text.layers, config.text.dim, config.text.ffn),

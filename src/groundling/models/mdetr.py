@@ -8,18 +8,17 @@
     masks   = net.masks(hidden[-1], memory)
 
 Kamath et al., "MDETR - Modulated Detection for End-to-End Multi-Modal Understanding", ICCV 2021.
-Shapes: I images of side S, E captions, L tokens, V = grid² visual tokens, Q object queries, A answer queries,
-D channels, C = token slots + 1, the last of which says that there is no object.
+Shapes: I images of H × W pixels, E captions, L tokens, V = h·w visual tokens, Q object queries, A answer
+queries, D channels, C = token slots + 1, the last of which says that there is no object.
 """
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from groundling.dynamic.blocks import BlockCache
@@ -31,15 +30,14 @@ from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
 from groundling.layers.mask_head import MaskHead
 from groundling.layers.resnet import Gates, units
-from groundling.layers.transformer import MLP, Encoder, sine_positions_within
+from groundling.layers.transformer import MLP, Encoder, shown_cells, sine_positions_within
 from groundling.models.abilities import Ability
 from groundling.models.answers import AnswerHeads, AnswersConfig
 from groundling.models.finder import ObjectFinder
 from groundling.models.lads import GatingConfig
 from groundling.models.objects import Objects, joined
 from groundling.models.supernet import Network, Prediction, SupernetConfig, resnet_cost
-from groundling.models.transvg import image_cells
-from groundling.pictures.images import PADDING, normalise
+from groundling.pictures.placement import Framing, Resize
 from groundling.selection import Selection, Unit
 from groundling.words.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.words.tokens import Tokens, exporting
@@ -48,12 +46,13 @@ from groundling.words.tokens import Tokens, exporting
 class MdetrConfig(SupernetConfig):
     """Sizes of an MDETR; the defaults are the released ResNet-101's.
 
-    It was trained on images of 480 to 800 pixels on the short side; a 4:3 photo of 800 has a long side of
-    1067, which is the side of the canvas here.
+    Pictures are seen as the released ones are where `resize` says how, otherwise in the centre of a canvas of
+    `image_size`; 1067 is the long side of a 4:3 photo whose short side is 800.
     """
 
     system: Literal["mdetr"] = "mdetr"
-    image_size: int = Field(1067, gt=0, le=4096)
+    image_size: int = Field(1067, gt=0, le=4096)  # of the canvas, where pictures lie on one
+    resize: Resize | None = None
     text: RobertaTextConfig = RobertaTextConfig()
     blocks: tuple[int, ...] = Field((3, 4, 23, 3), min_length=1, max_length=5)
     decoder_layers: int = Field(6, gt=0, le=100)
@@ -67,6 +66,17 @@ class MdetrConfig(SupernetConfig):
     threshold: float = Field(0.7, ge=0, le=1)  # score from which an object counts; the published demo's
     # IoU above which two queries are of one object, of which each makes it likelier; as published, 1: never
     overlap: float = Field(1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _regions_have_a_canvas(self) -> "MdetrConfig":
+        if self.regions and self.resize is not None:
+            raise ValueError("region-word scores are learned on a canvas: regions needs resize=None")
+        return self
+
+    @property
+    def framing(self) -> Framing:
+        """As the released MDETR sees pictures, or on a canvas."""
+        return super().framing if self.resize is None else self.resize
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -85,12 +95,13 @@ class MdetrConfig(SupernetConfig):
 class Seen:
     """Images without words: visual tokens (I, V, D), their positions, and which show the image (I, V).
 
-    For masks: the backbone's stages before its last one, the coarsest first, (I, C, h, w).
+    `grid` is (h, w). For masks: the backbone's stages before its last one, the coarsest first, (I, C, h, w).
     """
 
     visual: Tensor
     positions: Tensor
     shown: Tensor
+    grid: tuple[int, int]
     lower: tuple[Tensor, ...]
 
 
@@ -98,14 +109,16 @@ class Seen:
 class Memory:
     """What was read: encoded [image, words] (E, V+L, D), where they are, and what may be attended to.
 
-    For masks: the visual tokens before the encoder (E, V, D), and the backbone's earlier stages as in Seen,
-    of the images that `image_index` (E,) names (None: its own row). The words' gates go on into the decoder.
+    For masks: the visual tokens before the encoder (E, V, D), their grid, the backbone's earlier stages as in
+    Seen, of the images that `image_index` (E,) names (None: its own row). The words' gates go on into the
+    decoder.
     """
 
     encoded: Tensor
     positions: Tensor
     keep: Tensor | None
     visual: Tensor
+    grid: tuple[int, int]
     lower: tuple[Tensor, ...]
     image_index: Tensor | None
     gates: Gates | None = None
@@ -122,6 +135,7 @@ class Memory:
             self.positions[rows],
             None if self.keep is None else self.keep[rows],
             self.visual[rows],
+            self.grid,
             self.lower,
             rows if self.image_index is None else self.image_index[rows],
             self.gates and {name: gate[rows] for name, gate in self.gates.items()},
@@ -146,7 +160,7 @@ class RegionWords(nn.Module):
 class MdetrNet(Network):
     """What sees: backbone, encoder over image and words, decoder over queries, heads."""
 
-    padding_colour: Tensor
+    masked = True
 
     def __init__(self, config: MdetrConfig) -> None:
         super().__init__()
@@ -168,8 +182,6 @@ class MdetrNet(Network):
         self.region_words = RegionWords(dim, config.regions) if config.regions else None
         self.answers = AnswerHeads(config.answers, dim) if config.answers is not None else None
         self.mask_head = MaskHead(dim, config.heads, _lower_channels(config)) if config.masks else None
-        colour = normalise(torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1))
-        self.register_buffer("padding_colour", colour, persistent=False)
         for part in (self.encoder, self.decoder, self.resizer):
             for parameter in part.parameters():
                 if parameter.dim() > 1:
@@ -182,27 +194,31 @@ class MdetrNet(Network):
         tokens: Tokens,
         image_index: Tensor | None = None,
         gates: Gates | None = None,
+        shown: Tensor | None = None,
     ) -> Memory:
-        """Normalised images (I, 3, S, S) and the words' features, through the encoder.
+        """Normalised images (I, 3, H, W) and the words' features, through the encoder.
 
-        `image_index` (E,) says which image each caption is about (None: its own row). With gates (E, size)
-        the backbone sees the image of each caption for itself.
+        `image_index` (E,) says which image each caption is about (None: its own row), `shown` (I, H, W) which
+        pixels are no padding (None: all). With gates (E, size) the backbone sees the image of each caption
+        for itself.
         """
         if gates and image_index is not None:
+            shown = None if shown is None else shown[image_index]
             images, image_index = images[image_index], None
-        return self.join(self.see(images, gates), text_ELD, tokens, image_index, gates)
+        return self.join(self.see(images, gates, shown), text_ELD, tokens, image_index, gates)
 
-    def see(self, images: Tensor, gates: Gates | None = None) -> Seen:
-        """Normalised images (I, 3, S, S) through the backbone; words change it by gates (I, size) alone."""
+    def see(self, images: Tensor, gates: Gates | None = None, shown: Tensor | None = None) -> Seen:
+        """Normalised images (I, 3, H, W) through the backbone; words change it by gates (I, size) alone."""
         lower: tuple[Tensor, ...] = ()
         if self.mask_head is None:
             last = self.backbone(images, gates)
         else:
             *earlier, last = self.backbone.each_stage(images, gates)
             lower = tuple(earlier[::-1][:3])
-        cells = image_cells(images, self.padding_colour, self.config.grid)
-        positions = sine_positions_within(cells, self.config.dim)
-        return Seen(self.input_proj(last.flatten(2).transpose(1, 2)), positions, cells.flatten(1), lower)
+        cells = shown_cells(shown, last)
+        positions, grid = sine_positions_within(cells, self.config.dim), (last.shape[2], last.shape[3])
+        visual = self.input_proj(last.flatten(2).transpose(1, 2))
+        return Seen(visual, positions, cells.flatten(1), grid, lower)
 
     def join(
         self,
@@ -222,7 +238,7 @@ class MdetrNet(Network):
         keep = torch.cat((shown, ~tokens.padding), dim=1)
         attended = keep if exporting() or not bool(keep.all()) else None
         encoded = self.encoder(x, positions, attended, gates)[-1]
-        return Memory(encoded, positions, attended, visual, seen.lower, image_index, gates)
+        return Memory(encoded, positions, attended, visual, seen.grid, seen.lower, image_index, gates)
 
     def decode(self, memory: Memory) -> list[Tensor]:
         """Each decoder layer's output (E, Q + A, D): what queries that begin with nothing came to hold."""
@@ -271,16 +287,16 @@ class MdetrNet(Network):
         return [self.answers(layer[:, self.config.queries :]) for layer in asked]
 
     def masks(self, hidden_EQD: Tensor, memory: Memory) -> Tensor:
-        """Mask logits (E, Q, h, w) of the queries given, at a quarter of the canvas."""
+        """Mask logits (E, Q, h, w) of the queries given, at a quarter of the input's sides."""
         if self.mask_head is None:
             raise ValueError("this MDETR has no mask head: its configuration says masks=False")
-        grid, visual = self.config.grid, memory.visual.shape[1]
+        visual = memory.visual.shape[1]
         lower, index = memory.lower, memory.image_index
         if index is not None:
             lower = tuple(stage[index] for stage in lower)
         keep = None if memory.keep is None else memory.keep[:, :visual]
         found: Tensor = self.mask_head(
-            hidden_EQD, memory.visual, memory.encoded[:, :visual], keep, lower, (grid, grid)
+            hidden_EQD, memory.visual, memory.encoded[:, :visual], keep, lower, memory.grid
         )
         return found.float()
 
@@ -291,9 +307,11 @@ class MdetrNet(Network):
         tokens: Tokens,
         gates: Gates | None = None,
         image_index: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> Prediction:
         """The object that each expression as a whole is about: the query with the best (joined) score."""
-        found = self.objects(self.decode(self.read(images, text_ELD, tokens, image_index, gates))[-1])
+        memory = self.read(images, text_ELD, tokens, image_index, gates, shown)
+        found = self.objects(self.decode(memory)[-1])
         scores, overlap = found.scores(), self.config.overlap
         surest = None
         if overlap < 1:
@@ -351,16 +369,14 @@ class Mdetr(ObjectFinder):
         found: MdetrNet = extract(self, selection) if self.kept is None else self.kept.get(selection)
         return found
 
-    @cached_property
-    def cost_model(self) -> MdetrCost:
-        """What each part of this network costs."""
+    def _costs(self, height: int, width: int) -> MdetrCost:
         config, net, dim = self.config, self.net, self.config.dim
-        stem, blocks, visual = resnet_cost(net.backbone, config.image_size, config.image_size)
+        stem, blocks, visual = resnet_cost(net.backbone, height, width)
         each = dim * (config.slots + 1) + dim * (2 * dim + 4) + dim * config.is_final
         asked = 0 if config.answers is None else config.answers.queries
         masks = (0, 0)
         if net.mask_head is not None:
-            masks = net.mask_head.macs(_sides(config))
+            masks = net.mask_head.macs(_stages(config, height, width))
         return MdetrCost(
             text=(config.text.layers, config.text.dim, config.text.ffn),
             stem=stem,
@@ -376,9 +392,9 @@ class Mdetr(ObjectFinder):
         )
 
 
-def _sides(config: MdetrConfig) -> list[int]:
+def _stages(config: MdetrConfig, height: int, width: int) -> list[tuple[int, int]]:
     """Sides of the last stage and of those (at most three) before it."""
-    halved = [config.image_size]
+    halved = [(height, width)]
     for _ in range(len(config.blocks) + 1):
-        halved.append(-(-halved[-1] // 2))
+        halved.append((-(-halved[-1][0] // 2), -(-halved[-1][1] // 2)))
     return halved[2:][::-1][: 1 + len(_lower_channels(config))]

@@ -17,10 +17,13 @@ from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.resnet import BasicBlock, Block, BlockKind, Gates, Norm, ResNet
 from groundling.layers.transformer import Encoder
 from groundling.models.abilities import Ability
+from groundling.pictures.placement import Canvas, Framing
 from groundling.selection import Selection, Unit
 from groundling.words.bert import TextConfig, TextEncoder
 from groundling.words.roberta import RobertaEncoder
 from groundling.words.tokens import Tokens
+
+COST_MODELS = 256  # sides of inputs whose costs are kept
 
 
 class Frozen(BaseModel):
@@ -75,6 +78,11 @@ class SupernetConfig(Sizes):
     layers: int = Field(6, gt=0, le=100)
 
     @property
+    def framing(self) -> Framing:
+        """How it sees pictures, and in which frame its boxes are."""
+        return Canvas(size=self.image_size)
+
+    @property
     def grid(self) -> int:
         """Visual tokens along one side."""
         stride: int = 2 ** (len(self.blocks) + 1)
@@ -83,7 +91,9 @@ class SupernetConfig(Sizes):
 
 @dataclass(frozen=True)
 class Prediction:
-    """Boxes (E, 4) cxcywh in [0, 1] of the canvas and scores (E,), None where one box is regressed.
+    """Boxes (E, 4) cxcywh in [0, 1] and scores (E,), None where one box is regressed.
+
+    Boxes are shares of what the configuration's `framing` says: of the canvas, or of the image.
 
     For losses: `dense_logits` (E, V) and `dense_boxes` (E, V, 4) of every encoder layer, and the visual
     tokens before fusion, (I, V, D) or with gates (E, V, D).
@@ -100,6 +110,7 @@ class Network(nn.Module, ABC):
     """What sees, given the words' features: a supernet's network and its extracted subnets alike."""
 
     backbone: ResNet
+    masked: bool = False  # whether it reads `shown`, and attends to no padding
 
     @abstractmethod
     def forward(
@@ -109,10 +120,12 @@ class Network(nn.Module, ABC):
         tokens: Tokens,
         gates: Gates | None = None,
         image_index: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> Prediction:
-        """Normalised images (I, 3, S, S) → one box per expression.
+        """Normalised images (I, 3, H, W) → one box per expression.
 
-        `image_index` (E,) says which image each expression is about (None: its own row).
+        `image_index` (E,) says which image each expression is about (None: its own row), `shown` (I, H, W)
+        which pixels are no padding (None: all).
         """
 
     @abstractmethod
@@ -152,16 +165,34 @@ class Supernet(nn.Module, ABC):
     def units(self) -> tuple[Unit, ...]:
         """Everything that can be left out, in network order; empty for a static network."""
 
-    @property
     @abstractmethod
+    def _costs(self, height: int, width: int) -> CostModel:
+        """What each part of this network costs for an input of these sides."""
+
+    def costs(self, height: int, width: int) -> CostModel:
+        """What each part of this network costs for an input of these sides; of a few sides it is kept."""
+        kept: dict[tuple[int, int], CostModel] = self.__dict__.setdefault("_cost_models", {})
+        if (found := kept.get((height, width))) is None:
+            if len(kept) >= COST_MODELS:
+                kept.clear()
+            found = kept[height, width] = self._costs(height, width)
+        return found
+
+    @property
     def cost_model(self) -> CostModel:
-        """What each part of this network costs."""
+        """What each part of this network costs for the input that its configuration names."""
+        return self.costs(*self.config.framing.sides)
 
     def forward(
-        self, images: Tensor, tokens: Tokens, gates: Gates | None = None, image_index: Tensor | None = None
+        self,
+        images: Tensor,
+        tokens: Tokens,
+        gates: Gates | None = None,
+        image_index: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> Prediction:
         """The supernet, masked where gates are given."""
-        prediction: Prediction = self.net(images, self.text(tokens), tokens, gates, image_index)
+        prediction: Prediction = self.net(images, self.text(tokens), tokens, gates, image_index, shown)
         return prediction
 
 

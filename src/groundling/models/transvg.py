@@ -9,7 +9,6 @@ Shapes: I images of side S, E expressions, L tokens, V = grid² visual tokens, D
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -19,10 +18,10 @@ from groundling.dynamic.cost import CostModel
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
 from groundling.layers.resnet import Gates
-from groundling.layers.transformer import MLP, Encoder, sine_positions_within
+from groundling.layers.transformer import MLP, Encoder, shown_cells, sine_positions_within
 from groundling.models.abilities import Ability
 from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
-from groundling.pictures.images import PADDING, normalise
+from groundling.pictures.placement import Canvas, Framing
 from groundling.selection import Selection, Unit
 from groundling.words.bert import TextConfig, TextEncoder
 from groundling.words.tokens import Tokens, exporting
@@ -41,6 +40,11 @@ class TransVGConfig(SupernetConfig):
     visual_layers: int = 6  # of the DETR encoder over visual tokens
 
     @property
+    def framing(self) -> Framing:
+        """The centre of a canvas that is zero beside the picture, as in the released code."""
+        return Canvas(size=self.image_size, beside="zero")
+
+    @property
     def abilities(self) -> frozenset[Ability]:
         """It finds one box."""
         return frozenset({Ability.GROUNDS})
@@ -49,7 +53,7 @@ class TransVGConfig(SupernetConfig):
 class TransVGNet(Network):
     """What sees: backbone, DETR encoder, fusion of [REG], words and image, box head."""
 
-    padding_colour: Tensor
+    masked = True
 
     def __init__(self, config: TransVGConfig) -> None:
         super().__init__()
@@ -63,18 +67,17 @@ class TransVGNet(Network):
         self.vl_pos_embed = nn.Embedding(1 + config.text.tokens + config.grid**2, dim)
         self.encoder = Encoder(config.layers, *sizes)
         self.box_head = MLP(dim, dim, 4, 3)
-        colour = normalise(torch.tensor(PADDING, dtype=torch.uint8).view(3, 1, 1))
-        self.register_buffer("padding_colour", colour, persistent=False)
         for encoder in (self.visual_encoder, self.encoder):
             for parameter in encoder.parameters():
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
 
-    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def see(self, images: Tensor, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Normalised images (I, 3, S, S) → visual tokens (I, V, D), and where they show the image (I, V)."""
-        cells = image_cells(images, self.padding_colour, self.config.grid)
+        maps = self.backbone(images)
+        cells = shown_cells(shown, maps)
         positions, keep = sine_positions_within(cells, self.config.dim), cells.flatten(1)
-        features = self.input_proj(self.backbone(images).flatten(2).transpose(1, 2))
+        features = self.input_proj(maps.flatten(2).transpose(1, 2))
         encoded = self.visual_encoder(features, positions.to(features.dtype), _mask(keep))
         return self.visual_proj(encoded[-1]), keep
 
@@ -85,17 +88,18 @@ class TransVGNet(Network):
         tokens: Tokens,
         gates: Gates | None = None,
         image_index: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> Prediction:
-        """`image_index` (E,) says which image each expression is about (None: its own row)."""
+        """Arguments as those of every Network; padding is not attended to."""
         if gates:
             raise ValueError(f"TransVG is static: it has no units to gate, given {len(gates)} gates")
-        visual, shown = self.see(images)
+        visual, cells = self.see(images, shown)
         if image_index is not None:
-            visual, shown = visual[image_index], shown[image_index]
+            visual, cells = visual[image_index], cells[image_index]
         words = self.text_proj(text_ELD)
         reg = self.reg_token.weight.expand(len(words), 1, -1)
         x = torch.cat((reg, words, visual.to(words.dtype)), dim=1)
-        keep = torch.cat((shown.new_ones(len(words), 1), ~tokens.padding, shown), dim=1)
+        keep = torch.cat((cells.new_ones(len(words), 1), ~tokens.padding, cells), dim=1)
         outputs = self.encoder(x, self._places(words.shape[1]), _mask(keep))
         return Prediction(self.box_head(outputs[-1][:, 0]).float().sigmoid(), scores=None)
 
@@ -113,28 +117,6 @@ class TransVGNet(Network):
         }
         part = cutter.around(self, parts)
         return part.eval() if self.training else part
-
-
-def image_cells(images_I3SS: Tensor, padding_311: Tensor, grid: int) -> Tensor:
-    """Which cells of the grid show the image, (I, grid, grid) bool; the rest is the letterbox's padding.
-
-    Padding is what `images.letterbox` leaves around the image: border rows and columns that are exactly
-    its colour. As in TransVG and DETR, a cell is what its first pixel is (nearest interpolation of the
-    mask); an image too thin to hold any cell's first pixel is attended to everywhere.
-    """
-    rows, columns = (_image_lines(images_I3SS, padding_311, across) for across in (3, 2))
-    size = images_I3SS.shape[-1]
-    first = torch.arange(grid, device=rows.device) * size // grid
-    cells = rows[:, first, None] & columns[:, None, first]
-    return cells | ~cells.any(dim=(1, 2), keepdim=True)
-
-
-def _image_lines(images_I3SS: Tensor, padding_311: Tensor, across: int) -> Tensor:
-    """(I, S) True from the first to the last row (column) that is not all padding."""
-    least, most = images_I3SS.aminmax(dim=across, keepdim=True)
-    furthest = torch.maximum((least - padding_311).abs(), (most - padding_311).abs())
-    lines = (furthest > 4e-3).any(dim=1).flatten(1)  # one grey level is 17e-3
-    return (lines.cumsum(1) > 0) & (lines.flip(1).cumsum(1).flip(1) > 0)
 
 
 def _mask(keep: Tensor) -> Tensor | None:
@@ -176,12 +158,9 @@ class TransVG(Supernet):
         """Nothing can be left out."""
         return ()
 
-    @cached_property
-    def cost_model(self) -> CostModel:
-        """What each part of this network costs."""
+    def _costs(self, height: int, width: int) -> CostModel:
         config = self.config
-        side = config.image_size
-        stem, blocks, visual = resnet_cost(self.net.backbone, side, side)
+        stem, blocks, visual = resnet_cost(self.net.backbone, height, width)
         return TransVGCost(
             text=(config.text.layers, config.text.dim, config.text.ffn),
             stem=stem,

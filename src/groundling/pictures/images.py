@@ -1,4 +1,4 @@
-"""Any picture, file or bytes becomes an RGB image, and letterbox() keeps the Placement that undoes it.
+"""Any picture, file or bytes becomes an RGB image.
 
 `open_image` is the one door for pictures: it turns them as they are displayed, and every bad one is an
 `ImageError` (or `FileNotFoundError`) that says what is wrong. Nothing here depends on or changes global state
@@ -7,17 +7,14 @@ of Pillow, so threads may share it.
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from groundling.files import found
 from groundling.pictures.side_parts import bare
@@ -26,9 +23,6 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 MAX_PIXELS = 50_000_000
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-PADDING = (124, 116, 104)  # ImageNet's mean colour: close to zero once normalised
 
 _RANGES = {"I": (255, 65535), "F": (1, 255, 65535)}
 _ORIENTATION_TAG = 0x0112
@@ -63,34 +57,6 @@ class ImageError(ValueError):
 
 class _DamagedError(ImageError):
     """A picture that is not whole: what stands beside its pixels may be all that is broken."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where an image of width x height lies on a square canvas: at x * scale_x + left, y * scale_y + top."""
-
-    scale_x: float
-    scale_y: float
-    left: float
-    top: float
-    width: int
-    height: int
-    size: int
-
-    def apply(self, boxes: Tensor) -> Tensor:
-        """xyxy boxes (..., 4) in pixels of the image -> pixels of the canvas."""
-        scale, shift = self._affine(boxes)
-        return (boxes.double() * scale + shift).to(boxes.dtype)
-
-    def undo(self, boxes: Tensor) -> Tensor:
-        """xyxy boxes (..., 4) in pixels of the canvas -> pixels of the image; the inverse of apply()."""
-        scale, shift = self._affine(boxes)
-        return ((boxes.double() - shift) / scale).to(boxes.dtype)
-
-    def _affine(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        # In double: with float32 a long image on a small canvas loses a thousandth of a pixel on the way.
-        scale = torch.tensor((self.scale_x, self.scale_y) * 2, dtype=torch.float64, device=boxes.device)
-        return scale, torch.tensor((self.left, self.top) * 2, dtype=torch.float64, device=boxes.device)
 
 
 def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -157,58 +123,6 @@ def upright_size(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> 
         # Not image.getexif(): a PNG's decodes all pixels to see what comes behind them.
         turned = _turn(lambda: Image.Image.getexif(image)) in _SIDEWAYS
         return (image.height, image.width) if turned else image.size
-
-
-def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Placement]:
-    """The image scaled so that its long side is `size`, centred: uint8 (3, size, size), and its Placement."""
-    width, height = image.size
-    scale = size / max(width, height)
-    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = (size - wide) // 2, (size - high) // 2
-    canvas = Image.new("RGB", (size, size), PADDING)
-    canvas.paste(image.resize((wide, high), Image.Resampling.BILINEAR), (left, top))
-    return to_tensor(canvas), Placement(wide / width, high / height, left, top, width, height, size)
-
-
-def scaled(image: Image.Image, short_side: int, long_side: int) -> Tensor:
-    """The image with its short side `short_side` pixels, or less where the long one would pass `long_side`.
-
-    uint8 (3, H, W); no padding. Rounded as by transformers: the short side to the nearest pixel, the long one
-    down. DETR's own transform derives the long side from the rounded short one, a pixel or two beside this.
-    """
-    least, most = min(image.size), max(image.size)
-    scale = min(short_side / least, long_side / most)
-    short, long = max(1, round(least * scale)), max(1, int(most * scale + 1e-6))
-    sides = (short, long) if image.width < image.height else (long, short)
-    return to_tensor(image.resize(sides, Image.Resampling.BILINEAR))
-
-
-def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Images (3, h, w) in one batch (B, 3, H, W), each in the upper left, and where they are (B, H, W)."""
-    height, width = (max(image.shape[side] for image in images) for side in (1, 2))
-    batch = images[0].new_zeros(len(images), 3, height, width)
-    shown = torch.zeros(len(images), height, width, dtype=torch.bool, device=batch.device)
-    for row, image in enumerate(images):
-        batch[row, :, : image.shape[1], : image.shape[2]] = image
-        shown[row, : image.shape[1], : image.shape[2]] = True
-    return batch, shown
-
-
-def normalise_shown(images: Tensor, shown: Tensor) -> Tensor:
-    """As `normalise` for a batch that `stacked` made; its padding is 0, as in DETR."""
-    return normalise(images) * shown[:, None]
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """An RGB image as a uint8 tensor (3, H, W)."""
-    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) -> float32 with ImageNet's mean and standard deviation taken out."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
-    return (images.float() / 255 - mean) / std
 
 
 @contextmanager

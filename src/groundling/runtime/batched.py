@@ -31,7 +31,8 @@ TRIALS = 2  # of each way of running a batch: the last one counts
 class Rows:
     """What a batch asks: for each row a Selection, the place of its image, and its words.
 
-    `pixels` (I, 3, S, S), `image_index` (E,), `text` (E, L, D). ValueError unless each row has one of each.
+    `pixels` (I, 3, H, W), `image_index` (E,), `text` (E, L, D), and what of the pixels is no padding,
+    `shown` (I, H, W), None for all. ValueError unless each row has one of each.
     """
 
     selections: Sequence[Selection]
@@ -39,6 +40,7 @@ class Rows:
     image_index: Tensor
     text: Tensor
     tokens: Tokens
+    shown: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not len(self.selections) == len(self.image_index) == len(self.text):
@@ -85,7 +87,9 @@ class Batcher:
         if not isinstance(whole, FusionNetwork):  # a static network has one way, and an MDETR that chooses
             if any(selection.units for selection in rows.selections):
                 return self._one_by_one(rows)
-            answer: Prediction = whole(rows.pixels, rows.text, rows.tokens, image_index=rows.image_index)
+            answer: Prediction = whole(
+                rows.pixels, rows.text, rows.tokens, image_index=rows.image_index, shown=rows.shown
+            )
             return answer
         times = self.times.setdefault((len(rows) - 1).bit_length(), {way: [] for way in self.WAYS})
         way = self.choose(times)
@@ -111,10 +115,12 @@ class Batcher:
         boxes, scores, tokens = [], [], rows.tokens
         for row, selection in enumerate(rows.selections):
             words = slice(0, int((~tokens.padding[row]).sum()))
+            image = rows.image_index[row : row + 1]
             found = self.cache.get(selection)(
-                rows.pixels[rows.image_index[row]][None],
+                rows.pixels[image],
                 rows.text[row : row + 1, words],
                 Tokens(tokens.ids[row : row + 1, words], tokens.padding[row : row + 1, words]),
+                shown=None if rows.shown is None else rows.shown[image],
             )
             boxes.append(found.boxes_cxcywh01)
             scores += [] if found.scores is None else [found.scores]

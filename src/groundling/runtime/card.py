@@ -5,31 +5,47 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from groundling.pictures.images import IMAGENET_MEAN, IMAGENET_STD, PADDING
+from groundling.pictures.placement import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LONGEST,
+    PADDING,
+    Canvas,
+    Corner,
+    Framing,
+)
 from groundling.results import Cost
 from groundling.selection import Selection
 
 KEY = "groundling"  # of the block in an ONNX file's metadata and OpenVINO's rt_info
+Place = Literal["centre", "corner"]
+Box = Literal["xyxy, pixels of the canvas", "xyxy, shares of the picture"]
+BOXES: dict[Place, Box] = {"centre": "xyxy, pixels of the canvas", "corner": "xyxy, shares of the picture"}
 
 
 class Card(BaseModel):
     """The metadata block of an exported file: enough to run it with any runtime.
 
-    Input `image` is the picture scaled so that its long side is `size`, centred on a canvas of that size
-    filled with `padding`: uint8 RGB (1, 3, size, size) where `raw`, else float32 with (x/255 − mean)/std.
+    Input `image` (1, 3, height, width) is the picture scaled to the largest size that fits in there, in the
+    centre or at the upper left as `place` says: uint8 RGB where `raw`, else float32 with (x/255 − mean)/std.
+    What lies beside it has the colour `padding`, or, where that is None, is 0 after normalising.
+    `masked`: there is an input `shown`, bool (1, height, width), which is true where the picture is.
     Without an `expression` there is an input `ids`, int64 (1, tokens), of the `tokenizer` (its JSON).
-    Outputs: `box` (1, 4), xyxy in pixels of the canvas, and, where `scored`, `score` (1,) in [0, 1].
+    Outputs: `box` (1, 4), in the units that `box` says, and, where `scored`, `score` (1,) in [0, 1].
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = Field(1, ge=1, le=1)
+    format: int = Field(2, ge=2, le=2)
     groundling: str
     model: str
     sha256: str | None  # of the weights
     expression: str | None
     selection: str
-    size: int = Field(gt=0, le=4096)
+    height: int = Field(gt=0, le=LONGEST)
+    width: int = Field(gt=0, le=LONGEST)
+    place: Place
+    masked: bool
     raw: bool
     scored: bool
     macs: dict[str, int]
@@ -37,12 +53,12 @@ class Card(BaseModel):
     tokens: int = Field(ge=3, le=512)  # that the MACs are for
     tokenizer: str | None = None
     limit: int | None = Field(None, ge=3, le=512)
-    box: Literal["xyxy, pixels of the canvas"] = "xyxy, pixels of the canvas"
+    box: Box
     channels: Literal["RGB"] = "RGB"
     resize: Literal["bilinear, antialiased"] = "bilinear, antialiased"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    padding: tuple[int, int, int] = PADDING
+    padding: tuple[int, int, int] | None
 
     @model_validator(mode="after")
     def _whole(self) -> "Card":
@@ -51,10 +67,21 @@ class Card(BaseModel):
             self.limit is None
         ):
             raise ValueError("a file holds either an expression, or a tokenizer and its limit")
-        if (self.mean, self.std, self.padding) != (IMAGENET_MEAN, IMAGENET_STD, PADDING):
+        if (self.mean, self.std) != (IMAGENET_MEAN, IMAGENET_STD) or self.padding not in (PADDING, None):
             raise ValueError("pictures are normalised and padded in another way than this version does")
+        if self.place == "centre" and self.height != self.width:
+            raise ValueError("pictures lie in the centre of a square")
+        if (self.place == "corner") != (self.box == BOXES["corner"]):
+            raise ValueError("boxes are in other units than those of pictures that lie there")
         Cost(self.macs, self.full_macs)
         return self
+
+    @property
+    def framing(self) -> Framing:
+        """How the file's network sees pictures."""
+        if self.place == "corner":
+            return Corner(height=self.height, width=self.width)
+        return Canvas(size=self.width, beside="zero" if self.padding is None else "colour")
 
     @property
     def cost(self) -> Cost:

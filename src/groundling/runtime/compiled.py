@@ -19,9 +19,9 @@ from groundling.runtime.compilers import Compile, Elsewhere, Run
 from groundling.selection import Selection
 from groundling.words.tokens import Tokens
 
-TOLERANCE = 1e-3  # of boxes, as shares of the canvas, and of scores
+TOLERANCE = 1e-3  # of boxes, as shares of their frame, and of scores
 REMEMBERED = 10_000  # Selections that were asked for and are not compiled
-Key = tuple[Selection, int]  # a Selection, and the number of tokens it is run with
+Key = tuple[Selection, tuple[int, ...]]  # a Selection, the tokens and the sides of pictures it is run with
 
 
 class CompileWarning(UserWarning):
@@ -63,7 +63,7 @@ class CompiledSubnets:
 
     def get(self, selection: Selection, pixels: Tensor, text: Tensor) -> Run:
         """The compiled subnet if it is there, else the eager one."""
-        key = (selection.canonical(), text.shape[1])
+        key = (selection.canonical(), (text.shape[1], *pixels.shape[2:]))
         with self._lock:
             if key in self._ready:
                 self._hits += 1
@@ -131,7 +131,9 @@ def check(run: Run, net: Network, pixels: Tensor, text: Tensor) -> None:
     """RuntimeError unless what was compiled gives the network's answer, within TOLERANCE."""
     ids = torch.zeros(text.shape[:2], dtype=torch.long)
     tokens = Tokens(ids, torch.zeros_like(ids, dtype=torch.bool))
-    ours, theirs = net(pixels, text, tokens), run(pixels, text, tokens)
+    shown = pixels.new_ones(len(pixels), *pixels.shape[2:], dtype=torch.bool)
+    shown[..., -shown.shape[-1] // 3 :] = False
+    ours, theirs = net(pixels, text, tokens, shown=shown), run(pixels, text, tokens, shown=shown)
     worst = _difference(ours, theirs)
     if not worst <= TOLERANCE:
         raise RuntimeError(f"it differs from the network by {worst:.2g}")

@@ -4,7 +4,7 @@ OpenVINO reads a subnet in this process. torch's exporter, which the others need
 process while it works, and its compiler's limit on compiled versions of a function is the process's too: they
 work in a process of their own, which reads the model from a checkpoint and writes down the subnet.
 
-    python -m groundling.runtime.compilers CHECKPOINT FORM TOKENS OUT < SELECTION
+    python -m groundling.runtime.compilers CHECKPOINT FORM TOKENS HEIGHT WIDTH OUT < SELECTION
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -36,23 +36,34 @@ from groundling.words.wordpiece import Tokenizer
 Runtime = Literal["eager", "compiled", "openvino", "onnx", "auto"]
 RUNTIMES: tuple[Runtime, ...] = ("eager", "compiled", "openvino", "onnx", "auto")
 NEEDS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
-Run = Callable[[Tensor, Tensor, Tokens], Prediction]
-Compile = Callable[[Selection, Network, Tensor, Tensor], Run]
 ONE_AT_A_TIME = threading.Lock()  # torch's tracer mixes up what two threads trace
 PATIENCE = 600  # seconds for a compilation
 
 
+class Run(Protocol):
+    """What answers for one image: a subnet, or what was compiled of it for one size of images."""
+
+    def __call__(
+        self, images: Tensor, text_ELD: Tensor, tokens: Tokens, *, shown: Tensor | None = None
+    ) -> Prediction:
+        """As `Network.forward`."""
+
+
+Compile = Callable[[Selection, Network, Tensor, Tensor], Run]
+
+
 class Seeing(nn.Module):
-    """A subnet with images and text features as its only inputs; no word is padding."""
+    """A subnet with images, text features and, where it reads it, `shown` as inputs; no word is padding."""
 
     def __init__(self, net: Network) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, pixels: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, pixels: Tensor, text: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
         """Boxes (1, 4) cxcywh in [0, 1], and scores (1,) where the network gives some."""
         ids = torch.zeros(text.shape[:2], dtype=torch.long)
-        found = self.net(pixels, text, Tokens(ids, torch.zeros_like(ids, dtype=torch.bool)))
+        tokens = Tokens(ids, torch.zeros_like(ids, dtype=torch.bool))
+        found = self.net(pixels, text, tokens, shown=shown)
         return (found.boxes_cxcywh01,) if found.scores is None else (found.boxes_cxcywh01, found.scores)
 
 
@@ -94,11 +105,12 @@ def openvino(_: Selection, net: Network, pixels: Tensor, text: Tensor) -> Run:
     import openvino
 
     with ONE_AT_A_TIME, torch.inference_mode(False), torch.no_grad(), as_exported():
-        network = openvino.convert_model(Seeing(net).eval(), example_input=(pixels, text))
-    for port, example in zip(network.inputs, (pixels, text), strict=True):
+        examples = inputs(net, pixels, text)
+        network = openvino.convert_model(Seeing(net).eval(), example_input=examples)
+    for port, example in zip(network.inputs, examples, strict=True):
         port.get_node().set_partial_shape(openvino.PartialShape(list(example.shape)))
     network.validate_nodes_and_infer_types()
-    return _session(OpenVinoSession(network, torch.get_num_threads()))
+    return _session(OpenVinoSession(network, torch.get_num_threads()), net)
 
 
 class Elsewhere:
@@ -118,11 +130,12 @@ class Elsewhere:
         with tempfile.TemporaryDirectory(dir=self._folder.name) as place:
             out = Path(place) / ("subnet.pt2" if self.runtime == "compiled" else "subnet.onnx")
             model = Path(self._folder.name) / "model"
-            asked = [str(model), self.runtime, str(text.shape[1]), str(out)]
+            sizes = map(str, (text.shape[1], *pixels.shape[2:]))
+            asked = [str(model), self.runtime, *sizes, str(out)]
             _call(asked, str(selection), self._working)
             if self.runtime == "onnx":
-                return _session(OnnxSession(out.read_bytes(), torch.get_num_threads()))
-            return _package(torch._inductor.aoti_load_package(str(out)))
+                return _session(OnnxSession(out.read_bytes(), torch.get_num_threads()), net)
+            return _package(torch._inductor.aoti_load_package(str(out)), net)
 
 
 def _call(arguments: Sequence[str], selection: str, working: "list[subprocess.Popen[str]]") -> None:
@@ -159,43 +172,55 @@ def _end(working: "list[subprocess.Popen[str]]") -> None:
         process.kill()
 
 
-def _session(session: Session) -> Run:
-    def run(pixels: Tensor, text: Tensor, _: Tokens) -> Prediction:
-        boxes, *scores = map(torch.from_numpy, map(np.asarray, session.run([pixels.numpy(), text.numpy()])))
+def inputs(net: Network, pixels: Tensor, text: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+    """What a compiled subnet is given: `shown` where the network reads it, all of the pixels for None."""
+    if not net.masked:
+        return pixels, text
+    every = pixels.new_ones(len(pixels), *pixels.shape[2:], dtype=torch.bool)
+    return pixels, text, every if shown is None else shown
+
+
+def _session(session: Session, net: Network) -> Run:
+    def run(images: Tensor, text_ELD: Tensor, tokens: Tokens, *, shown: Tensor | None = None) -> Prediction:
+        given = [part.numpy() for part in inputs(net, images, text_ELD, shown)]
+        boxes, *scores = map(torch.from_numpy, map(np.asarray, session.run(given)))
         return Prediction(boxes, scores[0] if scores else None)
 
     return run
 
 
-def _package(compiled: Any) -> Run:
+def _package(compiled: Any, net: Network) -> Run:
     lock = threading.Lock()  # nobody promises that threads may share one
 
-    def run(pixels: Tensor, text: Tensor, _: Tokens) -> Prediction:
+    def run(images: Tensor, text_ELD: Tensor, tokens: Tokens, *, shown: Tensor | None = None) -> Prediction:
         with lock:
-            boxes, *scores = compiled(pixels, text)
+            boxes, *scores = compiled(*inputs(net, images, text_ELD, shown))
         return Prediction(boxes, scores[0] if scores else None)
 
     return run
 
 
-def write_down(folder: Path, runtime: str, tokens: int, selection: Selection, out: Path) -> None:
-    """The subnet of a checkpoint's model as an ONNX file, or compiled by torch."""
+def write_down(
+    folder: Path, runtime: str, tokens: int, sides: tuple[int, int], selection: Selection, out: Path
+) -> None:
+    """The subnet of a checkpoint's model for images of these sides as an ONNX file, or compiled by torch."""
     model = checkpoint.load(folder).model
-    size, dim = model.config.image_size, model.config.text.dim
-    inputs = (torch.zeros(1, 3, size, size), torch.zeros(1, tokens, dim))
     with torch.no_grad(), as_exported(), warnings.catch_warnings(), silent():
         warnings.simplefilter("ignore")
-        net = Seeing(extract(model, selection)).eval()
+        subnet = extract(model, selection)
+        net = Seeing(subnet).eval()
+        given = inputs(subnet, torch.zeros(1, 3, *sides), torch.zeros(1, tokens, model.config.text.dim))
         if runtime == "onnx":
-            program: Any = torch.onnx.export(net, inputs, dynamo=True, opset_version=OPSET, verbose=False)
+            program: Any = torch.onnx.export(net, given, dynamo=True, opset_version=OPSET, verbose=False)
             program.save(out, external_data=False)
         else:
-            exported = torch.export.export(net, inputs)
+            exported = torch.export.export(net, given)
             torch._inductor.aoti_compile_and_package(exported, package_path=str(out))
 
 
 if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(10)  # answers come first
-    given = sys.argv[1:]
-    write_down(Path(given[0]), given[1], int(given[2]), Selection.parse(sys.stdin.read()), Path(given[3]))
+    model, form, tokens, height, width, place = sys.argv[1:]
+    chosen = Selection.parse(sys.stdin.read())
+    write_down(Path(model), form, int(tokens), (int(height), int(width)), chosen, Path(place))

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from groundling.dynamic.extract import extract
 from groundling.files import Given, check_place, write
-from groundling.models.supernet import Network, Prediction, Supernet
+from groundling.models.supernet import Network, Supernet
 from groundling.pictures.boxes import cxcywh_to_xyxy
-from groundling.pictures.images import normalise
-from groundling.runtime.card import KEY, Card
+from groundling.pictures.placement import LONGEST, PADDING, Canvas, Corner, Framing
+from groundling.runtime.card import BOXES, KEY, Card, Place
 from groundling.selection import Selection
 from groundling.words.bert import TextEncoder
 from groundling.words.roberta import RobertaEncoder
@@ -34,46 +34,61 @@ SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 OPSET = 20
 EXAMPLE = "the one on the left of the other"  # where a file takes any words
-TOLERANCE = 1e-4  # of boxes (as shares of the canvas) and scores, against PyTorch
+TOLERANCE = 1e-4  # of boxes (as shares of their frame) and scores, against PyTorch
 
 
 class ExportError(RuntimeError):
     """An exported file does not compute what the network does."""
 
 
-class OneExpression(nn.Module):
-    """A subnet with the words it was cut for: image → box in pixels of the canvas, score."""
+class Exported(nn.Module):
+    """A network as a file has it: image, what of it is no padding where the network reads that → box, score.
 
-    def __init__(self, net: Network, text_1LD: Tensor, tokens: Tokens, size: int, raw: bool) -> None:
+    The box is in the units of `Card.box`.
+    """
+
+    def __init__(self, net: Network, framing: Framing, raw: bool) -> None:
         super().__init__()
-        self.net, self.size, self.raw = net, size, raw
+        self.net, self.framing, self.raw = net, framing, raw
+
+    def _answer(
+        self, image: Tensor, shown: Tensor | None, text_ELD: Tensor, tokens: Tokens
+    ) -> tuple[Tensor, ...]:
+        """(1, 3, H, W), float32 normalised or uint8 where `raw`, and (1, H, W)."""
+        seen = self.framing.normalise(image, shown) if self.raw else image
+        found = self.net(seen, text_ELD, tokens, shown=shown)
+        box = cxcywh_to_xyxy(found.boxes_cxcywh01)
+        if isinstance(self.framing, Canvas):
+            box = box * self.framing.size
+        return (box,) if found.scores is None else (box, found.scores)
+
+
+class OneExpression(Exported):
+    """A subnet with the words it was cut for."""
+
+    def __init__(self, net: Network, text_1LD: Tensor, tokens: Tokens, framing: Framing, raw: bool) -> None:
+        super().__init__(net, framing, raw)
         for name, value in (("text", text_1LD), ("ids", tokens.ids), ("padding", tokens.padding)):
             self.register_buffer(name, value)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(1, 3, S, S), float32 normalised or uint8 where `raw`."""
+    def forward(self, image: Tensor, shown: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The answer for an image."""
         tokens = Tokens(self.ids, self.padding)  # type: ignore[arg-type]
-        seen = normalise(image) if self.raw else image
-        return _answer(self.net(seen, self.text, tokens), self.size)
+        return self._answer(image, shown, self.text, tokens)  # type: ignore[arg-type]
 
 
-class AnyExpression(nn.Module):
-    """The full network: image and token ids → box in pixels of the canvas, score."""
+class AnyExpression(Exported):
+    """The full network: token ids come with the image."""
 
-    def __init__(self, text: TextEncoder | RobertaEncoder, net: Network, size: int, raw: bool) -> None:
-        super().__init__()
-        self.text, self.net, self.size, self.raw = text, net, size, raw
+    def __init__(self, text: TextEncoder | RobertaEncoder, net: Network, framing: Framing, raw: bool) -> None:
+        super().__init__(net, framing, raw)
+        self.text = text
 
-    def forward(self, image: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
-        """(1, 3, S, S) as above, and int64 (1, L)."""
+    def forward(self, image: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        """The answer for an image and token ids, int64 (1, L), which come last."""
+        *shown, ids = rest
         tokens = Tokens(ids, torch.zeros_like(ids, dtype=torch.bool))
-        seen = normalise(image) if self.raw else image
-        return _answer(self.net(seen, self.text(tokens), tokens), self.size)
-
-
-def _answer(prediction: Prediction, size: int) -> tuple[Tensor, ...]:
-    box = cxcywh_to_xyxy(prediction.boxes_cxcywh01) * size
-    return (box,) if prediction.scores is None else (box, prediction.scores)
+        return self._answer(image, shown[0] if shown else None, self.text(tokens), tokens)
 
 
 def export(
@@ -87,15 +102,17 @@ def export(
     selection: Selection | None = None,
     raw: bool = False,
     form: Format = "onnx",
+    sides: tuple[int, int] | None = None,
     read: Iterable[Given] = (),
 ) -> Card:
     """Write the subnet of an expression, or without one the full network, and return what the file says.
 
-    selection: what runs for the expression (None: everything). raw: the file takes uint8 pixels. read: the
-    model's own files, which are not written over.
-    The file is compared with the network before it gets its name. ValueError where the format's packages
-    are missing or the name does not fit it, ExportError where the file computes something else. No other
-    thread may run a network meanwhile: torch's exporter changes modules for the whole process.
+    selection: what runs for the expression (None: everything). raw: the file takes uint8 pixels.
+    sides: (height, width) of the file's input, of a model that sees pictures in sizes of their own; None,
+    those for a picture of 4:3. read: the model's own files, which are not written over.
+    The file is compared with the network before it is saved. ValueError where the format's packages are
+    missing or the name is not one of that format, ExportError where the file computes something else. No
+    other thread may run a network meanwhile: torch's exporter changes modules for the whole process.
     """
     read = tuple(read)
     check(out, form, read)
@@ -105,20 +122,21 @@ def export(
     units = model.units()
     with torch.inference_mode(False), torch.no_grad():
         chosen = (selection if expression is not None else None) or Selection.all_on(units)
-        net, size = extract(model, chosen), model.config.image_size
+        net, framing = extract(model, chosen), fixed(model.config.framing, sides)
         with warnings.catch_warnings():
             if expression is None:
                 warnings.simplefilter("ignore", TruncationWarning)
             words = tokenizer.encode([EXAMPLE if expression is None else expression])
-        cost = model.cost_model.cost(chosen, words.ids.shape[1])
+        height, width = framing.sides
+        cost = model.costs(height, width).cost(chosen, words.ids.shape[1])
         parts = {part: n for part, n in cost.parts.items() if part != "selector"}
         whole: nn.Module
-        inputs: tuple[Tensor, ...] = (_example(size, raw),)
+        inputs = _example(framing, net.masked, raw)
         if expression is not None:
             parts.pop("text")
-            whole = OneExpression(net, model.text(words).clone(), words, size, raw)
+            whole = OneExpression(net, model.text(words).clone(), words, framing, raw)
         else:
-            whole, inputs = AnyExpression(model.text, net, size, raw), (*inputs, words.ids)
+            whole, inputs = AnyExpression(model.text, net, framing, raw), (*inputs, words.ids)
         whole.eval()
         expected = whole(*inputs)
         card = Card(
@@ -127,7 +145,12 @@ def export(
             sha256=sha256,
             expression=expression,
             selection=str(chosen),
-            size=size,
+            height=height,
+            width=width,
+            place=(place := _place(framing)),
+            masked=net.masked,
+            box=BOXES[place],
+            padding=PADDING if framing.padding == "colour" else None,
             raw=raw,
             scored=len(expected) == 2,
             macs=parts,
@@ -157,10 +180,35 @@ def check(out: Path, form: str, inputs: Iterable[Given] = ()) -> None:
         check_place(out.with_suffix(suffix), inputs)
 
 
-def _example(size: int, raw: bool) -> Tensor:
+def fixed(framing: Framing, sides: tuple[int, int] | None) -> Framing:
+    """The same for an input of one size; ValueError for another than the only one that a canvas has."""
+    if isinstance(framing, Canvas):
+        if sides not in (None, framing.sides):
+            raise ValueError(f"this model sees {framing}: its input has no other size, given {_by(sides)}")
+        return framing
+    height, width = sides or framing.sides
+    if not (0 < height <= LONGEST and 0 < width <= LONGEST):
+        raise ValueError(f"an input has 1 to {LONGEST} pixels a side, given {_by(sides)}")
+    return Corner(height=height, width=width)
+
+
+def _by(sides: tuple[int, int] | None) -> str:
+    return " x ".join(map(str, sides or ()))
+
+
+def _place(framing: Framing) -> Place:
+    return "centre" if isinstance(framing, Canvas) else "corner"
+
+
+def _example(framing: Framing, masked: bool, raw: bool) -> tuple[Tensor, ...]:
+    """Noise as an input, with padding beside it where the network reads a mask."""
+    height, width = framing.sides
     generator = torch.Generator().manual_seed(0)
-    canvas = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8, generator=generator)
-    return canvas if raw else normalise(canvas)
+    image = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8, generator=generator)
+    shown = torch.ones(1, height, width, dtype=torch.bool)
+    shown[..., width - width // 4 :] = not masked
+    pixels = image if raw else framing.normalise(image, shown)
+    return (pixels, shown) if masked else (pixels,)
 
 
 def _files(
@@ -169,8 +217,11 @@ def _files(
     """What to write, by suffix: tried out, and in the order in which a reader needs it to be there."""
     from groundling.runtime.exported import opened
 
-    names = ["image", "ids"][: len(inputs)]
-    shapes: Any = None if len(inputs) == 1 else ({}, {1: torch.export.Dim("tokens", min=2, max=card.limit)})
+    names = ["image", *["shown"] * card.masked, *["ids"] * (card.expression is None)]
+    shapes: Any = None
+    if card.expression is None:
+        lengths = {1: torch.export.Dim("tokens", min=2, max=card.limit)}
+        shapes = ({}, (*[{}] * card.masked, lengths))  # those behind the image are one argument, `rest`
     with silent(), as_exported(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
@@ -189,7 +240,8 @@ def _files(
         if form == "openvino":
             file = _converted(file, card)
         found = opened(file).run([part.numpy() for part in inputs])
-        scales = (card.size, 1)[: len(expected)]  # a network that regresses its box gives no score
+        unit = card.width if card.place == "centre" else 1
+        scales = (unit, 1)[: len(expected)]  # a network that regresses its box gives no score
         for ours, theirs, scale in zip(expected, found, scales, strict=True):
             worst = float((ours - torch.from_numpy(theirs)).abs().max()) / scale
             if not worst <= TOLERANCE:

@@ -14,18 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from groundling.draw.view import View
-from groundling.pictures.boxes import clip
 from groundling.pictures.images import (
     MAX_PIXELS,
     ImageSource,
-    Placement,
-    letterbox,
     name_of,
-    normalise,
     open_image,
 )
+from groundling.pictures.placement import Placement, Seen
 from groundling.results import Grounding
 from groundling.runtime.card import KEY, Card
 from groundling.selection import Selection
@@ -136,10 +134,11 @@ class ExportedGrounder:
 
     def _try(self) -> None:
         """ValueError unless the network takes and gives what the card says."""
-        size, kind = self.card.size, np.uint8 if self.card.raw else np.float32
+        sides, kind = self.card.framing.sides, np.uint8 if self.card.raw else np.float32
+        shown = [np.ones((1, *sides), np.bool_)] * self.card.masked
         words = [] if self.tokenizer is None else [self.tokenizer.encode(["left"]).ids.numpy()]
         try:
-            found = self.session.run([np.zeros((1, 3, size, size), kind), *words])
+            found = self.session.run([np.zeros((1, 3, *sides), kind), *shown, *words])
             shapes = [np.shape(each) for each in found]
         except Exception as error:  # runtimes raise errors of their own, without a common class
             raise ValueError(f"{self.file.name}: its network does not take what its card says") from error
@@ -152,10 +151,16 @@ class ExportedGrounder:
         Raises ValueError and FileNotFoundError for what does not fit.
         """
         asked = self.asked(expressions)
-        canvas, placement = letterbox(open_image(image, self.max_pixels), self.card.size)
-        pixels = (canvas if self.card.raw else normalise(canvas))[None].numpy()
+        seen = self.card.framing.see(open_image(image, self.max_pixels))
+        given = self._inputs(seen)
         name, view = name_of(image), View(image, self.max_pixels)
-        return [self._answer(pixels, placement, e, name).seen_by(view) for e in asked]
+        return [self._answer(given, seen.placement, e, name).seen_by(view) for e in asked]
+
+    def _pixels(self, corners: Tensor, placement: Placement) -> Tensor:
+        """A box as the file gives it, in pixels of the picture."""
+        if self.card.place == "centre":
+            return placement.undo(corners)
+        return corners * corners.new_tensor((placement.width, placement.height) * 2)
 
     def asked(self, expressions: str | Sequence[str] | None) -> Sequence[str]:
         """The expressions that will be answered; ValueError for those that cannot be."""
@@ -174,12 +179,20 @@ class ExportedGrounder:
             )
         return expressions or [own]
 
-    def _answer(self, pixels: NDArray[Any], placement: Placement, expression: str, image: str) -> Grounding:
+    def _inputs(self, seen: Seen) -> list[NDArray[Any]]:
+        """What the network is given of a picture."""
+        given = self.card.framing.input([seen])
+        pixels = seen.pixels[None] if self.card.raw else given.images
+        return [pixels.numpy(), *[given.shown.numpy()] * self.card.masked]
+
+    def _answer(
+        self, given: Sequence[NDArray[Any]], placement: Placement, expression: str, image: str
+    ) -> Grounding:
         began = time.perf_counter()
         words = [] if self.tokenizer is None else [self.tokenizer.encode([expression]).ids.numpy()]
-        box, *score = self.session.run([pixels, *words])
+        box, *score = self.session.run([*given, *words])
         corners = torch.from_numpy(np.asarray(box, np.float32)).reshape(-1, 4)[0]
-        x1, y1, x2, y2 = clip(placement.undo(corners), placement.width, placement.height).tolist()
+        x1, y1, x2, y2 = placement.within(self._pixels(corners, placement)).tolist()
         return Grounding(
             expression=expression,
             box=(x1, y1, x2, y2),

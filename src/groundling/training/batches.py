@@ -144,7 +144,7 @@ def training_set(
     return TrainingSet(
         dataset,
         tokenizer,
-        sizes.image_size,
+        sizes.framing,
         plan,
         view=views[config.data.augment](sizes.image_size) if config.data.augment in views else None,
         names=ThingNames(sizes.categories, sizes.attributes) if config.data.things else None,
@@ -195,7 +195,7 @@ def caption_set(
     )
     learned = modulated.Learned(sizes.slots + 1, sizes.masks, sizes.answers, sizes.is_final)
     return modulated.CaptionTrainingSet(
-        captions, tokenizer, sizes.image_size, plan, learned, cache_gib=data.cache_gib
+        captions, tokenizer, sizes.framing, plan, learned, cache_gib=data.cache_gib
     )
 
 
