@@ -109,7 +109,7 @@ def test_info_lists_the_models_and_what_each_can(shell: Shell) -> None:
     for name in checkpoint.packaged():
         assert "Apache-2.0" in said.out
         assert "packaged" in rows[name]
-    assert rows["mdetr_r101_gqa"].split() == ["mdetr_r101_gqa", "preset", "195.8", "G", *["yes"] * 3]
+    assert rows["mdetr_r101_gqa"].split() == ["mdetr_r101_gqa", "preset", "145.5", "G", *["yes"] * 3]
 
 
 def test_info_lists_the_models_as_json(shell: Shell) -> None:

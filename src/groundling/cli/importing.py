@@ -36,7 +36,7 @@ def bring_in(
     ] = None,
     resize: Annotated[
         str | None,
-        typer.Option(help="Of an mdetr: SHORTxLONGEST sides that its pictures had; 800x1333 is usual."),
+        typer.Option(help="Sides that an mdetr saw pictures at, SHORTxLONGEST; 800x1333 where not given."),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the source from the hub.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the folder if it exists.")] = False,
