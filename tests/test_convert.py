@@ -1,6 +1,7 @@
 """Conversion: any dataset becomes our JSON Lines and is read again as equal values."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,8 @@ def test_the_verb(tmp_path, shell: Shell) -> None:
     folder, _ = sources(tmp_path)["flickr30k"]
     out = tmp_path / "out" / "flickr.jsonl"
     done = shell("data", "convert", str(folder), str(out))
-    assert done == (0, f"3 expressions in {out}; 1 rows and phrases left out\n", "")
+    why = "left out: 1, 100-1 'Two dogs': means 2 boxes; an expression means one\n"
+    assert done == (0, f"3 expressions in {out}; 1 rows and phrases left out\n{why}", "")
     again = shell("data", "convert", str(folder), str(out), "--captions")
     assert (again.code, again.out) == (2, "")
     assert again.err == f"groundling: error: {out} is there already; --replace writes over it\n"
@@ -214,10 +216,7 @@ def phrase(**changes) -> dict:
         (phrase(spans=[]), "a phrase has no span"),
         (phrase(spans=[0, 8]), "span 0 is not two whole numbers"),
         (phrase(spans=[[3, 4]]), r"span \(3, 4\) of the caption is blank"),
-        (phrase(boxes=[[1, 2, 70, 35]]), "sticks out of its image of 50x50"),
-        (phrase(boxes=[[9, 2, 1, 35]]), "has no area"),
         (phrase(boxes=BOX), "box 1 is not four numbers"),
-        (phrase(masks=[5]), "a mask is neither"),
         (phrase(masks=[[[1, 2, 9, 2, 9, 9]]] * 2), "2 masks for 1 boxes"),
         (phrase(finals=[1]), r"finals are \[1\]; they should be a list of true and false"),
         (phrase(finals=[True] * 2), "2 finals for 1 boxes"),
@@ -226,7 +225,6 @@ def phrase(**changes) -> dict:
         (CAPTION | {"phrases": [5]}, "a row is an object, not int"),
         (CAPTION | {"answer": 5}, "answer is 5; it should be text, or an object with one"),
         (CAPTION | {"answer": {"kind": "obj"}}, "has no 'text'"),
-        (CAPTION | {"answer": {"text": "a", "boxes": [[0, 0, 90, 9]]}}, "sticks out"),
         (CAPTION | {"subsets": [3]}, r"subsets are \[3\]; they should be a list of texts"),
         (CAPTION | {"referring": "yes"}, "referring is 'yes'; it should be true or false"),
         (CAPTION | {"phrases": [], "referring": True}, "refers to one object; it has 0 phrases"),
@@ -246,8 +244,10 @@ def test_captions_without_an_expression(tmp_path) -> None:
         jsonl.read(file)
 
 
-number = st.floats(0, 1e4, allow_nan=False)
-boxes = st.builds(lambda x, y, w, h: (x, y, x + w + 1, y + h + 1), number, number, number, number)
+number = st.integers(0, 10**6).map(lambda hundredths: hundredths / 100)
+boxes = st.builds(
+    lambda x, y, w, h: (x, y, round(x + w + 1, 2), round(y + h + 1, 2)), number, number, number, number
+)
 masks = st.just(Rle(2, 3, (1, 4, 1))) | st.lists(number, min_size=6, max_size=6).map(lambda p: (tuple(p),))
 
 
@@ -296,12 +296,17 @@ def test_captions_that_people_wrote(tmp_path) -> None:
     )
     jsonl.write(tmp_path / "out.jsonl", written)
     read = jsonl.read_captions(tmp_path / "out.jsonl").captions
-    assert [(c.id, c.text, c.phrases) for c in read] == [(c.id, c.text, c.phrases) for c in written]
+    assert [(c.id, c.text, c.phrases) for c in read] == [(c.id, c.text, rounded(c.phrases)) for c in written]
     assert len(read) == 413
     single = [row for row in rows if len(row["boxes"]) == 1]
     assert sum(not row["plural"] for row in single) == 286
     expressions = [sample.expression for sample in jsonl.read(tmp_path / "out.jsonl").samples]
     assert expressions == [row["caption"][slice(*row["span"])] for row in single]
+
+
+def rounded(phrases: tuple[Phrase, ...]) -> tuple[Phrase, ...]:
+    boxes = [tuple(tuple(round(v, 2) for v in box) for box in phrase.boxes) for phrase in phrases]
+    return tuple(replace(phrase, boxes=several) for phrase, several in zip(phrases, boxes, strict=True))
 
 
 def test_a_file_name_that_is_no_text_is_written_as_it_came(tmp_path) -> None:

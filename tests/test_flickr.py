@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from groundling.data import DataError, DataWarning, Phrase, available, flickr, open_captions, open_dataset
+from groundling.data import (
+    DataError,
+    DataWarning,
+    Phrase,
+    available,
+    flickr,
+    open_captions,
+    open_dataset,
+    xml_rows,
+)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "flickr30k_entities"
 SENTENCES = """\
@@ -118,7 +127,7 @@ FOREIGN = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + XML.replace
         (FOREIGN, "it has a document type"),
         ("<annotation>", "not an XML file, or damaged"),
         ("", "not an XML file, or damaged"),
-        (XML.replace("</annotation>", " " * flickr.MAX_BYTES + "</annotation>"), "are refused"),
+        (XML.replace("</annotation>", " " * xml_rows.MAX_BYTES + "</annotation>"), "are refused"),
     ],
 )
 def test_hostile_xml_costs_its_image_only(tmp_path, xml, reason) -> None:

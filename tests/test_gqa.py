@@ -162,11 +162,10 @@ def test_scene_graphs(tmp_path) -> None:
     write(tmp_path, graphs=graphs)
     rejects = Rejects()
     scenes = gqa.read_scenes(tmp_path / "val_sceneGraphs.json", rejects)
-    assert scenes == {
-        "77": {"11": Thing("dog", (1, 2, 11, 22), ("small",)), "12": Thing("man", (30, 0, 50, 40))}
-    }
+    dog, man = Thing("dog", (1, 2, 11, 22), ("small",)), Thing("man", (30, 0, 50, 40))
+    assert scenes == {"77": gqa.Scene((60, 40), {"11": dog, "12": man})}
     with pytest.warns(
-        DataWarning, match="image 77 object 13: box .* no area; .*scene graph 78: height is None"
+        DataWarning, match="image 77 object 13: box .* no area; .*scene graph 78: has no 'objects'"
     ):
         rejects.report(tmp_path, kept=1)
     write(tmp_path, graphs={"78": SCENE}, q1=question())

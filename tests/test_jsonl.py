@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from groundling.data import DataError, Sample, available, image_folder, jsonl, open_dataset
+from groundling.data import DataError, DataWarning, Sample, available, image_folder, jsonl, open_dataset
+from groundling.data.image_folder import ImageFolder
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "refer_val" / "jsonl"
 GOOD = {"image": "a.jpg", "expression": "left dog", "box": [1, 2, 30.5, 40]}
@@ -62,21 +64,13 @@ def test_a_folder_has_its_splits_as_files(folder):
         (GOOD | {"expression": 5}, "expression is 5; it should be text"),
         (GOOD | {"image": None}, "image is None; it should be text"),
         (GOOD | {"image": "gone.jpg"}, "image not found: .*gone.jpg"),
-        (GOOD | {"id": 5}, "id is 5"),
+        (GOOD | {"id": [5]}, r"id is \[5\]"),
         (GOOD | {"box": [1, 2, 3]}, "is not four numbers"),
         (GOOD | {"box": "1234"}, "is not four numbers"),
         (GOOD | {"box": {"x": 1}}, "is not four numbers"),
         (GOOD | {"box": [True, 2, 3, 4]}, "is not four numbers"),
         (GOOD | {"box": ["1", 2, 3, 4]}, "is not four numbers"),
-        (GOOD | {"box": [10, 2, 3, 4]}, "has no area"),
-        (GOOD | {"box": [1, 2, 1, 4]}, "has no area"),
-        (GOOD | {"box": [float("nan"), 2, 3, 4]}, "is not finite"),
-        (GOOD | {"box": [1, 2, float("inf"), 4]}, "is not finite"),
-        ('{"image": "a.jpg", "expression": "dog", "box": [1, 2, 1e999, 4]}', "is not finite"),
         (GOOD | {"box": [1, 2, 10**400, 4]}, "too large"),
-        (GOOD | {"box": [60, 2, 70, 4]}, "sticks out of its image of 50x50 pixels"),
-        (GOOD | {"box": [10, 20, 30, 60]}, r"\(10.0, 20.0, 30.0, 60.0\) sticks out of its image of 50x50"),
-        (GOOD | {"box": [-3, 0, 10, 10]}, "sticks out"),
         (GOOD | {"image": "notes.txt"}, "notes.txt: not an image"),
     ],
 )
@@ -86,9 +80,54 @@ def test_a_bad_line_is_an_error_with_its_number(folder, row, reason):
         jsonl.read(file)
 
 
-def test_a_box_may_stick_out_by_the_width_of_a_rounding(folder):
-    file = save(folder, GOOD | {"box": [-1, -0.5, 51, 50]})
-    assert jsonl.read(file).samples[0].box == (-1, -0.5, 51, 50)
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ([10, 2, 3, 4], "has no area"),
+        ([1, 2, 1, 4], "has no area"),
+        ([float("nan"), 2, 3, 4], "is not finite"),
+        ([1, 2, float("inf"), 4], "is not finite"),
+        ([60, 2, 70, 4], "lies outside its image of 50x50 pixels"),
+        ([-9, 2, 0, 4], "lies outside its image of 50x50 pixels"),
+    ],
+)
+def test_a_row_without_a_box_in_its_picture_is_left_out(folder, box, reason):
+    file = save(folder, GOOD, GOOD | {"box": box})
+    with pytest.warns(DataWarning, match=rf"1 of 2 rows left out\. val\.jsonl:2: box .*{reason}"):
+        found = jsonl.read(file)
+    assert (len(found), found.left_out) == (1, 1)
+    with pytest.raises(DataError, match=rf"none of 1 rows can be used\. val\.jsonl:1: box .*{reason}"):
+        jsonl.read(save(folder, GOOD | {"box": box}))
+
+
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        ([-1, -0.5, 51, 50], (0, 0, 50, 50)),
+        ([10, 20, 30, 6e9], (10, 20, 30, 50)),
+        ([0, -3, 9, 9], (0, 0, 9, 9)),
+    ],
+)
+def test_what_sticks_out_is_cut_and_counted(folder, box, kept):
+    file = save(folder, GOOD | {"box": box})
+    with pytest.warns(DataWarning, match=r"boxes cut at the edge of their picture: 1 \(val\.jsonl:1: "):
+        found = jsonl.read(file)
+    assert (found.samples[0].box, found.left_out) == (kept, 0)
+
+
+def test_a_cut_within_rounding_is_not_worth_a_word(folder):
+    found = jsonl.read(save(folder, GOOD | {"box": [-0.004, 0, 50.004, 50]}))  # a warning would be an error
+    assert found.samples[0].box == (0, 0, 50, 50)
+
+
+def test_boxes_that_are_shares_are_refused_with_a_word(folder):
+    """They were taken as pixels: Prec@0.5 was 0 without a word, and training learnt the corner."""
+    rows = [GOOD | {"box": [0.55, 0.37, 0.72, 0.54]}, GOOD | {"box": [0.5, 0.5, 0.25, 1.001]}]
+    with pytest.raises(
+        DataError, match=r"such as \(0\.55, .* look like shares .* multiply x by the picture's"
+    ):
+        jsonl.read(save(folder, *rows))
+    assert len(jsonl.read(save(folder, rows[0], GOOD))) == 2  # one of pixels: so all are
 
 
 def turned(file: Path, **options: object) -> None:
@@ -101,7 +140,7 @@ def turned(file: Path, **options: object) -> None:
 def test_a_box_is_in_the_picture_as_it_is_seen(folder):
     turned(folder / "b.jpg")
     assert len(jsonl.read(save(folder, GOOD | {"image": "b.jpg", "box": [2, 30, 18, 40]}))) == 1
-    with pytest.raises(DataError, match=r"val\.jsonl:1: box .* sticks out of its image of 20x40"):
+    with pytest.raises(DataError, match=r"val\.jsonl:1: box .* lies outside its image of 20x40"):
         jsonl.read(save(folder, GOOD | {"image": "b.jpg", "box": [30, 2, 40, 18]}))
 
 
@@ -148,6 +187,18 @@ def test_other_encodings_and_empty_files(folder):
         jsonl.read(folder / "empty.jsonl")
 
 
+@pytest.mark.parametrize(("written", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_in_another_unicode_form_is_found(folder, written, on_disk):
+    """Archives made on a Mac have é as two characters; ls showed the very name that was 'not found'."""
+    place = folder / unicodedata.normalize(on_disk, "été")
+    place.mkdir()
+    image = place / unicodedata.normalize(on_disk, "café.jpg")
+    Image.new("RGB", (50, 50)).save(image)
+    name = unicodedata.normalize(written, "été/café.jpg")
+    assert jsonl.read(save(folder, GOOD | {"image": name})).samples[0].image.samefile(image)
+    assert ImageFolder(folder).path(name).samefile(image)
+
+
 def test_an_image_above_or_beside_the_file(folder):
     (folder / "sub").mkdir()
     file = save(folder / "sub", GOOD | {"image": "../a.jpg"}, GOOD | {"image": str(folder / "a.jpg")})
@@ -174,13 +225,14 @@ samples = st.lists(
 @given(samples)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read_again(tmp_path, samples):
-    """Any text, line breaks too, and boxes to the last bit."""
+    """Any text, line breaks too, and boxes to a hundredth of a pixel."""
     file = tmp_path / "out.jsonl"
     jsonl.write(file, samples)
     read = jsonl.read(file, need_images=False).samples
-    assert [(s.id, s.expression, s.box, s.category) for s in read] == [
-        (s.id, s.expression, s.box, s.category) for s in samples
+    assert [(s.id, s.expression, s.category) for s in read] == [
+        (s.id, s.expression, s.category) for s in samples
     ]
+    assert [s.box for s in read] == [pytest.approx(s.box, abs=0.0051) for s in samples]
     assert {s.image.resolve() for s in read} == {Path("/data/photos/ü b.jpg")}
 
 
@@ -206,7 +258,12 @@ def test_human_expressions_written_and_read(tmp_path, name, expressions):
     with gzip.open(SHARED / f"{name}_val.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
     samples = tuple(
-        Sample(str(i), tmp_path / row["image"], row["expression"], (x, y, x + w, y + h))
+        Sample(
+            str(i),
+            tmp_path / row["image"],
+            row["expression"],
+            (round(x, 2), round(y, 2), round(x + w, 2), round(y + h, 2)),
+        )
         for i, row in enumerate(rows)
         for x, y, w, h in [row["bbox"]]
     )

@@ -62,8 +62,8 @@ def test_names_of_later_versions(tmp_path) -> None:
     [
         (row(sides="0.6,0.1,0.25,0.75"), "box .* has no area"),
         (row(sides="0.1,0.1,0.25,0.75"), "has no area"),
-        (row(sides="0.1,1.5,0.25,0.75"), "XMax is 1.5; it is a share of the image, 0 to 1"),
-        (row(sides="-0.1,0.5,0.25,0.75"), "XMin is -0.1; it is a share"),
+        (row(sides="0.1,2.5,0.25,0.75"), "XMax is 2.5; it is a share of the image, 0 to 1"),
+        (row(sides="-1.1,0.5,0.25,0.75"), "XMin is -1.1; it is a share"),
         (row(sides="nan,0.5,0.25,0.75"), "XMin is nan; it is a share"),
         (row(sides="left,0.5,0.25,0.75"), "XMin is 'left', not a number"),
         (row(label="/m/none"), "class '/m/none' has no description"),

@@ -71,13 +71,6 @@ def test_subsets_of_a_structure(tmp_path, structure, subsets) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"Polygons": [LEFT]}, "a phrase has 1 masks for 2 boxes"),
-        ({"Polygons": [LEFT, []]}, "a mask has no polygon"),
-        ({"Polygons": [LEFT, [[[1, 1], [2, 2]]]]}, "a polygon of 4 numbers"),
-        ({"Polygons": [LEFT, [[1, 1, 2, 2, 3, 3]]]}, "corner 1 of a polygon is not x, y"),
-        ({"Polygons": [LEFT, [[[1, 1, 1]]]]}, r"corner \[1, 1, 1\] of a polygon is not x, y"),
-        ({"Polygons": [LEFT, 5]}, "the polygons of an instance are not a list of lists"),
-        ({"Polygons": [LEFT, [[["1", "1"]] * 3]]}, "a polygon is not a list of numbers"),
         ({"instance_boxes": []}, "instance_boxes is empty"),
         ({"instance_boxes": [[1, 2, 0, 28], [40, 5, 10, 20]]}, "has no area"),
         ({"instance_boxes": [[1, 2, 10], [40, 5, 10, 20]]}, "is not four numbers"),
@@ -109,3 +102,22 @@ def test_files_and_images_that_are_missing(tmp_path) -> None:
     (tmp_path / "image_data_split.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"image_data_split\.json"):
         open_captions(tmp_path, "phrasecut", "val", need_images=False)
+
+
+@pytest.mark.parametrize(
+    ("polygons", "reason"),
+    [
+        ([LEFT], "Polygons is not a list of as many instances as boxes"),
+        ([LEFT, []], "an instance has no polygon that can be used"),
+        ([LEFT, [[[1, 1], [2, 2]]]], "a polygon of 4 numbers"),
+        ([LEFT, [[[1, 1, 1]]]], "a polygon is not a list of numbers"),
+        ([LEFT, 5], "a mask is neither a list of polygons nor run lengths"),
+        ([LEFT, [[["1", "1"]] * 3]], "a polygon is not a list of numbers"),
+        (None, "Polygons is not a list"),
+    ],
+)
+def test_a_bad_mask_never_costs_its_boxes(tmp_path, polygons, reason) -> None:
+    with pytest.warns(DataWarning, match=rf"masks left out, their boxes kept: 1 \(task 77__0: {reason}"):
+        captions = open_captions(write(tmp_path, task(Polygons=polygons)), "phrasecut", "val")
+    (phrase,) = captions.captions[0].phrases
+    assert (len(phrase.boxes), phrase.masks, captions.left_out) == (2, (), 0)

@@ -206,7 +206,7 @@ def test_ids_that_are_no_numbers_are_said_shortly(tmp_path):
 
 def test_an_annotation_of_a_list_of_images_is_left_out(tmp_path):
     rows = [an_annotation(0), an_annotation(1, image_id=[7])]
-    with pytest.warns(DataWarning, match="annotation 101: not of REFER's form"):
+    with pytest.warns(DataWarning, match=r"annotation 101: image_id is \[7\]"):
         found = refer.read(write(tmp_path, [a_ref(0, "val")], rows), "refcoco", "val")
     assert len(found.samples) == 2
 
@@ -225,9 +225,11 @@ def test_only_bad_rows_are_an_error(tmp_path):
         refer.read(tmp_path, "refcoco", "val")
 
 
-def test_a_box_over_the_border_is_kept_as_annotated(tmp_path):
+def test_a_box_over_the_border_is_cut_and_counted(tmp_path):
     write(tmp_path, [a_ref(0, "val")], [an_annotation(0, bbox=[90.5, 40, 10.5, 11])])
-    assert refer.read(tmp_path, "refcoco", "val").samples[0].box == (90.5, 40, 101, 51)
+    with pytest.warns(DataWarning, match=r"boxes cut at the edge of their picture: 1 \(annotation 100"):
+        found = refer.read(tmp_path, "refcoco", "val")
+    assert found.samples[0].box == (90.5, 40, 100, 50)
 
 
 def test_an_image_without_entry_goes_by_the_ref_s_file_name_less_its_ending(tmp_path):

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundling.data import DataError, Dataset, Sample, Thing
-from groundling.data.sample import check_inside
+from groundling.data import Dataset, Sample, Thing
 
 THINGS = {Path("a.jpg"): (Thing("dog", (0, 0, 1, 1)),)}
 
@@ -36,23 +35,3 @@ def test_a_limited_dataset_keeps_its_order_and_nothing_twice(count: int, limit: 
     assert ids == sorted(set(ids))
     gaps = [after - before for before, after in zip(ids, [*ids[1:], count], strict=True)]
     assert max(gaps) - min(gaps) <= 1
-
-
-@pytest.mark.parametrize(
-    ("box", "fits"),
-    [
-        ((0, 0, 40, 30), True),
-        ((-2, -2, 42, 32), True),  # two pixels are a matter of rounding
-        ((-2.1, 0, 40, 30), False),
-        ((0, -2.1, 40, 30), False),
-        ((0, 0, 42.1, 30), False),
-        ((0, 0, 30, 40), False),  # as if the picture were on its side
-        ((50, 5, 60, 20), False),
-    ],
-)
-def test_a_box_is_in_its_picture(box: tuple[float, float, float, float], fits: bool) -> None:
-    if fits:
-        check_inside(box, (40, 30))
-    else:
-        with pytest.raises(DataError, match=r"sticks out of its image of 40x30 pixels; a box is \(left, top"):
-            check_inside(box, (40, 30))

@@ -62,7 +62,7 @@ def test_images_are_found_where_transvg_keeps_them_or_where_told(tmp_path):
         open_dataset(tmp_path, "unc", "val")
     for folder in ("ln_data/other/images/mscoco/images/train2014", "images", "elsewhere"):
         (tmp_path / folder).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / folder / NAME)
+        Image.new("RGB", (640, 424)).save(tmp_path / folder / NAME)
     official, told = (
         transvg.read(tmp_path, "unc", "val"),
         transvg.read(tmp_path, "unc", "val", tmp_path / "elsewhere"),

@@ -37,8 +37,8 @@ def test_a_region_is_an_expression(tmp_path) -> None:
 
 
 def test_boxes_are_cut_at_the_edge_and_counted(tmp_path) -> None:
-    root = write(tmp_path, REGION | {"x": -5, "y": -1}, REGION | {"x": 50, "y": 20})
-    with pytest.warns(DataWarning, match="2 boxes stuck out of their image and were cut at its edge"):
+    root = write(tmp_path, REGION | {"x": -5, "y": -1}, REGION | {"x": 50, "y": 20, "region_id": 7})
+    with pytest.warns(DataWarning, match="boxes cut at the edge of their picture: 2"):
         captions = open_captions(root, "visual_genome", "all")
     assert [caption.phrases[0].boxes for caption in captions.captions[:2]] == [
         ((0, 0, 15, 29),),
@@ -52,12 +52,12 @@ def test_boxes_are_cut_at_the_edge_and_counted(tmp_path) -> None:
     [
         (REGION | {"width": 0}, "image 1 region 1382: box .* has no area"),
         (REGION | {"height": -3}, "has no area"),
-        (REGION | {"x": 70}, "has no area"),
+        (REGION | {"x": 70}, "lies outside its image of 60x40"),
         (REGION | {"x": None}, "x is None; it should be a number"),
         (REGION | {"phrase": " "}, "the caption has no words"),
         (REGION | {"phrase": 5}, "phrase is 5; it should be text"),
         (REGION | {"image_id": 7}, "image 7 has no entry in image_data.json"),
-        ([1], "image 1 region 0: has no 'region_id'|x is None"),
+        ([1], "image 1 region 1: has no 'region_id'"),
     ],
 )
 def test_bad_regions_are_left_out(tmp_path, region, reason) -> None:
@@ -68,11 +68,12 @@ def test_bad_regions_are_left_out(tmp_path, region, reason) -> None:
 
 def test_bad_images_and_entries(tmp_path) -> None:
     images = [{"image_id": 1, "width": 60, "height": 40}, {"image_id": 2, "width": 0, "height": 40}]
-    with pytest.warns(DataWarning, match="2 of 3 rows left out. image 1: width is 0.*image 2 has no entry"):
-        assert len(open_captions(write(tmp_path, REGION, images=images), "visual_genome", "all")) == 1
+    with pytest.warns(DataWarning, match="1 of 2 rows left out. image 2 region 9: image 2 has no entry"):
+        assert len(open_captions(write(tmp_path, REGION, images=images[:1]), "visual_genome", "all")) == 1
+    assert len(open_captions(write(tmp_path, REGION, images=images), "visual_genome", "all")) == 2
     (tmp_path / "region_descriptions.json").write_text('[{"id": 1}, 5]')
     with pytest.raises(
-        DataError, match=r"none of 3 rows .*entry 0: has no 'regions'; entry 1: a row is an object"
+        DataError, match=r"none of 2 rows .*entry 0: has no 'regions'; entry 1: a row is an object"
     ):
         open_captions(tmp_path, "visual_genome", "all")
     with pytest.raises(ValueError, match="has one split, 'all', not 'val'"):

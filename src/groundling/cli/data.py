@@ -1,5 +1,6 @@
 """`groundling data`: the embedded dataset, drawn, and any dataset as one file of ours."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -76,12 +77,20 @@ def convert(
 
     Its expressions or its captions, as JSON Lines, or in MDETR's format.
     """
+    from groundling.data import DataWarning
     from groundling.data.convert import convert
+    from groundling.data.rejects import said
+    from groundling.files import check_kept
 
+    check_kept(out, [folder])
     if out.exists() and not replace:
         raise ValueError(f"{out} is there already; --replace writes over it")
     name = datasets.name_in(folder, dataset)
     part = split or (folder.stem if folder.is_file() else "val")
-    done = convert(folder, out, name, part, captions, to, need_images=not without_images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # said below, reason by reason
+        done = convert(folder, out, name, part, captions, to, need_images=not without_images)
     noun = "captions" if captions or to == "mdetr" else "expressions"
     print(f"{done.written} {noun} in {out}; {done.left_out} rows and phrases left out")
+    for line in said(done.rejects):
+        print(line)

@@ -19,7 +19,8 @@ from groundling.data import (
     visual_genome,
 )
 from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring
-from groundling.data.sample import DataError, Dataset, DataWarning, Rejects, Sample, Thing
+from groundling.data.rejects import Rejects
+from groundling.data.sample import DataError, Dataset, DataWarning, Sample, Thing
 
 __all__ = [
     "CAPTIONS",
@@ -68,36 +69,40 @@ CAPTIONS = {
 }
 
 
-def open_dataset(root: str | Path, dataset: str, split: str, need_images: bool = True) -> Dataset:
+def open_dataset(
+    root: str | Path, dataset: str, split: str, need_images: bool = True, rejects: Rejects | None = None
+) -> Dataset:
     """One split of a dataset, whatever its format.
 
     `dataset` is refcoco, refcoco+, refcocog or refclef in the REFER layout, with "(google)" behind it for who
     made the split; unc, unc+, gref, gref_umd, referit or flickr in TransVG's; "jsonl" for a folder of
     SPLIT.jsonl or a single file; or a format of captions (flickr30k, visual_genome, gqa, phrasecut, coco,
     lvis, mdetr, open_images), of which each phrase that means exactly one box is an expression. With
-    `need_images=False` image files are not looked for. Raises FileNotFoundError, or ValueError that names
-    what there is.
+    `need_images=False` image files are not looked for. What was left out and changed is counted in `rejects`,
+    and told in a DataWarning. Raises FileNotFoundError, or ValueError that names what there is.
     """
-    root = _found(root, dataset)
+    root, rejects = _found(root, dataset), Rejects() if rejects is None else rejects
     name, _, by = dataset.removesuffix(")").partition("(")
     if dataset == "jsonl":
-        return jsonl.read(root, split, need_images)
+        return jsonl.read(root, split, need_images, rejects)
     if name in refer.DATASETS:
-        return refer.read(root, name, split, by or None, need_images)
+        return refer.read(root, name, split, by or None, need_images, rejects)
     if dataset in transvg.DATASETS:
-        return transvg.read(root, dataset, split, need_images=need_images)
+        return transvg.read(root, dataset, split, need_images=need_images, rejects=rejects)
     if dataset in coco.DATASETS:
-        return coco.read(root, dataset, split, need_images)
-    return open_captions(root, dataset, split, need_images).samples().told()
+        return coco.read(root, dataset, split, need_images, rejects)
+    return open_captions(root, dataset, split, need_images, rejects).samples().told()
 
 
-def open_captions(root: str | Path, dataset: str, split: str, need_images: bool = True) -> CaptionSet:
+def open_captions(
+    root: str | Path, dataset: str, split: str, need_images: bool = True, rejects: Rejects | None = None
+) -> CaptionSet:
     """The captions of one split; an expression of a dataset without captions is one that is all phrase.
 
     `dataset` is as in `open_dataset`, also narratives; "flickr30k(merged)" has one box a phrase, which holds
-    all of its boxes. Raises as `open_dataset` does.
+    all of its boxes. `rejects` as in `open_dataset`, which raises the same.
     """
-    rejects = Rejects()
+    rejects = Rejects() if rejects is None else rejects
     captions = tuple(stream_captions(root, dataset, split, rejects, need_images))
     return CaptionSet(dataset, split, captions, rejects.count)
 
@@ -134,18 +139,17 @@ def stream_captions(
 
     What was left out is counted in `rejects`, and told in a DataWarning after the last one.
     """
-    root, rejects, kept = _found(root, dataset), rejects or Rejects(), 0
+    root, rejects, kept = _found(root, dataset), Rejects() if rejects is None else rejects, 0
     if dataset == "jsonl":
-        yield from jsonl.read_captions(root, split, need_images).captions
+        for row in jsonl.stream(root, split, rejects, need_images):
+            yield referring(row) if isinstance(row, Sample) else row
     elif dataset in CAPTIONS:
         for caption in CAPTIONS[dataset].stream(root, split, rejects, need_images):
             kept += 1
             yield caption
         rejects.report(root, kept)
     else:
-        found = open_dataset(root, dataset, split, need_images)
-        rejects.count += found.left_out
-        yield from map(referring, found.samples)
+        yield from map(referring, open_dataset(root, dataset, split, need_images, rejects).samples)
 
 
 def available(root: str | Path) -> list[str]:

@@ -10,12 +10,28 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from groundling.data.caption import Caption, whole
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
-from groundling.data.json_rows import checked, field, number, optional, rows, size_of
-from groundling.data.mask import Mask, mask_from
-from groundling.data.sample import Box, DataError, Dataset, Rejects, Thing, box_from_xywh, check_box
+from groundling.data.instances import (
+    SAME_ID,
+    Once,
+    annotation_id,
+    area_of,
+    is_crowd,
+    lost_from,
+    members,
+    row_name,
+)
+from groundling.data.json_rows import Key, Size, as_key, checked, declared_size, field, key, optional
+from groundling.data.mask import Mask, usable_mask
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, DataError, Dataset, Thing, box_from_xywh, check_unicode
+
+SAME_FILE = "images of several entries, whose objects were put together"
+SAME_NAME = "categories of several ids, read as one"
 
 # What the files of each dataset are called, longest first; what follows names the split.
 DATASETS = {"coco": ("instances_",), "lvis": ("lvis_v1_", "lvis_")}
@@ -25,8 +41,8 @@ DATASETS = {"coco": ("instances_",), "lvis": ("lvis_v1_", "lvis_")}
 class Instance:
     """One annotation; a crowd is a region of many objects, not one."""
 
-    id: int
-    category: int
+    id: Key
+    category: Key
     box: Box
     mask: Mask | None = None
     crowd: bool = False
@@ -35,60 +51,57 @@ class Instance:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with its annotations; categories are the file's own numbers.
+    """An image with its annotations; categories are the file's own ids, of one name the first.
 
     LVIS says which categories were looked for and are not there (`negative`), and of which not all objects
     are annotated (`not_exhaustive`); a category of which an annotation was left out is among the latter.
     """
 
-    id: int
+    id: Key
     image: Path
-    size: tuple[int, int]  # width, height
+    size: Size | None  # None where neither the file nor its annotations say it
     instances: tuple[Instance, ...]
-    negative: tuple[int, ...] = ()
-    not_exhaustive: tuple[int, ...] = ()
+    negative: tuple[Key, ...] = ()
+    not_exhaustive: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True)
 class Instances:
-    """An annotation file: the names of its categories by their numbers, and its images.
+    """An annotation file: the names of its categories by their ids, and its images.
 
     LVIS says of a category whether it is rare ("r"), common ("c") or frequent ("f").
     """
 
-    categories: Mapping[int, str]
+    categories: Mapping[Key, str]
     pictures: tuple[Picture, ...]
-    frequencies: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    frequencies: Mapping[Key, str] = dataclasses.field(default_factory=dict)
 
 
 def load(root: Path, dataset: str, split: str, rejects: Rejects, need_images: bool = True) -> Instances:
-    """All images of a split, also those without annotations; what cannot be used is left out."""
+    """All images of a split, also those without annotations; what cannot be used is left out.
+
+    Entries of one file name are one image with the objects of all; categories of one name are one category.
+    """
     file = _file(root, dataset, split)
     places = [root / split, root / "images" / split, root / "images", root]
     folder = ImageFolder.among(places, look=need_images)
-    content = _Content()
-    for key, row in rows(file):
-        try:
-            content.add(key, row)
-        except DataError as error:
-            rejects.add(row_name(key, row), error)
-            content.miss(row)
-    if not content.images or not content.categories:
-        raise DataError(f"{file}: not a COCO instances file: it has no images or no categories")
-    for image in content.instances.keys() - content.images.keys():
-        for instance in content.instances[image]:
-            rejects.add(f"annotation {instance.id}", DataError(f"image {image} has no entry"))
-    images = ((f"image {image}", row) for image, row in content.images.items())
-    pictures = rejects.usable(images, lambda row: content.picture(row, folder, rejects))
-    return Instances(content.categories, tuple(pictures), content.frequencies)
+    content = _Content(rejects)
+    for name, row in members(file):
+        content.add(name, row)
+    content.check(file)
+    names = content.names()
+    pictures = content.pictures(folder, Fitting(rejects, need_images))
+    return Instances(names, tuple(pictures), content.frequencies)
 
 
-def read(root: Path, dataset: str, split: str, need_images: bool = True) -> Dataset:
+def read(
+    root: Path, dataset: str, split: str, need_images: bool = True, rejects: Rejects | None = None
+) -> Dataset:
     """The names of categories of which an image has exactly one object, as expressions; and all objects.
 
     There may be no such image: detectors are taught by the objects alone.
     """
-    rejects = Rejects()
+    rejects = Rejects() if rejects is None else rejects
     content = load(root, dataset, split, rejects, need_images)
     rejects.report(root, kept=len(content.pictures))
     captions = (caption for picture in content.pictures for caption in _captions(picture, content.categories))
@@ -120,81 +133,140 @@ def clean_name(category: str) -> str:
     return category.split("(")[0].replace("_", " ").strip() or category
 
 
-def row_name(key: str, row: object) -> str:
-    """What a row of an annotation file is called where it is left out."""
-    noun = {"images": "image", "categories": "category"}.get(key, "annotation")
-    return f"{noun} {row.get('id') if isinstance(row, dict) else None}"
+class _Entry(NamedTuple):
+    """An image as its entry says it."""
 
-
-def once(rows: dict[int, object], number: int, row: object) -> None:
-    """Put a row under its number; DataError for a second one."""
-    if number in rows:
-        raise DataError("its id comes twice")
-    rows[number] = row
+    name: str
+    size: Size | None
+    negative: tuple[Key, ...]
+    not_exhaustive: tuple[Key, ...]
 
 
 class _Content:
     """The three lists of an annotation file, in whatever order they come."""
 
-    def __init__(self) -> None:
-        self.images: dict[int, object] = {}
-        self.instances: dict[int, list[Instance]] = {}
-        self.categories: dict[int, str] = {}
-        self.frequencies: dict[int, str] = {}
-        self._seen: dict[int, object] = {}
-        self._missed: dict[int, list[int]] = {}  # categories of annotations that were left out, by image
+    def __init__(self, rejects: Rejects) -> None:
+        self._rejects = rejects
+        self._images = Once[_Entry]("image")
+        self._categories = Once[str]("category")
+        self._instances: dict[Key, list[Instance]] = {}  # by image
+        self._seen: dict[Key, tuple[Key, Instance]] = {}
+        self._missed: dict[Key, list[Key]] = {}  # categories of annotations that were left out, by image
+        self._first: dict[Key, Key] = {}  # the first category of the same name
+        self._lost: dict[str, str] = {}  # of each list, why its first row was left out
+        self.frequencies: dict[Key, str] = {}
 
-    def add(self, key: str, row: object) -> None:
-        if key == "images":
-            once(self.images, field(row, "id", int), row)
-        elif key == "annotations":
-            instance = _instance(row)
-            once(self._seen, instance.id, row)
-            self.instances.setdefault(field(row, "image_id", int), []).append(instance)
-        elif key == "categories":
-            identity, name = field(row, "id", int), field(row, "name", str)
-            if not name.strip():
-                raise DataError("its name is blank")
-            self.categories[identity] = name
-            if frequency := optional(row, "frequency", str):
-                self.frequencies[identity] = frequency
+    def add(self, name: str, row: object) -> None:
+        """A row of the list of this name."""
+        try:
+            {"images": self._image, "annotations": self._annotation, "categories": self._category}[name](row)
+        except DataError as error:
+            self._rejects.add(row_name(name, row), error)
+            self._lost.setdefault(name, f"{row_name(name, row)}: {error}")
+            image, category = lost_from(row)
+            if image is not None and category is not None:
+                self._missed.setdefault(image, []).append(category)
 
-    def miss(self, row: object) -> None:
-        """Remember of which category in which image an annotation is missing, if it says so."""
-        image, category = (
-            row.get(key) if isinstance(row, dict) else None for key in ("image_id", "category_id")
+    def check(self, file: Path) -> None:
+        """DataError for a file without images or categories, with what is wrong with the first of them."""
+        for name, found in (("images", self._images), ("categories", self._categories)):
+            if not len(found) and name in self._lost:
+                raise DataError(f"{file}: none of its {name} can be used. {self._lost[name]}")
+            if not len(found):
+                raise DataError(f"{file}: not a COCO instances file: it has no {name}")
+
+    def names(self) -> dict[Key, str]:
+        """The names of categories by their ids; of those that have the same name, by the first."""
+        found = self._categories.sound()
+        first: dict[str, Key] = {}
+        for number, name in found.items():
+            self._first[number] = first.setdefault(name, number)
+            if first[name] != number:
+                self._rejects.note(SAME_NAME, name, f"ids {first[name]}, {number}")
+        return {number: name for number, name in found.items() if self._first[number] == number}
+
+    def pictures(self, folder: ImageFolder, fitting: Fitting) -> Iterator[Picture]:
+        """The images that can be used, each with its instances that can."""
+        for image in [number for number in self._instances if number not in self._images]:
+            for instance in self._instances[image]:
+                self._rejects.add(f"annotation {instance.id}", DataError(f"image {image} has no entry"))
+        files: dict[Path, list[Key]] = {}
+        found = ((f"image {number}", number) for number in self._images)
+        for number, path in self._rejects.usable(found, lambda number: self._path(number, folder)):
+            files.setdefault(path, []).append(number)
+        for path, numbers in files.items():
+            if len(numbers) > 1:
+                self._rejects.note(SAME_FILE, path.name, f"images {', '.join(map(str, numbers))}")
+            named = [(f"image {numbers[0]}", (path, numbers))]
+            yield from self._rejects.usable(named, lambda named: self._picture(*named, fitting))
+
+    def _image(self, row: object) -> None:
+        lists = (_keys(row, f"{name}_category_ids") for name in ("neg", "not_exhaustive"))
+        entry = _Entry(_image_name(row), declared_size(row), *lists)
+        self._images.put(key(row, "id"), entry)
+
+    def _annotation(self, row: object) -> None:
+        number = annotation_id(row, len(self._seen), self._rejects)
+        name, image = f"annotation {number}", key(row, "image_id")
+        instance = Instance(
+            number,
+            key(row, "category_id"),
+            box_from_xywh(field(row, "bbox", list)),
+            usable_mask(checked(row).get("segmentation"), name, self._rejects),
+            is_crowd(row, name, self._rejects),
+            area_of(row, name, self._rejects),
         )
-        if type(image) is int and type(category) is int:
-            self._missed.setdefault(image, []).append(category)
+        if self._seen.setdefault(number, (image, instance)) != (image, instance):
+            self._rejects.note(SAME_ID, f"{name} of image {image}")
+        elif self._seen[number][1] is not instance:
+            raise DataError("its id comes twice")
+        self._instances.setdefault(image, []).append(instance)
 
-    def picture(self, row: object, folder: ImageFolder, rejects: Rejects) -> Picture:
-        number, size = field(row, "id", int), size_of(row)
-        image = folder.path(_image_name(row))
-        negative, partial = (_numbers(row, f"{key}_category_ids") for key in ("neg", "not_exhaustive"))
-        instances = self.instances.get(number, [])
-        named = ((f"annotation {each.id}", each) for each in instances)
-        kept = tuple(rejects.usable(named, lambda instance: self._checked(instance, size)))
-        missed = [each.category for each in instances if each not in kept]
-        unsure = dict.fromkeys([*partial, *self._missed.get(number, []), *missed])
-        return Picture(number, image, size, kept, negative, tuple(unsure))
+    def _category(self, row: object) -> None:
+        number, name = key(row, "id"), field(row, "name", str).strip()
+        if not name:
+            raise DataError("its name is blank")
+        check_unicode(name, "category")
+        self._categories.put(number, name)
+        if frequency := optional(row, "frequency", str):
+            self.frequencies[number] = frequency
 
-    def _checked(self, instance: Instance, size: tuple[int, int]) -> Instance:
-        if instance.category not in self.categories:
-            raise DataError(f"category {instance.category} has no entry")
-        check_box(instance.box, size)
-        return instance
+    def _path(self, number: Key, folder: ImageFolder) -> tuple[Key, Path]:
+        return number, folder.path(self._images.get(number).name)
 
+    def _picture(self, path: Path, numbers: list[Key], fitting: Fitting) -> Picture:
+        """An image and its instances; those that several entries of it have are one."""
+        entries = [self._images.get(number) for number in numbers]
+        size = fitting.size(path, entries[0].size)
+        kept, missed = dict[object, Instance](), list[Key]()
+        for number in numbers:
+            for each in self._instances.get(number, []):
+                try:
+                    instance = self._fitted(each, path, size, fitting)
+                except DataError as error:
+                    self._rejects.add(f"annotation {each.id}", error)
+                    missed.append(self._first.get(each.category, each.category))
+                    continue
+                what = (instance.category, instance.box, instance.crowd) if len(numbers) > 1 else id(each)
+                other = kept.setdefault(what, instance)
+                if other is not instance:
+                    same = DataError(f"it is annotation {other.id} of another entry of its image")
+                    self._rejects.add(f"annotation {each.id}", same)
+            missed += self._missed.get(number, [])
+        negative = self._joined(entry.negative for entry in entries)
+        partial = self._joined([*(entry.not_exhaustive for entry in entries), missed])
+        there = {instance.category for instance in kept.values()}
+        absent = tuple(one for one in negative if len(entries) == 1 or one not in there)
+        return Picture(numbers[0], path, size, tuple(kept.values()), absent, partial)
 
-def _instance(row: object) -> Instance:
-    box = box_from_xywh(field(row, "bbox", list))
-    check_box(box)
-    segmentation = checked(row).get("segmentation")
-    mask: Mask | None = mask_from(segmentation) if segmentation else None
-    crowd = checked(row).get("iscrowd") in (1, True)
-    area = None if checked(row).get("area") is None else number(row, "area")
-    if area is not None and area < 0:
-        raise DataError(f"area is {area:g}; it should be 0 or more")
-    return Instance(field(row, "id", int), field(row, "category_id", int), box, mask, crowd, area)
+    def _joined(self, lists: Iterable[Iterable[Key]]) -> tuple[Key, ...]:
+        """Categories of several lists, each once, of one name the first."""
+        return tuple(dict.fromkeys(self._first.get(one, one) for several in lists for one in several))
+
+    def _fitted(self, instance: Instance, image: Path, size: Size | None, fitting: Fitting) -> Instance:
+        self._categories.check(instance.category)
+        box = fitting.box(instance.box, image, size, f"annotation {instance.id}")
+        return dataclasses.replace(instance, box=box, category=self._first[instance.category])
 
 
 def _image_name(row: object) -> str:
@@ -204,32 +276,40 @@ def _image_name(row: object) -> str:
     return "/".join(field(row, "coco_url", str).split("/")[-2:])
 
 
-def _numbers(row: object, key: str) -> tuple[int, ...]:
-    numbers = optional(row, key, list) or []
-    if not all(type(number) is int for number in numbers):
-        raise DataError(f"{key} is not a list of whole numbers")
-    return tuple(numbers)
+def _keys(row: object, name: str) -> tuple[Key, ...]:
+    found = [as_key(value) for value in optional(row, name, list) or []]
+    if None in found:
+        raise DataError(f"{name} is not a list of ids")
+    return tuple(one for one in found if one is not None)
 
 
-def _captions(picture: Picture, categories: Mapping[int, str]) -> Iterator[Caption]:
+def _captions(picture: Picture, categories: Mapping[Key, str]) -> Iterator[Caption]:
+    """A caption for each name that is said: categories that sound alike are asked for as one."""
     unsure = {*picture.not_exhaustive, *(each.category for each in picture.instances if each.crowd)}
-    found: dict[int, list[Instance]] = {absent: [] for absent in picture.negative if absent in categories}
+    found: dict[str, list[Instance]] = {}
+    numbers: dict[str, list[Key]] = {}
+    for number in (*picture.negative, *(each.category for each in picture.instances)):
+        if number in categories:
+            numbers.setdefault(clean_name(categories[number]), []).append(number)
     for instance in picture.instances:
-        found.setdefault(instance.category, []).append(instance)
-    for category, instances in found.items():
-        if category not in unsure:
-            yield _caption(picture, category, categories[category], instances)
+        found.setdefault(clean_name(categories[instance.category]), []).append(instance)
+    for text, several in numbers.items():
+        if not unsure & set(several):
+            yield _caption(picture, several[0], text, found.get(text, []), categories)
 
 
-def _caption(picture: Picture, number: int, category: str, instances: Iterable[Instance]) -> Caption:
+def _caption(
+    picture: Picture, number: Key, text: str, instances: list[Instance], categories: Mapping[Key, str]
+) -> Caption:
     boxes = [each.box for each in instances]
     masks = [each.mask for each in instances if each.mask is not None]
-    text = clean_name(category)
+    names = {categories[each.category] for each in instances} or {categories[number]}
+    category = names.pop() if len(names) == 1 else text
     phrase = whole(text, boxes, masks if len(masks) == len(boxes) else (), category)
     return Caption(f"{picture.id}-{number}", picture.image, text, (phrase,), referring=True)
 
 
-def _things(picture: Picture, categories: Mapping[int, str]) -> tuple[Thing, ...]:
+def _things(picture: Picture, categories: Mapping[Key, str]) -> tuple[Thing, ...]:
     return tuple(Thing(categories[each.category], each.box) for each in picture.instances if not each.crowd)
 
 

@@ -11,16 +11,17 @@ BryanPlummer/flickr30k_entities.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
+from groundling.data import xml_rows
 from groundling.data.caption import Caption, Phrase
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
 from groundling.data.pickles import read_bytes
-from groundling.data.sample import Box, DataError, Rejects, check_box, check_split
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, DataError, check_split
 from groundling.words.text_files import decoded, split_lines
 
-MAX_BYTES = 1 << 20  # the largest official file has a fiftieth of it
 Boxes = Mapping[str, Sequence[Box]]
 
 
@@ -34,12 +35,12 @@ def stream(
     """
     names = _names(root, split)
     places = [root / name for name in ("flickr30k-images", "flickr30k_images", "images")]
-    folder = ImageFolder.among(places, look=need_images)
+    folder, fitting = ImageFolder.among(places, look=need_images), Fitting(rejects, need_images)
     for name in names:
         try:
             image = folder.path(f"{name}.jpg")
             sentences = split_lines(_text(root / "Sentences" / f"{name}.txt"))
-            boxes = _boxes(root / "Annotations" / f"{name}.xml", rejects)
+            boxes = _boxes(root / "Annotations" / f"{name}.xml", image, fitting, rejects)
         except (DataError, FileNotFoundError) as error:
             rejects.add(f"image {name}", error)
             continue
@@ -66,7 +67,7 @@ def _names(root: Path, split: str) -> list[str]:
 
 def _text(file: Path) -> str:
     try:
-        return decoded(read_bytes(file, MAX_BYTES), file)
+        return decoded(read_bytes(file, xml_rows.MAX_BYTES), file)
     except ValueError as error:
         raise DataError(str(error)) from error
 
@@ -109,19 +110,21 @@ def _mark(token: str) -> tuple[str, str | None]:
     return name[3:], "/".join(filter(None, kinds)) or None
 
 
-def _boxes(file: Path, rejects: Rejects) -> Boxes:
+def _boxes(file: Path, image: Path, fitting: Fitting, rejects: Rejects) -> Boxes:
     """The boxes of each chain of an image; none of a chain of which one cannot be used.
 
     A chain that has lost one of two boxes would look like one that means a single thing.
     """
     found: dict[str, list[Box]] = {}
     broken: set[str] = set()
-    for number, element in enumerate(_xml(file).iterfind("object")):
+    content = xml_rows.read(file)
+    size = xml_rows.declared_size(content)
+    for number, element in enumerate(content.iterfind("object")):
         if element.find("bndbox") is None:
             continue
         chains = [(name.text or "").strip() for name in element.iterfind("name")]
         try:
-            box = _box(element)
+            box = fitting.box(_box(element), image, size, f"{file.name} object {number}")
         except DataError as error:
             rejects.add(f"{file.name} object {number}", error)
             broken.update(chains)
@@ -132,39 +135,13 @@ def _boxes(file: Path, rejects: Rejects) -> Boxes:
 
 
 def _box(element: Element) -> Box:
-    x1, y1, x2, y2 = (_number(element, f"bndbox/{side}") - 1 for side in ("xmin", "ymin", "xmax", "ymax"))
-    check_box((x1, y1, x2, y2))
+    x1, y1, x2, y2 = (
+        xml_rows.number(element, f"bndbox/{side}") - 1 for side in ("xmin", "ymin", "xmax", "ymax")
+    )
     return x1, y1, x2, y2
-
-
-def _number(element: Element, path: str) -> float:
-    text = element.findtext(path)
-    try:
-        return float(text or "")
-    except ValueError:
-        raise DataError(f"{path} is {text!r}, not a number") from None
 
 
 def _hull(boxes: Sequence[Box]) -> Box:
     """The smallest box that holds them all."""
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
-
-
-def _xml(file: Path) -> Element:
-    """The root of an XML file; one that declares entities, which could fill the memory, is refused."""
-    builder = TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = _refuse
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(read_bytes(file, MAX_BYTES), True)
-    except (expat.ExpatError, ValueError) as error:
-        raise DataError(f"{file}: not an XML file, or damaged ({error})") from error
-    return builder.close()
-
-
-def _refuse(*_: object) -> None:
-    raise DataError("it has a document type, which annotations do not need")

@@ -9,16 +9,27 @@ and val have; the questions of other splits have no phrases. Source: cs.stanford
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from groundling.data.caption import Answer, Caption, Phrase, Span
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
-from groundling.data.json_rows import field, number, optional, rows, size_of
-from groundling.data.sample import Box, DataError, Rejects, Thing, box_from_xywh, check_box, check_split
+from groundling.data.instances import Once
+from groundling.data.json_rows import Size, declared_size, field, number, optional, rows
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, DataError, Thing, box_from_xywh, check_split
 
 _QUESTIONS = "_questions"
 _LONGEST = 40  # characters of two numbers; Python reads none of more than 4,300 digits
-Scene = Mapping[str, Thing]  # the objects of an image by their ids
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The objects of an image by their ids, as they are annotated, and the size that it is said to have."""
+
+    size: Size | None
+    things: Mapping[str, Thing]
 
 
 def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
@@ -27,12 +38,9 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
     graphs = _scene_file(root, split)
     folder = ImageFolder.among([root / "images"], look=need_images)
     scenes = None if graphs is None else read_scenes(graphs, rejects)
-
-    def made(row: tuple[str, object]) -> Caption:
-        return _question(*row, scenes, folder, rejects)
-
+    questions = _Questions(scenes, folder, Fitting(rejects, need_images), rejects)
     for file in files:
-        yield from rejects.usable(((f"question {row[0]}", row) for row in rows(file)), made)
+        yield from rejects.usable(((f"question {row[0]}", row) for row in rows(file)), questions.caption)
 
 
 def splits(root: Path) -> list[str]:
@@ -43,51 +51,70 @@ def splits(root: Path) -> list[str]:
 
 
 def read_scenes(file: Path, rejects: Rejects) -> dict[str, Scene]:
-    """The scene graphs of a file by image; an object without an area is left out."""
+    """The scene graphs of a file by image; an object whose box is none is left out."""
     graphs = ((f"scene graph {image}", (image, row)) for image, row in rows(file))
-    return dict(rejects.usable(graphs, lambda graph: _scene(*graph, rejects)))
+    scenes = Once[Scene]("scene graph")
+    for image, scene in rejects.usable(graphs, lambda graph: _scene(*graph, rejects)):
+        try:
+            scenes.put(image, scene)
+        except DataError as error:
+            rejects.add(f"scene graph {image}", error)
+    return {str(image): scene for image, scene in scenes.sound().items()}
 
 
 def _scene(image: str, row: object, rejects: Rejects) -> tuple[str, Scene]:
-    size = size_of(row)
     things = field(row, "objects", dict).items()
-    named = ((f"image {image} object {name}", (name, thing, size)) for name, thing in things)
-    return image, dict(rejects.usable(named, _object))
+    named = ((f"image {image} object {name}", (name, thing)) for name, thing in things)
+    return image, Scene(declared_size(row), dict(rejects.usable(named, lambda named: _object(*named))))
 
 
-def _object(row: tuple[str, object, tuple[int, int]]) -> tuple[str, Thing]:
-    name, thing, size = row
+def _object(name: str, thing: object) -> tuple[str, Thing]:
     attributes = tuple(map(str, optional(thing, "attributes", list) or []))
-    category = field(thing, "name", str)
     box = box_from_xywh([number(thing, key) for key in "xywh"])
-    check_box(box, size)
-    return name, Thing(category, box, attributes)
+    return name, Thing(field(thing, "name", str), box, attributes)
 
 
-def _question(
-    identity: str, row: object, scenes: Mapping[str, Scene] | None, folder: ImageFolder, rejects: Rejects
-) -> Caption:
-    """A question with what its words mean; what cannot be used of that is left out, and not the question."""
-    name = field(row, "imageId", str)
-    text = field(row, "question", str)
-    image = folder.path(f"{name}.jpg")
-    annotations = optional(row, "annotations", dict) or {}
-    if scenes is not None and name not in scenes:
-        raise DataError(f"image {name} has no scene graph")
-    scene = None if scenes is None else scenes[name]
+class _Questions:
+    """Makes captions of questions: needs scene graphs and where images lie."""
 
-    def phrase(mark: tuple[str, object]) -> Phrase:
-        words, name = mark
-        thing = _thing(scene, name)
-        return Phrase((word_span(text, words),), (thing.box,), category=thing.category)
+    def __init__(
+        self, scenes: Mapping[str, Scene] | None, folder: ImageFolder, fitting: Fitting, rejects: Rejects
+    ) -> None:
+        self._scenes, self._folder, self._fitting, self._rejects = scenes, folder, fitting, rejects
 
-    def marks(key: str) -> Iterator[tuple[str, tuple[str, object]]]:
-        given = {} if scene is None else optional(annotations, key, dict) or {}
-        return ((f"question {identity}", (words, name)) for words, name in given.items())
+    def caption(self, named: tuple[str, object]) -> Caption:
+        """A question with what its words mean; what cannot be used of that is left out, not the question."""
+        name, row = named
+        image, text = field(row, "imageId", str), field(row, "question", str)
+        path = self._folder.path(f"{image}.jpg")
+        if self._scenes is not None and image not in self._scenes:
+            raise DataError(f"image {image} has no scene graph")
 
-    phrases = tuple(rejects.usable(marks("question"), phrase))
-    boxes = dict.fromkeys(rejects.usable(marks("answer"), lambda mark: _thing(scene, mark[1]).box))
-    return Caption(identity, image, text, phrases, _answer(row, tuple(boxes)))
+        def phrase(mark: tuple[str, object]) -> Phrase:
+            words, identity = mark
+            found = self._thing(image, path, identity)
+            return Phrase((word_span(text, words),), (found.box,), category=found.category)
+
+        marks = [
+            [(f"question {name}", mark) for mark in self._marks(row, part)] for part in ("question", "answer")
+        ]
+        phrases = tuple(self._rejects.usable(marks[0], phrase))
+        boxes = self._rejects.usable(marks[1], lambda mark: self._thing(image, path, mark[1]).box)
+        return Caption(name, path, text, phrases, _answer(row, tuple(dict.fromkeys(boxes))))
+
+    def _marks(self, row: object, part: str) -> list[tuple[str, object]]:
+        """Which words of the question, or of its answer, mean which object."""
+        if self._scenes is None:
+            return []
+        annotations = optional(row, "annotations", dict) or {}
+        return list((optional(annotations, part, dict) or {}).items())
+
+    def _thing(self, image: str, path: Path, name: object) -> Thing:
+        scene = (self._scenes or {}).get(image)
+        if scene is None or not isinstance(name, str) or name not in scene.things:
+            raise DataError(f"object {name!r} is not in the scene graph of its image")
+        thing = scene.things[name]
+        return replace(thing, box=self._fitting.box(thing.box, path, scene.size, f"object {name}"))
 
 
 def _answer(row: object, boxes: tuple[Box, ...]) -> Answer | None:
@@ -96,12 +123,6 @@ def _answer(row: object, boxes: tuple[Box, ...]) -> Answer | None:
         return None
     types = optional(row, "types", dict) or {}
     return Answer(text, optional(types, "semantic", str), boxes, optional(types, "detailed", str))
-
-
-def _thing(scene: Scene | None, name: object) -> Thing:
-    if scene is None or not isinstance(name, str) or name not in scene:
-        raise DataError(f"object {name!r} is not in the scene graph of its image")
-    return scene[name]
 
 
 def word_span(text: str, words: str) -> Span:

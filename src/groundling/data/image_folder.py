@@ -1,11 +1,16 @@
-"""Where a dataset's images lie: each folder is listed once, instead of asking the disk for every sample."""
+"""Where a dataset's images lie: each folder is listed once, instead of asking the disk for every sample.
+
+A name that is there in another Unicode form is found: archives made on a Mac hold é as two characters.
+"""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from groundling.data.sample import Box, DataError, check_inside
+from groundling import files
+from groundling.data.sample import DataError
 from groundling.pictures.images import ImageError, open_image, upright_size
 
 
@@ -13,14 +18,34 @@ class Listing:
     """Which files there are, from one listing a folder."""
 
     def __init__(self) -> None:
-        self._names: dict[Path, frozenset[str]] = {}
+        self._names: dict[Path, dict[str, str]] = {}
 
     def has(self, file: Path) -> bool:
-        """Whether there is an entry of this path."""
-        folder = file.parent
+        """Whether there is an entry of this path, or of one that differs in its Unicode form alone."""
+        return self.find(file) is not None
+
+    def find(self, file: Path) -> Path | None:
+        """The path as it is on the disk; None where there is no entry of it."""
+        names = self._listed(file.parent)
+        own = names.get(file.name)
+        if own is None and not file.name.isascii():
+            own = names.get(unicodedata.normalize("NFC", file.name))
+        if own is not None:
+            return file if own == file.name else file.parent / own
+        return None if str(file.parent).isascii() else self._elsewhere(file)
+
+    def _listed(self, folder: Path) -> dict[str, str]:
+        """The names in a folder, and the composed form of those that are written otherwise."""
         if folder not in self._names:
-            self._names[folder] = frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
-        return file.name in self._names[folder]
+            there = os.listdir(folder) if folder.is_dir() else []
+            composed = {unicodedata.normalize("NFC", n): n for n in there if not n.isascii()}
+            self._names[folder] = composed | {name: name for name in there}
+        return self._names[folder]
+
+    def _elsewhere(self, file: Path) -> Path | None:
+        """The file in a folder whose own name is in another form."""
+        folder = files.found(file.parent)
+        return None if folder == file.parent else self.find(folder / file.name)
 
 
 class Sizes:
@@ -35,13 +60,10 @@ class Sizes:
             self._known[image] = _looked_at(image, upright_size)
         return self._known[image]
 
-    def check(self, box: Box, image: Path) -> None:
-        """DataError for a box that is not in its image, or an image that cannot be used."""
-        try:
-            check_inside(box, self.of(image))
-        except DataError:  # before anybody is blamed: a header may not say how its image is turned
-            self._known[image] = _looked_at(image, lambda path: open_image(path).size)
-            check_inside(box, self._known[image])
+    def decoded(self, image: Path) -> tuple[int, int]:
+        """The same from its pixels: the header of a PNG may not say how it is turned."""
+        self._known[image] = _looked_at(image, lambda path: open_image(path).size)
+        return self._known[image]
 
 
 def _looked_at(image: Path, look: Callable[[Path], tuple[int, int]]) -> tuple[int, int]:
@@ -94,6 +116,7 @@ class ImageFolder:
         if inner.is_absolute() or ".." in inner.parts or not inner.name or "\0" in name:
             raise DataError(f"image name {name!r} leads out of the image folder")
         for folder in self.folders:
-            if not self._listing or self._listing.has(folder / inner):
-                return folder / inner
+            found = self._listing.find(folder / inner) if self._listing else folder / inner
+            if found is not None:
+                return found
         raise DataError(f"image {name} is not in {' or '.join(map(str, self.folders))}")

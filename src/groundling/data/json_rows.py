@@ -17,10 +17,13 @@ from groundling.words.text_files import decoded, line_text, open_text, raw_lines
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
+Key = int | str  # what a row is named by: a whole number, or a text that is none
+Size = tuple[int, int]  # width, height
 
 CHUNK = 1 << 22  # characters that are read at a time
 MAX_ROW = 1 << 28  # characters; the longest official row is a hundredth of that
 _KINDS = {str: "text", int: "a whole number", list: "a list", dict: "an object", bool: "true or false"}
+_LONGEST_ID = 40  # digits; Python reads no number of more than 4,300
 _SPACE = " \t\n\r"
 
 
@@ -104,6 +107,43 @@ def identity(row: object, key: str) -> str:
     return str(field(row, key, int)) if type(checked(row).get(key)) is int else field(row, key, str)
 
 
+def key(row: object, name: str) -> Key:
+    """An id: 7, and the same written as 7.0 or "7"; any other text is an id as it stands."""
+    value = checked(row).get(name)
+    if name not in checked(row):
+        raise DataError(f"has no {name!r}")
+    found = as_key(value)
+    if found is None:
+        raise DataError(f"{name} is {reprlib.repr(value)}; it should be a whole number or a text")
+    return found
+
+
+def as_key(value: object) -> Key | None:
+    """A value as an id; None for one that cannot name anything."""
+    if isinstance(value, str):
+        digits = value.strip()
+        return int(digits) if digits.isdecimal() and len(digits) < _LONGEST_ID else digits or None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if isinstance(value, int) or value.is_integer() else None
+
+
+def entries(name: str, value: object) -> Iterator[object]:
+    """The rows of a member that `rows` gave: itself, or those of an object that has them by their ids."""
+    if isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
+        yield from ({"id": identity} | row for identity, row in value.items())
+    elif name == "categories" and isinstance(value, dict) and _names(value):
+        yield from ({"id": identity, "name": text} for identity, text in value.items())
+    else:
+        yield value
+
+
+def _names(value: dict[str, object]) -> bool:
+    """Whether an object has the names of categories by their ids."""
+    ids = all(as_key(key) is not None and str(key).isdecimal() for key in value)
+    return bool(value) and ids and all(isinstance(text, str) for text in value.values())
+
+
 def number(row: object, key: str) -> float:
     """A field that is a finite number."""
     value = checked(row).get(key)
@@ -115,7 +155,15 @@ def number(row: object, key: str) -> float:
     raise DataError(f"{key} is {reprlib.repr(value)}; it should be a number")
 
 
-def size_of(row: object) -> tuple[int, int]:
+def declared_size(row: object) -> Size | None:
+    """As `size_of`; None for a row that does not say it in a way that can be used."""
+    try:
+        return size_of(row)
+    except DataError:
+        return None
+
+
+def size_of(row: object) -> Size:
     """The width and height in a row; MDETR's scripts write some of them as text."""
     return _side(checked(row).get("width"), "width"), _side(checked(row).get("height"), "height")
 

@@ -10,7 +10,9 @@ have its "category"; a phrase "category" and, one a box, "masks" (COCO's polygon
 "boxes"), "negatives" (spans), "referring" (all of it is one expression) and "subsets" (names of what it is
 measured in). Any dataset can be written so: `write(path,
 dataset.samples)` or `write(path, set.captions)`.
-A box that sticks out of its image, mostly an xywh or one of another size of the image, is an error.
+What of a box sticks out of its image is cut off; a row whose box is none (outside, without an area) is left
+out, and of a caption the phrase that has it; all of that is counted in a DataWarning. Anything else that is
+wrong with a row is an error with its line.
 """
 
 import json
@@ -22,44 +24,73 @@ from typing import Any
 
 from groundling import files
 from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring, spans_from
-from groundling.data.image_folder import Listing, Sizes
+from groundling.data.fitting import Fitting
+from groundling.data.image_folder import Listing
 from groundling.data.json_rows import Row, field, lines, optional, row_of
-from groundling.data.mask import as_segmentation, mask_from
-from groundling.data.sample import Box, DataError, Dataset, Sample, box_from_xyxy
+from groundling.data.json_rows import identity as named_by
+from groundling.data.mask import Mask, as_segmentation, usable_mask
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, BoxError, DataError, Dataset, Sample, box_from_xyxy
+
+DECIMALS = 2  # of a box's numbers; a hundredth of a pixel is less than anybody annotates
 
 
-def read(path: Path, split: str | None = None, need_images: bool = True) -> Dataset:
+def read(
+    path: Path, split: str | None = None, need_images: bool = True, rejects: Rejects | None = None
+) -> Dataset:
     """The expressions of a file, or of SPLIT.jsonl in a folder; also those in captions.
 
-    The first bad row is a DataError with its line. need_images: look whether they are there and large enough
-    for their boxes. A file is the split of its name; ValueError for another one.
+    The first bad row is a DataError with its line. need_images: look whether they are there, and hold boxes
+    against them. A file is the split of its name; ValueError for another one.
     """
-    file = _file(Path(path), split)
+    file, rejects = _file(Path(path), split), Rejects() if rejects is None else rejects
     samples: list[Sample] = []
-    for row in _rows(file, need_images):
+    for row in stream(path, split, rejects, need_images):
         samples.extend(row.samples() if isinstance(row, Caption) else [row])
     if not samples:
         raise DataError(f"{file}: has captions, but no phrase of one box in them")
-    return Dataset(file.stem, file.stem, tuple(samples))
+    return Dataset(file.stem, file.stem, tuple(samples), left_out=rejects.count)
 
 
 def read_captions(path: Path, split: str | None = None, need_images: bool = True) -> CaptionSet:
     """The captions of a file, as `read` its expressions; an expression is a caption that is one phrase."""
-    file = _file(Path(path), split)
-    rows = _rows(file, need_images)
+    file, rejects = _file(Path(path), split), Rejects()
+    rows = stream(path, split, rejects, need_images)
     captions = tuple(row if isinstance(row, Caption) else referring(row) for row in rows)
-    return CaptionSet(file.stem, file.stem, captions)
+    return CaptionSet(file.stem, file.stem, captions, rejects.count)
 
 
-def write(path: Path, rows: Iterable[Sample | Caption]) -> int:
-    """One line a sample or caption, in one step; the count of lines.
+def stream(
+    path: Path, split: str | None, rejects: Rejects, need_images: bool = True
+) -> Iterator[Sample | Caption]:
+    """The rows of a file one by one; what was left out of them is reported after the last."""
+    file = _file(Path(path), split)
+    reader, kept, number = _Reader(file, rejects, need_images), 0, 0
+    for number, line in lines(file):
+        try:
+            row = reader.row(row_of(line), number)
+        except BoxError as error:
+            rejects.add(f"{file.name}:{number}", error)
+            continue
+        except DataError as error:
+            raise DataError(f"{file}:{number}: {error}") from error
+        kept += 1
+        yield row
+    if not number:
+        raise DataError(f"{file}: has no rows")
+    rejects.report(file, kept)
 
-    Reading the file gives equal values, with absolute paths if theirs were.
+
+def write(path: Path, rows: Iterable[Sample | Caption], inputs: Iterable[Path] = ()) -> int:
+    """One line a sample or caption, in one step; the count of lines. `inputs` as in `files.writing`.
+
+    Reading the file gives the same values, boxes to a hundredth of a pixel.
     """
-    path = Path(path)
-    count = 0
-    with files.writing(path) as file:
+    path, count = Path(path), 0
+    there = path.exists()
+    with files.writing(path, inputs=inputs) as file:
         for row in rows:
+            files.check_kept(path, [row.image] if there else [])
             content = _caption_row(row) if isinstance(row, Caption) else _sample_row(row)
             image = {"image": Path(os.path.relpath(row.image, path.parent)).as_posix()}
             file.write(_line(image | content))
@@ -67,44 +98,76 @@ def write(path: Path, rows: Iterable[Sample | Caption]) -> int:
     return count
 
 
-def _rows(file: Path, need_images: bool) -> Iterator[Sample | Caption]:
-    """The rows of a file; DataError for a file without."""
-    listing, sizes, number = Listing(), Sizes(), 0
-    for number, line in lines(file):
+class _Reader:
+    """Makes samples and captions of the rows of a file."""
+
+    def __init__(self, file: Path, rejects: Rejects, need_images: bool) -> None:
+        self._file, self._rejects, self._look = file, rejects, need_images
+        self._listing, self._fitting = Listing(), Fitting(rejects, need_images)
+
+    def row(self, row: Row, number: int) -> Sample | Caption:
+        """BoxError for a row that has lost its only box, DataError for one of another form."""
+        kind = "caption" if "caption" in row else "expression"
+        _all_there(row, ("image", kind) if kind == "caption" else ("image", kind, "box"))
+        name = f"{self._file.stem}-{number}" if row.get("id") is None else named_by(row, "id")
+        image, text = self._image(field(row, "image", str)), field(row, kind, str)
+        if kind == "caption":
+            return self._caption(name, image, text, row, f"{self._file.name}:{number}")
+        box = self._box(row["box"], image, f"{self._file.name}:{number}")
+        return Sample(name, image, text, box, optional(row, "category", str))
+
+    def _image(self, name: str) -> Path:
+        image = self._file.parent / os.path.normpath(name)
+        found = self._listing.find(image) if self._look else image
+        if found is None:
+            raise DataError(f"image not found: {image}")
+        return found
+
+    def _box(self, values: Any, image: Path, where: str) -> Box:
+        return self._fitting.box(box_from_xyxy(values), image, row=where)
+
+    def _caption(self, name: str, image: Path, text: str, row: Row, where: str) -> Caption:
+        given = optional(row, "phrases", list) or []
+        refers = optional(row, "referring", bool) or False
+        phrases = [self._phrase(phrase, image, where, keep=refers) for phrase in given]
+        kept = tuple(phrase for phrase in phrases if phrase is not None)
+        negatives = spans_from(optional(row, "negatives", list) or [])
+        answer = self._answer(row.get("answer"), image, where)
+        return Caption(name, image, text, kept, answer, negatives, refers, _subsets(row))
+
+    def _phrase(self, row: object, image: Path, where: str, keep: bool) -> Phrase | None:
+        """A phrase; None for one that has lost a box, and would look like one that means fewer.
+
+        `keep`: it is all that its caption has, so that the caption goes with it.
+        """
         try:
-            row = _row(row_of(line), file, number)
-            if need_images:
-                if not listing.has(row.image):
-                    raise DataError(f"image not found: {row.image}")
-                for box in _boxes(row):
-                    sizes.check(box, row.image)
-        except DataError as error:
-            raise DataError(f"{file}:{number}: {error}") from error
-        yield row
-    if not number:
-        raise DataError(f"{file}: has no rows")
+            boxes = tuple(self._box(box, image, where) for box in field(row, "boxes", list))
+        except BoxError as error:
+            if keep:
+                raise
+            self._rejects.add(f"{where} phrase", error)
+            return None
+        spans, masks = spans_from(field(row, "spans", list)), self._masks(row, len(boxes), where)
+        finals = _finals(optional(row, "finals", list) or [])
+        return Phrase(spans, boxes, masks, optional(row, "category", str), finals)
 
+    def _masks(self, row: object, boxes: int, where: str) -> tuple[Mask, ...]:
+        """The mask of each box; none at all where one of them cannot be used."""
+        given = optional(row, "masks", list) or []
+        if given and len(given) != boxes:
+            raise DataError(f"a phrase has {len(given)} masks for {boxes} boxes")
+        masks = [usable_mask(mask, where, self._rejects) for mask in given]
+        return () if None in masks else tuple(mask for mask in masks if mask is not None)
 
-def _boxes(row: Sample | Caption) -> Iterator[Box]:
-    if isinstance(row, Sample):
-        yield row.box
-        return
-    for phrase in row.phrases:
-        yield from phrase.boxes
-    if row.answer:
-        yield from row.answer.boxes
-
-
-def _row(row: Row, file: Path, number: int) -> Sample | Caption:
-    kind = "caption" if "caption" in row else "expression"
-    _all_there(row, ("image", kind) if kind == "caption" else ("image", kind, "box"))
-    identity = optional(row, "id", str)
-    named = f"{file.stem}-{number}" if identity is None else identity
-    image = file.parent / os.path.normpath(field(row, "image", str))
-    text = field(row, kind, str)
-    if kind == "caption":
-        return _caption(named, image, text, row)
-    return Sample(named, image, text, box_from_xyxy(row["box"]), optional(row, "category", str))
+    def _answer(self, value: object, image: Path, where: str) -> Answer | None:
+        if value is None or isinstance(value, str):
+            return None if value is None else Answer(value)
+        if not isinstance(value, dict):
+            raise DataError(f"answer is {reprlib.repr(value)}; it should be text, or an object with one")
+        named = ((f"{where} answer", box) for box in optional(value, "boxes", list) or [])
+        boxes = tuple(self._rejects.usable(named, lambda box: self._box(box, image, where)))
+        text, kind = field(value, "text", str), optional(value, "kind", str)
+        return Answer(text, kind, boxes, optional(value, "detailed", str))
 
 
 def _all_there(row: Row, keys: Iterable[str]) -> None:
@@ -114,28 +177,11 @@ def _all_there(row: Row, keys: Iterable[str]) -> None:
         raise DataError(f"has no {', '.join(map(repr, missing))}{hint}")
 
 
-def _caption(identity: str, image: Path, text: str, row: Row) -> Caption:
-    phrases = tuple(_phrase(phrase) for phrase in optional(row, "phrases", list) or [])
-    negatives = spans_from(optional(row, "negatives", list) or [])
-    refers, answer = optional(row, "referring", bool) or False, _answer(row.get("answer"))
-    return Caption(identity, image, text, phrases, answer, negatives, refers, _subsets(row))
-
-
 def _subsets(row: Row) -> tuple[str, ...]:
     names = optional(row, "subsets", list) or []
     if not all(isinstance(name, str) for name in names):
         raise DataError(f"subsets are {reprlib.repr(names)}; they should be a list of texts")
     return tuple(names)
-
-
-def _phrase(row: object) -> Phrase:
-    return Phrase(
-        spans_from(field(row, "spans", list)),
-        tuple(map(box_from_xyxy, field(row, "boxes", list))),
-        tuple(map(mask_from, optional(row, "masks", list) or [])),
-        optional(row, "category", str),
-        _finals(optional(row, "finals", list) or []),
-    )
 
 
 def _finals(values: list[object]) -> tuple[bool, ...]:
@@ -144,24 +190,15 @@ def _finals(values: list[object]) -> tuple[bool, ...]:
     return tuple(map(bool, values))
 
 
-def _answer(value: object) -> Answer | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else Answer(value)
-    if not isinstance(value, dict):
-        raise DataError(f"answer is {reprlib.repr(value)}; it should be text, or an object with one")
-    boxes = tuple(map(box_from_xyxy, optional(value, "boxes", list) or []))
-    text, kind = field(value, "text", str), optional(value, "kind", str)
-    return Answer(text, kind, boxes, optional(value, "detailed", str))
-
-
 def _sample_row(sample: Sample) -> dict[str, Any]:
-    row = {"expression": sample.expression, "box": list(sample.box), "id": sample.id}
+    row = {"expression": sample.expression, "box": _short(sample.box), "id": sample.id}
     return row if sample.category is None else row | {"category": sample.category}
 
 
 def _caption_row(caption: Caption) -> dict[str, Any]:
     answer = caption.answer and {
-        "text": caption.answer.text, "kind": caption.answer.kind, "boxes": caption.answer.boxes,
+        "text": caption.answer.text, "kind": caption.answer.kind,
+        "boxes": list(map(_short, caption.answer.boxes)),
         "detailed": caption.answer.detailed,
     }  # fmt: skip
     row = {"caption": caption.text, "phrases": list(map(_phrase_row, caption.phrases)), "id": caption.id}
@@ -172,7 +209,13 @@ def _caption_row(caption: Caption) -> dict[str, Any]:
 def _phrase_row(phrase: Phrase) -> dict[str, Any]:
     masks = list(map(as_segmentation, phrase.masks))
     more = {"masks": masks, "category": phrase.category, "finals": phrase.finals}
-    return {"spans": phrase.spans, "boxes": phrase.boxes} | _filled(more)
+    return {"spans": phrase.spans, "boxes": list(map(_short, phrase.boxes))} | _filled(more)
+
+
+def _short(box: Box) -> Box:
+    """A box to a hundredth of a pixel; one that would lose its area by that, as it is."""
+    x1, y1, x2, y2 = (round(value, DECIMALS) for value in box)
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else box
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,17 +13,30 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from groundling import files
 from groundling.data.caption import Answer, Caption, Phrase, Span, spans_from
-from groundling.data.coco import once, row_name
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder, Sizes
-from groundling.data.json_rows import checked, field, identity, optional, rows, size_of
-from groundling.data.mask import Mask, as_segmentation, mask_from
-from groundling.data.sample import Box, DataError, Rejects, box_from_xywh, check_box, check_split
+from groundling.data.instances import SAME_ID, Once, annotation_id, members, row_name
+from groundling.data.json_rows import (
+    Key,
+    Row,
+    Size,
+    as_key,
+    checked,
+    declared_size,
+    field,
+    identity,
+    key,
+    optional,
+)
+from groundling.data.mask import Mask, as_segmentation, usable_mask
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, DataError, box_from_xywh, check_split
 
 _PATTERNS = ("final_*.json", "finetune_*.json")
 _FOLDERS = (".", "OpenSource", "mdetr_annotations")
@@ -33,6 +46,7 @@ _FLICKR = ("flickr30k-images", "flickr30k_images")
 # Where images lie, by data_source or else by dataset_name; "images" and ROOT itself are looked in last.
 _PLACES = {"coco": _COCO, "vg": _VG, "gqa": _VG, "phrasecut": _VG, "flickr": _FLICKR}
 _EXPRESSIONS = ("refcoco", "refcoco+", "refcocog")
+NO_FINAL = "marks of what is asked for left out, their boxes kept"
 ANYTHING = "object"  # the category of files that do not sort objects
 
 
@@ -43,8 +57,8 @@ class _Mark:
     spans: tuple[Span, ...]
     box: Box
     mask: Mask | None
-    category: int
-    id: int
+    category: Key
+    id: Key
     final: bool | None  # whether the box is what the caption asks for; None where the file does not say
 
 
@@ -53,18 +67,18 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
 
     A phrase that has lost one of two boxes would look like one that means a single thing.
     """
-    content = _Content(root, need_images)
-    for key, row in rows(_file(root, split)):
+    content = _Content(root, need_images, rejects)
+    for name, row in members(_file(root, split)):
         try:
-            content.add(key, row)
+            content.add(name, row)
         except DataError as error:
-            rejects.add(row_name(key, row), error)
+            rejects.add(row_name(name, row), error)
             content.miss(row)
-    for number in content.marks.keys() - content.images.keys():
+    for number in [number for number in content.marks if number not in content.images]:
         for mark in content.marks[number]:
             rejects.add(f"annotation {mark.id}", DataError(f"image {number} has no entry"))
-    images = ((f"image {number}", row) for number, row in content.images.items())
-    yield from rejects.usable(images, lambda row: content.caption(row, rejects))
+    images = ((f"image {number}", number) for number in content.images)
+    yield from rejects.usable(images, content.caption)
 
 
 def splits(root: Path) -> list[str]:
@@ -72,8 +86,10 @@ def splits(root: Path) -> list[str]:
     return sorted(_files(root))
 
 
-def write(path: Path, captions: Iterable[Caption], name: str) -> int:
+def write(path: Path, captions: Iterable[Caption], name: str, inputs: Iterable[Path] = ()) -> int:
     """Captions as MDETR's scripts write them, `name` as their dataset_name; the count of captions.
+
+    `inputs` as in `files.writing`.
 
     Images are named relative to the file where they lie below it. A phrase without a box is only words in
     this format, and the boxes of an answer, its detailed kind and subsets have no place in it.
@@ -88,46 +104,55 @@ def write(path: Path, captions: Iterable[Caption], name: str) -> int:
                 annotations.append(row | numbers)
     sorts = [{"supercategory": ANYTHING, "id": number, "name": sort} for sort, number in categories.items()]
     content = {"info": [], "licenses": [], "images": images, "annotations": annotations, "categories": sorts}
-    files.write(path, json.dumps(content, allow_nan=False).encode())
+    files.write(path, json.dumps(content, allow_nan=False).encode(), inputs=inputs)
     return len(images)
 
 
 class _Content:
     """The lists of a file, in whatever order they come."""
 
-    def __init__(self, root: Path, need_images: bool) -> None:
-        self._root = root
-        self._look = need_images
+    def __init__(self, root: Path, need_images: bool, rejects: Rejects) -> None:
+        self._root, self._look, self._rejects = root, need_images, rejects
         self._folders: dict[str, ImageFolder] = {}
-        self.images: dict[int, object] = {}
-        self.marks: dict[int, list[_Mark]] = {}
-        self.categories: dict[int, str] = {}
-        self._seen: dict[int, object] = {}
-        self._missed: dict[int, set[Span]] = {}  # the spans of annotations that were left out, by image
+        self._fitting = Fitting(rejects, need_images)
+        self.images = Once[Row]("image")
+        self.marks: dict[Key, list[_Mark]] = {}
+        self._categories = Once[str]("category")
+        self._seen: dict[Key, tuple[Key, _Mark]] = {}
+        self._missed: dict[Key, set[Span]] = {}  # the spans of annotations that were left out, by image
 
-    def add(self, key: str, row: object) -> None:
-        if key == "images":
-            once(self.images, field(row, "id", int), row)
-        elif key == "annotations":
-            mark = _mark(row)
-            once(self._seen, mark.id, row)
-            self.marks.setdefault(field(row, "image_id", int), []).append(mark)
-        elif key == "categories":
-            self.categories[field(row, "id", int)] = field(row, "name", str)
+    def add(self, name: str, row: object) -> None:
+        """A row of the list of this name."""
+        if name == "images":
+            self.images.put(key(row, "id"), checked(row))
+        elif name == "annotations":
+            number = annotation_id(row, len(self._seen), self._rejects)
+            mark, image = _mark(row, number, self._rejects), key(row, "image_id")
+            if self._seen.setdefault(number, (image, mark)) != (image, mark):
+                self._rejects.note(SAME_ID, f"annotation {number} of image {image}")
+            elif self._seen[number][1] is not mark:
+                raise DataError("its id comes twice")
+            self.marks.setdefault(image, []).append(mark)
+        elif name == "categories":
+            self._categories.put(key(row, "id"), field(row, "name", str))
 
     def miss(self, row: object) -> None:
         """Remember which words lack an annotation that was left out, if it says so."""
         with suppress(DataError):
-            number, spans = field(row, "image_id", int), spans_from(field(row, "tokens_positive", list))
+            number, spans = key(row, "image_id"), spans_from(field(row, "tokens_positive", list))
             self._missed.setdefault(number, set()).update(spans)
 
-    def caption(self, row: object, rejects: Rejects) -> Caption:
-        size, text, number = size_of(row), field(row, "caption", str), field(row, "id", int)
+    def caption(self, number: Key) -> Caption:
+        """The caption of an image; DataError where it has none that can be used."""
+        row = self.images.get(number)
+        text = field(row, "caption", str)
         image = self._folder(row).path(field(row, "file_name", str))
+        size = self._fitting.size(image, declared_size(row))
         every = self.marks.get(number, [])
         named = ((f"annotation {mark.id}", mark) for mark in every)
-        marks = list(rejects.usable(named, lambda mark: _fitting(mark, len(text), size)))
-        lost = {span for mark in every if mark not in marks for span in mark.spans}
+        fitted = list(self._rejects.usable(named, lambda mark: (mark, self._fitted(mark, text, image, size))))
+        marks, kept = [mark for _, mark in fitted], {id(mark) for mark, _ in fitted}
+        lost = {span for mark in every if id(mark) not in kept for span in mark.spans}
         lost |= self._missed.get(number, set())
         groups = ((spans, group) for spans, group in _grouped(row, marks) if not lost & set(spans))
         phrases = tuple(self._phrase(spans, group) for spans, group in groups)
@@ -136,10 +161,18 @@ class _Content:
         refers = expression and len(phrases) == 1
         return Caption(_identity(row), image, text, phrases, _answer(row), negatives, refers)
 
+    def _fitted(self, mark: _Mark, text: str, image: Path, size: Size | None) -> _Mark:
+        """The mark as far as it lies in its image; DataError for one whose words are not in the caption."""
+        if not mark.spans:
+            raise DataError("tokens_positive is empty")
+        if mark.spans[-1][1] > len(text):
+            raise DataError(f"span {mark.spans[-1]} leaves the caption of {len(text)} characters")
+        return replace(mark, box=self._fitting.box(mark.box, image, size, f"annotation {mark.id}"))
+
     def _phrase(self, spans: tuple[Span, ...], marks: list[_Mark]) -> Phrase:
         masks = tuple(mark.mask for mark in marks if mark.mask is not None)
         finals = [mark.final for mark in marks]
-        category = self.categories.get(marks[0].category, ANYTHING) if marks else ANYTHING
+        category = (self._categories.find(marks[0].category) if marks else None) or ANYTHING
         return Phrase(
             spans,
             tuple(mark.box for mark in marks),
@@ -159,27 +192,21 @@ class _Content:
         return self._folders[key]
 
 
-def _mark(row: object) -> _Mark:
-    box = box_from_xywh(field(row, "bbox", list))
-    check_box(box)
-    segmentation = checked(row).get("segmentation")
-    mask: Mask | None = mask_from(segmentation) if segmentation else None
+def _mark(row: object, number: Key, rejects: Rejects) -> _Mark:
+    name = f"annotation {number}"
+    mask = usable_mask(checked(row).get("segmentation"), name, rejects)
     spans = spans_from(field(row, "tokens_positive", list))
-    category, number = optional(row, "category_id", int) or 1, field(row, "id", int)
+    category = as_key(checked(row).get("category_id"))
     final = checked(row).get("isfinal")  # a number in some files
     if final not in (None, 0, 1):
-        raise DataError(f"isfinal is {final!r}; it should be true or false")
-    return _Mark(spans, box, mask, category, number, None if final is None else bool(final))
+        rejects.note(NO_FINAL, name, f"isfinal is {final!r}; it should be true or false")
+        final = None
+    box = box_from_xywh(field(row, "bbox", list))
+    return _Mark(spans, box, mask, 1 if category is None else category, number, _true(final))
 
 
-def _fitting(mark: _Mark, characters: int, size: tuple[int, int]) -> _Mark:
-    """The mark, if it fits its caption and its image."""
-    check_box(mark.box, size)
-    if not mark.spans:
-        raise DataError("tokens_positive is empty")
-    if mark.spans[-1][1] > characters:
-        raise DataError(f"span {mark.spans[-1]} leaves the caption of {characters} characters")
-    return mark
+def _true(value: object) -> bool | None:
+    return None if value is None else bool(value)
 
 
 def _grouped(row: object, marks: list[_Mark]) -> Iterator[tuple[tuple[Span, ...], list[_Mark]]]:
@@ -194,9 +221,9 @@ def _grouped(row: object, marks: list[_Mark]) -> Iterator[tuple[tuple[Span, ...]
 
 def _identity(row: object) -> str:
     """What names a caption: the question, task or sentence that it was made of, or else its number."""
-    for key in ("caption_id", "questionId", "task_id"):
-        if checked(row).get(key) is not None:
-            return identity(row, key)
+    for name in ("caption_id", "questionId", "task_id"):
+        if checked(row).get(name) is not None:
+            return identity(row, name)
     if {"original_img_id", "sentence_id"} <= checked(row).keys():
         return f"{identity(row, 'original_img_id')}-{identity(row, 'sentence_id')}"
     return identity(row, "id")

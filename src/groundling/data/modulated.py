@@ -20,7 +20,8 @@ from groundling.data.caption import Answer, Caption, CaptionSet, Span
 from groundling.data.image_folder import Sizes
 from groundling.data.loader import Example, Ordered, Plan, by_image, pictures, shares
 from groundling.data.mask import Mask
-from groundling.data.sample import Box, DataError, Rejects
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, DataError
 from groundling.data.transforms import flip_spans, flip_words
 from groundling.losses.modulated import Targets
 from groundling.models.answers import AnswersConfig

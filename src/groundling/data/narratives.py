@@ -16,7 +16,8 @@ from typing import TypeVar
 from groundling.data.caption import Caption
 from groundling.data.image_folder import ImageFolder
 from groundling.data.json_rows import field, identity, lines, number, row_of
-from groundling.data.sample import DataError, Rejects, check_split
+from groundling.data.rejects import Rejects
+from groundling.data.sample import DataError, check_split
 
 _NAME = re.compile(r"(.+)_localized_narratives(?:-\d{5}-of-\d{5})?")
 _PLACES = (

@@ -15,14 +15,18 @@ from itertools import groupby
 from pathlib import Path
 
 from groundling.data.caption import Caption, whole
-from groundling.data.image_folder import ImageFolder, Sizes
-from groundling.data.sample import Box, DataError, Rejects, check_box, check_split
+from groundling.data.fitting import Fitting
+from groundling.data.image_folder import ImageFolder
+from groundling.data.instances import Once
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, DataError, check_split
 from groundling.words.text_files import open_text
 
 _SUFFIX = "-annotations-bbox"
 _SIDES = ("XMin", "YMin", "XMax", "YMax")  # in our order; the file's is another
 _COLUMNS = ("ImageID", "LabelName", *_SIDES)
 Row = Mapping[str, str]
+_BEYOND = 1.0  # a side: what is farther from the image is no share of it
 
 
 def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
@@ -38,7 +42,7 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
         )
     file = _file(root, split)
     places = [root / split, root / "images" / split, root / "images"]
-    boxes = _Boxes(_classes(root), ImageFolder.among(places))
+    boxes = _Boxes(_classes(root, rejects), ImageFolder.among(places), rejects)
     seen: set[str] = set()
     for image, rows in groupby(_rows(file, _COLUMNS), key=lambda named: named[1]["ImageID"]):
         if image in seen:
@@ -46,7 +50,7 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
             continue
         seen.add(image)
         named = list(rows)
-        found = list(rejects.usable(named, boxes.read))
+        found = list(rejects.usable(((name, (name, row)) for name, row in named), boxes.read))
         there, read = Counter(boxes.name(row) for _, row in named), Counter(name for name, *_ in found)
         yield from _captions(image, [each for each in found if read[each[0]] == there[each[0]]])
 
@@ -59,25 +63,25 @@ def splits(root: Path) -> list[str]:
 class _Boxes:
     """Makes boxes of rows: needs the names of classes and the sizes of images."""
 
-    def __init__(self, classes: Mapping[str, str], folder: ImageFolder) -> None:
+    def __init__(self, classes: Mapping[str, str], folder: ImageFolder, rejects: Rejects) -> None:
         self._classes = classes
         self._folder = folder
-        self._sizes = Sizes()
+        self._fitting = Fitting(rejects, pixels=False)
 
     def name(self, row: Row) -> str | None:
         """The class of a row; None for one without a description."""
         return self._classes.get(row["LabelName"])
 
-    def read(self, row: Row) -> tuple[str, Path, Box, bool]:
+    def read(self, named: tuple[str, Row]) -> tuple[str, Path, Box, bool]:
         """The class of a row, its image, its box in pixels, and whether that is of a group."""
+        line, row = named
         name = self.name(row)
         if name is None:
             raise DataError(f"class {row['LabelName']!r} has no description")
         image = self._folder.path(f"{row['ImageID']}.jpg")
-        width, height = self._sizes.of(image)
+        width, height = self._fitting.size(image) or (1, 1)
         x1, y1, x2, y2 = (_share(row, side) for side in _SIDES)
-        box = x1 * width, y1 * height, x2 * width, y2 * height
-        check_box(box)
+        box = self._fitting.box((x1 * width, y1 * height, x2 * width, y2 * height), image, row=line)
         return name, image, box, row.get("IsGroupOf") == "1"
 
 
@@ -93,13 +97,13 @@ def _share(row: Row, side: str) -> float:
         share = float(row[side])
     except ValueError:
         raise DataError(f"{side} is {row[side]!r}, not a number") from None
-    if not 0 <= share <= 1:
+    if not -_BEYOND <= share <= 1 + _BEYOND:
         raise DataError(f"{side} is {share}; it is a share of the image, 0 to 1")
     return share
 
 
-def _classes(root: Path) -> dict[str, str]:
-    """The names of classes; files of version 7 have a header."""
+def _classes(root: Path, rejects: Rejects) -> dict[str, str]:
+    """The names of classes by their labels; files of version 7 have a header."""
     found = root.glob("*class-descriptions*.csv")
     files = sorted(found, key=lambda file: ("boxable" not in file.name, file.name))
     if not files:
@@ -107,7 +111,14 @@ def _classes(root: Path) -> dict[str, str]:
     rows = [row for _, row in _lines(files[0])]
     if not all(len(row) == 2 and row[1].strip() for row in rows):
         raise DataError(f"{files[0]}: not rows of a label and its name")
-    return {label: name for label, name in rows if label != "LabelName"}
+    classes = Once[str]("class")
+    for label, name in rows:
+        if label != "LabelName":
+            try:
+                classes.put(label, name)
+            except DataError as error:
+                rejects.add(f"class {label}", error)
+    return {str(label): name for label, name in classes.sound().items()}
 
 
 def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:

@@ -10,23 +10,27 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from groundling.data.caption import Caption, whole
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
-from groundling.data.json_rows import Row, field, identity, optional, rows, size_of
-from groundling.data.mask import Mask, mask_from
-from groundling.data.sample import DataError, Rejects, box_from_xywh, check_box, check_split
+from groundling.data.instances import sizes_of
+from groundling.data.json_rows import Row, Size, checked, field, identity, optional, rows
+from groundling.data.mask import LOST, Mask, usable_mask
+from groundling.data.rejects import Rejects
+from groundling.data.sample import DataError, box_from_xywh, check_split
 from groundling.protocols.phrasecut_subsets import of_structure
 
 _PREFIX = "refer_"
-Sizes = Mapping[str, tuple[int, int]]
+Sizes = Mapping[str, Size | None]
 
 
 def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -> Iterator[Caption]:
     """The phrases of a split, one after the other."""
     check_split(root, split, splits, "no PhraseCut")
-    sizes = dict(rejects.usable(_image_rows(root / "image_data_split.json"), _size))
+    sizes = sizes_of(root / "image_data_split.json", rejects)
     folder = ImageFolder.among([root / name for name in ("images", "VG_100K", "VG_100K_2")], look=need_images)
     tasks = ((f"row {n}", row) for n, (_, row) in enumerate(rows(root / f"{_PREFIX}{split}.json")))
-    yield from rejects.usable(tasks, lambda row: _caption(row, sizes, folder))
+    fitting = Fitting(rejects, need_images)
+    yield from rejects.usable(tasks, lambda row: _caption(row, sizes, folder, fitting, rejects))
 
 
 def splits(root: Path) -> list[str]:
@@ -34,30 +38,31 @@ def splits(root: Path) -> list[str]:
     return sorted(file.stem.removeprefix(_PREFIX) for file in root.glob(f"{_PREFIX}*.json"))
 
 
-def _image_rows(file: Path) -> Iterator[tuple[str, object]]:
-    return ((f"{file.name} row {n}", row) for n, (_, row) in enumerate(rows(file)))
-
-
-def _size(row: object) -> tuple[str, tuple[int, int]]:
-    return identity(row, "image_id"), size_of(row)
-
-
-def _caption(row: object, sizes: Sizes, folder: ImageFolder) -> Caption:
-    name = identity(row, "image_id")
+def _caption(row: object, sizes: Sizes, folder: ImageFolder, fitting: Fitting, rejects: Rejects) -> Caption:
+    name, task = identity(row, "image_id"), field(row, "task_id", str)
     if name not in sizes:
         raise DataError(f"image {name} has no entry in image_data_split.json")
-    boxes = [box_from_xywh(box) for box in field(row, "instance_boxes", list)]
-    for box in boxes:
-        check_box(box, sizes[name])
+    image, given = folder.path(f"{name}.jpg"), field(row, "instance_boxes", list)
+    boxes = [fitting.box(box_from_xywh(box), image, sizes[name], f"task {task}") for box in given]
     if not boxes:
         raise DataError("instance_boxes is empty")
-    masks = [_mask(polygons) for polygons in field(row, "Polygons", list)]
-    if not masks:
-        raise DataError("Polygons is empty")
     text, structure = field(row, "phrase", str), optional(row, "phrase_structure", dict) or {}
+    masks = _masks(row, len(boxes), f"task {task}", rejects)
     phrase = whole(text, boxes, masks, optional(structure, "name", str))
-    image, task = folder.path(f"{name}.jpg"), field(row, "task_id", str)
     return Caption(task, image, text, (phrase,), referring=True, subsets=_subsets(structure))
+
+
+def _masks(row: object, boxes: int, name: str, rejects: Rejects) -> list[Mask]:
+    """The mask of each box; none at all where one cannot be used: a part is not what the phrase means."""
+    given = checked(row).get("Polygons")
+    if not isinstance(given, list) or len(given) != boxes:
+        rejects.note(LOST, name, "Polygons is not a list of as many instances as boxes")
+        return []
+    masks = [usable_mask(_polygons(polygons), name, rejects) for polygons in given]
+    found = [mask for mask in masks if mask is not None]
+    if len(found) < boxes:
+        rejects.note(LOST, name, "an instance has no polygon that can be used")
+    return found if len(found) == boxes else []
 
 
 def _subsets(structure: Row) -> tuple[str, ...]:
@@ -67,14 +72,12 @@ def _subsets(structure: Row) -> tuple[str, ...]:
     return of_structure(len(attributes), len(relations), optional(structure, "type", str))
 
 
-def _mask(polygons: object) -> Mask:
-    """All polygons of an instance, which PhraseCut writes as lists of corners [x, y]."""
-    if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
-        raise DataError("the polygons of an instance are not a list of lists of corners")
-    return mask_from([[number for corner in polygon for number in _corner(corner)] for polygon in polygons])
+def _polygons(instance: object) -> object:
+    """All polygons of an instance as COCO has them; PhraseCut writes them as lists of corners [x, y]."""
+    return [_flat(polygon) for polygon in instance] if isinstance(instance, list) else instance
 
 
-def _corner(corner: object) -> list[object]:
-    if not isinstance(corner, list) or len(corner) != 2:
-        raise DataError(f"corner {corner!r} of a polygon is not x, y")
-    return corner
+def _flat(polygon: object) -> object:
+    if not isinstance(polygon, list) or not all(isinstance(at, list) and len(at) == 2 for at in polygon):
+        return polygon
+    return [number for corner in polygon for number in corner]

@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from groundling.data import json_rows, pickles
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
-from groundling.data.sample import Box, DataError, Dataset, Rejects, Sample, Thing, box_from_xywh, check_box
+from groundling.data.instances import LISTS, TWICE, UNUSED, Once, row_name
+from groundling.data.json_rows import Key, as_key, checked, declared_size, entries, field, key
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Box, DataError, Dataset, Sample, Thing, box_from_xywh
 
 # Who split each dataset; the first that is there is read when nobody is named.
 DATASETS = {
@@ -34,7 +38,14 @@ Row = Mapping[str, Any]
 _BAD_ROW = (DataError, KeyError, TypeError, AttributeError)  # what a row of the wrong form raises
 
 
-def read(root: Path, dataset: str, split: str, by: str | None = None, need_images: bool = True) -> Dataset:
+def read(
+    root: Path,
+    dataset: str,
+    split: str,
+    by: str | None = None,
+    need_images: bool = True,
+    rejects: Rejects | None = None,
+) -> Dataset:
     """The samples of one split, and all annotated objects of its images.
 
     `by` is who made the split (unc, google, umd, berkeley). Rows that cannot be used are left out with a
@@ -44,41 +55,60 @@ def read(root: Path, dataset: str, split: str, by: str | None = None, need_image
     """
     file = _refs_file(Path(root), dataset, by)
     refs = _of_split(_load_refs(file), split, file)
-    instances = _Instances(file.parent / "instances.json")
+    rejects = Rejects() if rejects is None else rejects
+    instances = _Instances(file.parent / "instances.json", rejects, Fitting(rejects, need_images))
     folder = _image_folder(Path(root), dataset, instances.image_names(refs), need_images)
-    rejects, samples, images = Rejects("rows"), list[Sample](), dict[int, Path]()
+    samples, images = list[Sample](), dict[Key, Path]()
     for ref, index, sentence in _sentences(refs):
         try:
             samples.append(_sample(ref, sentence, instances, folder))
-            images[instances.annotations[ref["ann_id"]]["image_id"]] = samples[-1].image
+            images[key(instances.annotations.get(key(ref, "ann_id")), "image_id")] = samples[-1].image
         except _BAD_ROW as error:
             rejects.add(f"ref {reprlib.repr(ref.get('ref_id'))} sentence {index}", _told(error))
+    objects = Rejects("objects")
+    things = instances.things(images, objects)
     rejects.report(file, kept=len(samples))
-    things = instances.things(images)
+    if objects.count:
+        objects.report(instances.file, kept=sum(map(len, things.values())))
     name = STREET if instances.drawn else f"{dataset}({_by(file)})"
-    return Dataset(name, split, tuple(samples), things, left_out=rejects.count)
+    return Dataset(name, split, tuple(samples), things, rejects.count)
 
 
 class _Instances:
     """instances.json by id: images, annotations, and the names of categories."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, rejects: Rejects, fitting: Fitting) -> None:
+        self.file, self._rejects, self._fitting = file, rejects, fitting
+        self.images, self.annotations = Once[Row]("image"), Once[Row]("annotation")
+        self._categories = Once[str]("category")
         content = json_rows.load(file)
+        missing = [name for name in LISTS if not isinstance(content, dict) or name not in content]
+        if missing:
+            raise DataError(f"{file}: not a COCO instances file (it has no {', '.join(missing)})")
+        info = content.get("info")
+        self.drawn = isinstance(info, Mapping) and info.get("description") == DRAWN
+        for name in LISTS:
+            listed = content[name] if isinstance(content[name], list) else entries(name, content[name])
+            for row in listed:
+                self._add(name, row)
+
+    def _add(self, name: str, row: object) -> None:
         try:
-            self.images: dict[int, Row] = {row["id"]: row for row in content["images"]}
-            self.annotations: dict[int, Row] = {row["id"]: row for row in content["annotations"]}
-            self.twice = _twice(content["images"]), _twice(content["annotations"])
-            self.categories: dict[int, str] = {row["id"]: row["name"] for row in content["categories"]}
-            info = content.get("info")
-            self.drawn = isinstance(info, Mapping) and info.get("description") == DRAWN
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{file}: not a COCO instances file (missing or wrong: {error})") from error
+            if name == "categories":
+                self._categories.put(key(row, "id"), field(row, "name", str))
+            else:
+                kept = self.images if name == "images" else self.annotations
+                kept.put(key(row, "id"), checked(row))
+        except DataError as error:
+            if str(error) != TWICE:  # the same again, as in some copies of the official file
+                self._rejects.note(UNUSED, row_name(name, row), str(error))
 
     def image_name(self, ref: Row) -> str:
         """The image of a ref: by its id, or else by the ref's own file name less its trailing _<object>."""
-        if ref.get("image_id") in self.images:
-            return str(self.images[ref["image_id"]]["file_name"])
+        number = as_key(ref.get("image_id"))
+        image = None if number is None else self.images.first(number)
+        if image is not None:
+            return field(image, "file_name", str)
         if "file_name" not in ref:
             raise DataError(f"image {ref.get('image_id')} has no entry")
         return re.sub(r"^((?:COCO_[a-z]+\d{4}_)?\d+)_\d+(\.\w+)$", r"\1\2", ref["file_name"])
@@ -89,52 +119,59 @@ class _Instances:
             with suppress(*_BAD_ROW):
                 yield self.image_name(ref)
 
-    def box(self, annotation: Row) -> Box:
+    def category(self, annotation: Row) -> str | None:
+        """The name of what an annotation is of, where the file has it."""
+        number = as_key(annotation.get("category_id"))
+        return None if number is None else self._categories.find(number)
+
+    def box(self, annotation: Row, image: Path) -> Box:
+        """The part of the box of an annotation that lies in its image."""
+        number = key(annotation, "image_id")
+        entry = self.images.find(number)
+        declared = None if entry is None else declared_size(entry)
         box = box_from_xywh(annotation["bbox"])
-        image = self.images.get(annotation["image_id"], {})
-        check_box(box, (image["width"], image["height"]) if "width" in image and "height" in image else None)
-        return box
+        return self._fitting.box(box, image, declared, f"annotation {annotation.get('id')}")
 
-    def check(self, annotation: Row) -> None:
-        """DataError where it is not known which row is meant."""
-        for noun, identity, twice in zip(
-            ("image", "annotation"), (annotation["image_id"], annotation["id"]), self.twice, strict=True
-        ):
-            if identity in twice:
-                raise DataError(f"{noun} {identity} has two entries that differ")
+    def check_image(self, annotation: Row) -> None:
+        """DataError where it is not known which image is meant."""
+        number = key(annotation, "image_id")
+        if self.images.first(number) is not None:
+            self.images.check(number)
 
-    def things(self, images: Mapping[int, Path]) -> dict[Path, tuple[Thing, ...]]:
+    def things(self, images: Mapping[Key, Path], rejects: Rejects) -> dict[Path, tuple[Thing, ...]]:
         """All annotated objects of these images; crowds, which are no single object, are not among them."""
         found: dict[Path, list[Thing]] = {}
-        rejects = Rejects("objects")
-        for row in self.annotations.values():
+        for number in self.annotations:
             try:
-                if row.get("image_id") not in images or row.get("iscrowd"):
+                row = self.annotations.get(number)
+                image = key(row, "image_id")
+                if image not in images or row.get("iscrowd"):
                     continue
-                self.check(row)
-                category, attributes = self.categories[row["category_id"]], tuple(row.get("attributes", ()))
-                thing = Thing(category, self.box(row), attributes)
-                found.setdefault(images[row["image_id"]], []).append(thing)
+                self.check_image(row)
+                category = self.category(row)
+                if category is None:
+                    raise DataError(f"category {row.get('category_id')} has no entry")
+                attributes = tuple(row.get("attributes", ()))
+                thing = Thing(category, self.box(row, images[image]), attributes)
+                found.setdefault(images[image], []).append(thing)
             except _BAD_ROW as error:
-                rejects.add(f"annotation {row['id']}", _told(error))
-        if rejects.count:
-            rejects.report(self.file, kept=sum(map(len, found.values())))
+                rejects.add(f"annotation {number}", _told(error))
         return {path: tuple(things) for path, things in found.items()}
 
 
 def _sample(ref: Row, sentence: Row, instances: _Instances, folder: ImageFolder) -> Sample:
-    annotation = instances.annotations.get(ref["ann_id"])
-    if annotation is None:
-        raise DataError(f"annotation {reprlib.repr(ref['ann_id'])} has no entry")
-    instances.check(annotation)
-    if annotation["image_id"] != ref.get("image_id", annotation["image_id"]):
-        raise DataError(f"annotation {ref['ann_id']} is of another image, {annotation['image_id']}")
+    annotation = instances.annotations.get(key(ref, "ann_id"))
+    instances.check_image(annotation)
+    number = key(annotation, "image_id")
+    if as_key(ref.get("image_id", number)) != number:
+        raise DataError(f"annotation {ref['ann_id']} is of another image, {number}")
+    image = folder.path(instances.image_name(ref))
     return Sample(
         id=f"{_identity(ref, 'ref_id')}-{_identity(sentence, 'sent_id')}",
-        image=folder.path(instances.image_name(ref)),
+        image=image,
         expression=sentence["sent"],
-        box=instances.box(annotation),
-        category=instances.categories.get(annotation["category_id"]),
+        box=instances.box(annotation, image),
+        category=instances.category(annotation),
     )
 
 
@@ -148,12 +185,6 @@ def _identity(row: Row, key: str) -> int | str:
 def _told(error: Exception) -> Exception:
     """What is wrong with a row, where Python says it in words of its own."""
     return error if isinstance(error, DataError | KeyError) else DataError(f"not of REFER's form ({error})")
-
-
-def _twice(rows: Iterable[Row]) -> set[object]:
-    """The ids of rows that differ and have the same one."""
-    first: dict[object, Row] = {}
-    return {row["id"] for row in rows if first.setdefault(row["id"], row) != row}
 
 
 def _sentences(refs: Iterable[Row]) -> Iterator[tuple[Row, int, Row]]:

@@ -2,27 +2,27 @@
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from groundling import callers
 from groundling.words.text import is_unicode, normalised
 
-R = TypeVar("R")
 T = TypeVar("T")
 Box = tuple[float, float, float, float]  # xyxy, pixels of the image
-NAMED = 3  # rows that were left out and are named; the others are counted
-SLACK = 2  # pixels: rounding outwards and counting from one each move an edge by up to one
 
 
 class DataError(ValueError):
     """An annotation file or a row of it that cannot be used; the message says which and why."""
 
 
+class BoxError(DataError):
+    """A box with no part in its picture; the other boxes of its row may be sound."""
+
+
 class DataWarning(UserWarning):
-    """Rows of an annotation file were left out."""
+    """Rows of an annotation file were left out, or changed."""
 
 
 @dataclass(frozen=True)
@@ -104,43 +104,6 @@ def check_split(root: Path, split: str, splits: Callable[[Path], Iterable[str]],
         raise ValueError(f"{root} has no split {split!r}; it has {', '.join(there) or nothing}")
 
 
-class Rejects:
-    """Rows that were left out, counted and the first of them named; a reader never drops one silently."""
-
-    def __init__(self, noun: str = "rows") -> None:
-        self.noun = noun
-        self.count = 0
-        self._named: list[str] = []
-
-    def add(self, row: str, error: Exception) -> None:
-        """Leave out a row, because of an error."""
-        self.count += 1
-        if self.count <= NAMED:
-            reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
-            self._named.append(f"{row}: {reason}")
-
-    def usable(self, rows: Iterable[tuple[str, R]], make: Callable[[R], T]) -> Iterator[T]:
-        """What `make` makes of each named row; a row of which it raises a DataError is left out."""
-        for name, row in rows:
-            try:
-                made = make(row)
-            except DataError as error:
-                self.add(name, error)
-            else:
-                yield made
-
-    def report(self, file: Path | str, kept: int) -> None:
-        """Warn about what was left out; DataError if nothing is left."""
-        named = "; ".join(self._named) + ("; …" if self.count > NAMED else "")
-        if not kept and not self.count:
-            raise DataError(f"{file}: has no {self.noun}")
-        if not kept:
-            raise DataError(f"{file}: none of {self.count} {self.noun} can be used. {named}")
-        if self.count:
-            message = f"{file}: {self.count} of {self.count + kept} {self.noun} left out. {named}"
-            callers.warn(message, DataWarning)
-
-
 def check_words(text: str, what: str) -> None:
     """DataError for a text in which no model could read a word; `what` names it.
 
@@ -177,22 +140,11 @@ def box_from_xywh(values: Sequence[float]) -> Box:
 
 
 def check_box(box: Box, size: tuple[int, int] | None = None) -> None:
-    """DataError unless the xyxy box is finite, has an area and touches its image of (width, height)."""
+    """BoxError unless the xyxy box is finite, has an area and touches its image of (width, height)."""
     x1, y1, x2, y2 = box
     if not all(map(math.isfinite, box)):
-        raise DataError(f"box {box} is not finite")
+        raise BoxError(f"box {box} is not finite")
     if x2 <= x1 or y2 <= y1:
-        raise DataError(f"box {box} has no area; a box is (left, top, right, bottom)")
+        raise BoxError(f"box {box} has no area; a box is (left, top, right, bottom)")
     if size is not None and (x2 <= 0 or y2 <= 0 or x1 >= size[0] or y1 >= size[1]):
-        raise DataError(f"box {box} lies outside its image of {size[0]}x{size[1]} pixels")
-
-
-def check_inside(box: Box, size: tuple[int, int]) -> None:
-    """DataError unless the xyxy box lies in its image of (width, height), give or take SLACK pixels."""
-    x1, y1, x2, y2 = box
-    width, height = size
-    if min(x1, y1) < -SLACK or x2 > width + SLACK or y2 > height + SLACK:
-        raise DataError(
-            f"box {box} sticks out of its image of {width}x{height} pixels; "
-            "a box is (left, top, right, bottom) in pixels of the image as it is seen"
-        )
+        raise BoxError(f"box {box} lies outside its image of {size[0]}x{size[1]} pixels")

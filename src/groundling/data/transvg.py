@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from groundling.data import pickles
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
-from groundling.data.sample import DataError, Dataset, Rejects, Sample, box_from_xywh, box_from_xyxy
+from groundling.data.rejects import Rejects
+from groundling.data.sample import DataError, Dataset, Sample, box_from_xywh, box_from_xyxy
 
 _COCO = "other/images/mscoco/images/train2014"
 # Each dataset and where TransVG keeps its images under ln_data.
@@ -29,7 +31,12 @@ DATASETS = {
 
 
 def read(
-    root: Path, dataset: str, split: str, images: Path | None = None, need_images: bool = True
+    root: Path,
+    dataset: str,
+    split: str,
+    images: Path | None = None,
+    need_images: bool = True,
+    rejects: Rejects | None = None,
 ) -> Dataset:
     """The samples of one split; `root` is the folder above data/.
 
@@ -44,10 +51,11 @@ def read(
     folder = ImageFolder(places[0], look=False)
     if need_images:
         folder = ImageFolder.holding((str(row[0]) for *_, row in rows if row), places)
-    rejects, samples = Rejects("rows"), []
+    rejects, samples = Rejects() if rejects is None else rejects, []
+    fitting = Fitting(rejects, need_images)
     for file, index, row in rows:
         try:
-            samples.append(_sample(f"{file.stem}-{index}", row, dataset, folder))
+            samples.append(_sample(f"{file.stem}-{index}", row, dataset, folder, fitting))
         except DataError as error:
             rejects.add(f"row {index} of {file.name}", error)
     rejects.report(files[0], kept=len(samples))
@@ -79,7 +87,7 @@ def _zipped(data: bytes, file: Path) -> bytes:
         raise DataError(f"{file}: not a file saved by torch, or damaged ({error})") from error
 
 
-def _sample(identity: str, row: Sequence[Any], dataset: str, folder: ImageFolder) -> Sample:
+def _sample(identity: str, row: Sequence[Any], dataset: str, folder: ImageFolder, fitting: Fitting) -> Sample:
     length = 3 if dataset == "flickr" else 5
     if len(row) != length:
         raise DataError(f"has {len(row)} fields; {dataset} has {length}")
@@ -87,7 +95,8 @@ def _sample(identity: str, row: Sequence[Any], dataset: str, folder: ImageFolder
     if not isinstance(image, str) or not isinstance(phrase, str):
         raise DataError(f"image {image!r} and phrase {phrase!r} should be text")
     convert = box_from_xyxy if dataset in ("flickr", "referit") else box_from_xywh
-    return Sample(identity, folder.path(image), phrase, convert(box))
+    path = folder.path(image)
+    return Sample(identity, path, phrase, fitting.box(convert(box), path, row=f"row {identity}"))
 
 
 def _files(root: Path, dataset: str, split: str) -> list[Path]:

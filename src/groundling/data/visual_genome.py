@@ -3,18 +3,19 @@
     ROOT/region_descriptions.json   ROOT/image_data.json
     ROOT/VG_100K/*.jpg   ROOT/VG_100K_2/*.jpg   or ROOT/images/*.jpg
 
-There is one split, "all". A box that sticks out of its image is cut at the edge, and one of which nothing is
-left is left out; both are counted. Source: visualgenome.org, API readme.
+There is one split, "all". Source: visualgenome.org, API readme.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from groundling import callers
 from groundling.data.caption import Caption, whole
+from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
-from groundling.data.json_rows import Row, field, identity, number, rows, size_of
-from groundling.data.sample import Box, DataError, DataWarning, Rejects, box_from_xywh, check_box
+from groundling.data.instances import sizes_of
+from groundling.data.json_rows import Row, Size, field, identity, number, rows
+from groundling.data.rejects import Rejects
+from groundling.data.sample import DataError, box_from_xywh
 
 SPLIT = "all"
 
@@ -24,13 +25,10 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
     if split != SPLIT:
         raise ValueError(f"Visual Genome has one split, {SPLIT!r}, not {split!r}")
     file = root / "region_descriptions.json"
-    sizes = dict(rejects.usable(_named(root / "image_data.json"), _size))
+    sizes = sizes_of(root / "image_data.json", rejects)
     folder = ImageFolder.among([root / name for name in ("VG_100K", "VG_100K_2", "images")], look=need_images)
-    regions = _Regions(sizes, folder)
+    regions = _Regions(sizes, folder, Fitting(rejects, need_images))
     yield from rejects.usable(_region_rows(file, rejects), regions.caption)
-    if regions.cut:
-        message = f"{file}: {regions.cut} boxes stuck out of their image and were cut at its edge"
-        callers.warn(message, DataWarning)
 
 
 def splits(root: Path) -> list[str]:
@@ -39,33 +37,20 @@ def splits(root: Path) -> list[str]:
 
 
 class _Regions:
-    """Makes captions of regions, and counts the boxes that were cut."""
+    """Makes captions of regions: needs where images lie and which size they have."""
 
-    def __init__(self, sizes: dict[str, tuple[int, int]], folder: ImageFolder) -> None:
-        self._sizes = sizes
-        self._folder = folder
-        self.cut = 0
+    def __init__(self, sizes: dict[str, Size | None], folder: ImageFolder, fitting: Fitting) -> None:
+        self._sizes, self._folder, self._fitting = sizes, folder, fitting
 
     def caption(self, row: Row) -> Caption:
         name = identity(row, "image_id")
         if name not in self._sizes:
             raise DataError(f"image {name} has no entry in image_data.json")
+        image, region = self._folder.path(f"{name}.jpg"), identity(row, "region_id")
         box = box_from_xywh([number(row, key) for key in ("x", "y", "width", "height")])
-        check_box(box)
-        inside = _clipped(box, self._sizes[name])
-        check_box(inside)
-        self.cut += inside != box
-        text, image = field(row, "phrase", str), self._folder.path(f"{name}.jpg")
-        phrase = whole(text, [inside])
-        return Caption(identity(row, "region_id"), image, text, (phrase,), referring=True)
-
-
-def _named(file: Path) -> Iterator[tuple[str, object]]:
-    return ((f"image {n}", row) for n, (_, row) in enumerate(rows(file)))
-
-
-def _size(row: object) -> tuple[str, tuple[int, int]]:
-    return identity(row, "image_id"), size_of(row)
+        inside = self._fitting.box(box, image, self._sizes[name], f"image {name} region {region}")
+        text = field(row, "phrase", str)
+        return Caption(region, image, text, (whole(text, [inside]),), referring=True)
 
 
 def _region_rows(file: Path, rejects: Rejects) -> Iterator[tuple[str, Row]]:
@@ -79,9 +64,3 @@ def _region_rows(file: Path, rejects: Rejects) -> Iterator[tuple[str, Row]]:
         for index, region in enumerate(regions):
             named = region if isinstance(region, dict) else {}
             yield f"image {name} region {named.get('region_id', index)}", {"image_id": name} | named
-
-
-def _clipped(box: Box, size: tuple[int, int]) -> Box:
-    width, height = size
-    x1, y1, x2, y2 = box
-    return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))

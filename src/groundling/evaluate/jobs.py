@@ -20,7 +20,8 @@ from groundling.data import CaptionSet, coco, open_captions, open_dataset
 from groundling.data.caption import Caption, Span
 from groundling.data.image_folder import Sizes
 from groundling.data.modulated import check_masks
-from groundling.data.sample import DataError, Rejects
+from groundling.data.rejects import Rejects
+from groundling.data.sample import DataError
 from groundling.evaluate import expressions, objects, one_box, phrase_masks, phrases, questions
 from groundling.evaluate.score import Score, Watch, unwatched
 from groundling.models import require

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from groundling import callers
 from groundling.data import coco
-from groundling.data.sample import Rejects, spread
+from groundling.data.rejects import Rejects
+from groundling.data.sample import spread
 from groundling.evaluate.score import Result, Score, Watch, collect, unwatched
 from groundling.protocols import coco as coco_protocol
 from groundling.protocols import lvis as lvis_protocol
@@ -52,7 +53,7 @@ def open_objects(root: Path, dataset: str, split: str) -> ObjectSet:
 def average_precision(
     objects: ObjectSet,
     ask: Ask,
-    labels: Mapping[str, int],
+    labels: Mapping[str, Id],
     *,
     model: str = "",
     watch: Watch = unwatched,
@@ -78,15 +79,15 @@ def average_precision(
     return answers.score(objects.name, objects.split, model, _result(objects, detections))
 
 
-def shared(categories: Mapping[int, str], known: Sequence[str]) -> dict[str, int]:
+def shared(categories: Mapping[Id, str], known: Sequence[str]) -> dict[str, Id]:
     """The categories of a dataset that a model has the same name for, by that name."""
     return {name: number for number, name in categories.items() if name in known}
 
 
-def spoken(categories: Mapping[int, str]) -> dict[str, int]:
+def spoken(categories: Mapping[Id, str]) -> dict[str, Id]:
     """The categories of a dataset by names to ask for; of those that sound alike, all that is written."""
     clean = Counter(map(coco.clean_name, categories.values()))
-    found: dict[str, int] = {}
+    found: dict[str, Id] = {}
     for number, name in categories.items():
         said = coco.clean_name(name)
         found.setdefault(said if clean[said] == 1 else name.replace("_", " "), number)
@@ -104,7 +105,7 @@ def _check_frequencies(content: coco.Instances) -> None:
             raise ValueError(f"LVIS says how frequent a category is; here it does not of {name!r}")
 
 
-def _check_names(objects: ObjectSet, labels: Mapping[str, int]) -> None:
+def _check_names(objects: ObjectSet, labels: Mapping[str, Id]) -> None:
     categories, what = objects.content.categories, f"{objects.name} {objects.split}"
     unnamed = [name for number, name in categories.items() if number not in labels.values()]
     if len(unnamed) == len(categories):

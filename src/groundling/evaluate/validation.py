@@ -21,7 +21,8 @@ from groundling.ask.detector import Detector
 from groundling.data import coco, mixture, open_captions, open_dataset
 from groundling.data.caption import CaptionSet
 from groundling.data.image_folder import Sizes
-from groundling.data.sample import Dataset, Rejects, spread
+from groundling.data.rejects import Rejects
+from groundling.data.sample import Dataset, spread
 from groundling.evaluate import objects, one_box
 from groundling.evaluate.jobs import Task, measure_of, readable, task_of, titled
 from groundling.models import Config, parse_config
