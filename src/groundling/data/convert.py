@@ -66,6 +66,7 @@ def _samples(root: Path, dataset: str, split: str, rejects: Rejects, look: bool)
         ]
         yield from samples
     if not written:
-        raise DataError(f"{root}: no phrase of {dataset} {split} means exactly one box")
+        why = f". Left out: {rejects.first}" if rejects.count else ""
+        raise DataError(f"{root}: no phrase of {dataset} {split} means exactly one box{why}")
     for name, error in others:  # after what the reader reports of its rows
         rejects.add(name, error)

@@ -54,6 +54,11 @@ class Rejects:
         """How many rows were left out."""
         return self._all.count
 
+    @property
+    def first(self) -> str:
+        """The first rows that were left out, with their reasons; "" where none was."""
+        return str(self._all)
+
     def add(self, row: str, error: Exception) -> None:
         """Leave out a row, because of an error."""
         reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
