@@ -111,4 +111,4 @@ def test_fine_tuning_on_a_handful_of_pictures(tmp_path: Path) -> None:
 
 def test_a_warm_up_is_shorter_than_its_run() -> None:
     config = lads_refcoco(Path())[0].config
-    assert config.warmup_of(config.length(66)) == config.length(66) // 4 < config.warmup
+    assert config.warmup_of(config.length(66)) == 7920 // 4 < config.warmup

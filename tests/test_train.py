@@ -533,7 +533,17 @@ def test_a_short_run_has_a_short_warm_up(
     assert "tiny: a warm-up of 2 steps instead of 20: the run has 8" in capsys.readouterr().out
     rates = [line["lr"] for line in logged(tmp_path)]
     assert max(range(8), key=rates.__getitem__) == 2
-    assert [tiny.config(warmup=20).warmup_of(steps) for steps in (1, 20, 80, 90)] == [0, 5, 20, 20]
+    assert [tiny.config(warmup=20).warmup_of(steps) for steps in (1, 20, 21, 90)] == [0, 5, 20, 20]
+
+
+def test_a_run_whose_warm_up_was_shortened_cannot_become_longer(tmp_path: Path, dataset: Dataset) -> None:
+    """Its first steps would have been others."""
+    short = {"schedule": "constant", "warmup": 4}
+    trained(tmp_path, dataset, steps=4, **short)
+    with pytest.raises(
+        ValueError, match=r"another length: .* was warmed up in 1 steps, which a run of 6 does"
+    ):
+        trained(tmp_path, dataset, steps=6, resume=True, **short)
 
 
 def test_unknown_objectives_are_named(tmp_path: Path, dataset: Dataset) -> None:

@@ -53,7 +53,7 @@ class TrainConfig(_Frozen):
     no_decay: tuple[str, ...] = ()  # module prefixes without weight decay
     decay_vectors: bool = True  # norms and biases decay too (DETR's and TransVG's habit)
     schedule: Literal["constant", "step", "cosine"] = "step"
-    warmup: int = Field(0, ge=0)  # steps; at most a quarter of the run
+    warmup: int = Field(0, ge=0)  # steps; a quarter of a run that has no more
     drops: tuple[int, ...] = ()  # ×0.1 at each, in the unit of the length (steps or epochs)
     lr_floor: float = Field(0.0, ge=0, le=1)  # where the cosine ends, as a share
     clip_norm: float | None = Field(0.15, gt=0)  # None does not clip
@@ -107,8 +107,8 @@ class TrainConfig(_Frozen):
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
 
     def warmup_of(self, steps: int) -> int:
-        """The steps of the warm-up: those configured, or a quarter of a run that is too short for them."""
-        return min(self.warmup, steps // 4)
+        """The steps of the warm-up: those configured, or a quarter of a run that has no more than these."""
+        return self.warmup if self.warmup < steps else steps // 4
 
 
 class Run(NamedTuple):

@@ -108,6 +108,7 @@ def save(trainer: Trainer, out: Path) -> Path:
             "origin": trainer.origin,
             "scores": trainer.scores,
             "best": asdict(trainer.best),
+            "warmup": trainer.run.config.warmup_of(trainer.steps),
             "together": list(map(_plain, trainer.together)),
         }
         state = TrainerState(trainer.step, tensors, values)
@@ -187,6 +188,12 @@ def restore(trainer: Trainer, folder: Path) -> None:
     if origin["data_sha256"] != trainer.origin["data_sha256"]:
         raise ValueError(
             f"the samples are not those that {folder} was trained on; start a new run with init= instead"
+        )
+    warmup = trainer.run.config.warmup_of(trainer.steps)
+    if state.values["warmup"] != warmup:
+        raise ValueError(
+            f"cannot resume with another length: {folder} was warmed up in {state.values['warmup']} steps, "
+            f"which a run of {trainer.steps} does in {warmup}; init= starts a new run from the weights"
         )
     trainer.step, trainer.origin, trainer.scores = state.step, origin, state.values["scores"]
     trainer.best = Best(**state.values["best"])
