@@ -173,24 +173,24 @@ OUT = Detection("dog", (0, 0, 91, 9), 0.5)
     [
         (
             lambda: CaptionGrounding(*COMMON, (PhraseObjects("dog", (2, 5), (OUT,)),), "rules"),
-            "does not lie in",
+            "lies outside its image",
         ),
         (
             lambda: CaptionGrounding(*COMMON, (PhraseObjects("dog", (1, 4), (IN,)),), "rules"),
-            r"'dog' is not at \(1",
+            r"characters \(1, 4\) of .* are not 'dog'",
         ),
-        (lambda: CaptionGrounding(*COMMON, (PhraseObjects("dog", (2, 9), (IN,)),), "rules"), "is not at"),
+        (lambda: CaptionGrounding(*COMMON, (PhraseObjects("dog", (2, 9), (IN,)),), "rules"), "are not 'dog'"),
         (
             lambda: CaptionGrounding(
                 *COMMON, (PhraseObjects("dog", (2, 5), (IN, replace(IN, score=0.6))),), "rules"
             ),
-            "highest score first",
+            "the highest first",
         ),
-        (lambda: Answer(*COMMON, "yes", None, 1.1, ()), "confidence of 1.1"),
-        (lambda: Answer(*COMMON, "yes", None, 0.5, (OUT,)), "does not lie in"),
+        (lambda: Answer(*COMMON, "yes", None, 1.1, ()), "confidence must be a number from 0 to 1, given 1.1"),
+        (lambda: Answer(*COMMON, "yes", None, 0.5, (OUT,)), "lies outside its image"),
         (
             lambda: Segmentation(*COMMON, mask=Rle(2, 3, (6,)), objects=()),
-            "a mask of 2×3 does not fit an image of 40×90",
+            "the mask has 2×3 pixels, height first, and the image 40×90",
         ),
     ],
 )

@@ -254,7 +254,7 @@ class Attack:
 
 BIAS = "net.visual_proj.bias"
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut short": (cut, "cut short"),
+    "cut short": (cut, "is not a whole safetensors file"),
     "bad header": (bad_header, "safetensors"),
     "key missing": (retensored(lambda t: t.pop(BIAS)), f"missing {BIAS}"),
     "key too many": (retensored(lambda t: t.update(extra=t[BIAS].clone())), "not in the model extra"),

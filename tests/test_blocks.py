@@ -177,9 +177,9 @@ def test_a_part_larger_than_the_cache_is_not_kept() -> None:
     assert (cache.stats.held, cache.stats.bytes) == (0, 0)
     with pytest.raises(ValueError, match="-1 bytes"):
         BlockCache(model, -1)
-    with pytest.raises(ValueError, match="another supernet"):
+    with pytest.raises(ValueError, match="another network"):
         cache.get(Selection.all_on(lads("paper").units()))
-    with pytest.raises(ValueError, match="another supernet"):
+    with pytest.raises(ValueError, match="another network"):
         cache.plain(Selection.all_on(lads("paper").units()))
 
 

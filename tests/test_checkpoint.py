@@ -90,14 +90,14 @@ def reconfigured(change: Callable[[dict[str, dict[str, object]]], object]) -> Ca
 
 WEIGHT = "net.text_proj.0.weight"
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "weights cut to nothing": (lambda f: truncated(f, 0), "model.safetensors is cut short"),
-    "weights cut in the header": (lambda f: truncated(f, 0.01), "model.safetensors is cut short"),
-    "weights cut in the middle": (lambda f: truncated(f, 0.5), "model.safetensors is cut short"),
-    "weights cut at the end": (lambda f: truncated(f, 0.999), "model.safetensors is cut short"),
+    "weights cut to nothing": (lambda f: truncated(f, 0), "model.safetensors is not a whole"),
+    "weights cut in the header": (lambda f: truncated(f, 0.01), "model.safetensors is not a whole"),
+    "weights cut in the middle": (lambda f: truncated(f, 0.5), "model.safetensors is not a whole"),
+    "weights cut at the end": (lambda f: truncated(f, 0.999), "model.safetensors is not a whole"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
     "weights are text": (
         lambda f: _write(f / "model.safetensors", "no tensors"),
-        "cut short or no safetensors",
+        "is not a whole safetensors file",
     ),
     "a missing key": (rewritten(lambda t: t.pop(WEIGHT)), f"missing {WEIGHT}; not in the model nothing"),
     "an extra key": (
@@ -113,10 +113,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "configuration cut": (lambda f: _write(f / "config.json", '{"format": 1,'), "config.json is not JSON"),
     "configuration a list": (lambda f: _write(f / "config.json", "[]"), "holds a JSON list, not an object"),
     "another format": (reconfigured(lambda c: c.update(format={})), "this version reads 1"),
-    "no model": (reconfigured(lambda c: c.pop("model")), "describes no model"),
+    "no model": (reconfigured(lambda c: c.pop("model")), "describes a model that cannot be built"),
     "an unknown system": (
         reconfigured(lambda c: c["model"].update(system="other")),
-        "unknown system 'other'",
+        "no system 'other'",
     ),
     "an unknown option": (reconfigured(lambda c: c["model"].update(colour="red")), "colour"),
     "no token limit": (reconfigured(lambda c: c.pop("tokens")), "'tokens' is None"),
@@ -206,7 +206,7 @@ def test_training_state_needs_its_manifest(
     assert (loaded.step, loaded.values) == (7, {"scaler": {}})
     assert torch.equal(loaded.tensors["optimizer/a.b/exp_avg"], torch.arange(3.0))
     (folder / "manifest.json").unlink()
-    with pytest.raises(CheckpointError, match="not written to the end"):
+    with pytest.raises(CheckpointError, match="saving it did not finish"):
         checkpoint.load_trainer(folder)
 
 
@@ -250,7 +250,7 @@ def test_what_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "1.jpg").write_bytes(b"a photo")
-    with pytest.raises(CheckpointError, match="photos is there and is no checkpoint: it is left alone"):
+    with pytest.raises(CheckpointError, match="photos exists and is not a checkpoint"):
         checkpoint.write_folder(photos, lambda folder: (folder / "config.json").write_text("{}"))
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
     assert (photos / "1.jpg").read_bytes() == b"a photo"

@@ -173,7 +173,7 @@ def test_a_batch_that_processes_cannot_share_is_refused_at_once(tmp_path: Path) 
 
 def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    messages = {"cuda": "torch .* sees 0 GPUs; cpu always works", "gpu": "no device 'gpu'; cpu, cuda"}
+    messages = {"cuda": "PyTorch .* finds 0 GPUs; use cpu", "gpu": "no device 'gpu'; give cpu, cuda"}
     for name, message in messages.items():
         with pytest.raises(ValueError, match=message), joined(name):
             pass

@@ -175,7 +175,7 @@ def test_static_network_folds_its_norms() -> None:
 
 
 def test_selection_of_another_supernet() -> None:
-    with pytest.raises(ValueError, match="another supernet"):
+    with pytest.raises(ValueError, match="another network"):
         extract(lads("paper"), Selection.all_on(lads("all").units()))
 
 

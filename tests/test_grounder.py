@@ -196,9 +196,9 @@ def test_threads_share_a_model(model: Grounder) -> None:
 @pytest.mark.parametrize("budget", [0, -0.1, 1.1, 2, float("nan"), float("inf"), "0.4", [0.4]])
 def test_a_budget_is_a_share(model: Grounder, budget: Any) -> None:
     for asked in (model, grounder(CONFIGS["static"])):
-        with pytest.raises(ValueError, match=r"a budget is .* a number in \(0, 1\], given"):
+        with pytest.raises(ValueError, match=r"budget must be .* above 0 and up to 1, given"):
             asked.ground(photo(), "left", budget=budget)
-        with pytest.raises(ValueError, match="a budget is"):
+        with pytest.raises(ValueError, match="budget must be"):
             asked.select("left", budget=budget)
 
 
@@ -207,7 +207,7 @@ def test_a_budget_may_come_from_numpy(model: Grounder) -> None:
 
 
 def test_a_selection_is_no_text(model: Grounder) -> None:
-    with pytest.raises(ValueError, match=r"a selection is a Selection, given str; Selection\.parse reads"):
+    with pytest.raises(ValueError, match=r"selection must be a Selection, given str; Selection\.parse reads"):
         model.ground(photo(), "left", selection=str(model.select("left")))  # type: ignore[call-overload]
 
 
@@ -217,7 +217,7 @@ def test_a_budget_and_a_selection(model: Grounder) -> None:
 
 
 def test_a_selection_of_another_supernet(model: Grounder) -> None:
-    with pytest.raises(ValueError, match="of another supernet"):
+    with pytest.raises(ValueError, match="of another network"):
         model.ground(photo(), "left", selection=Selection.parse("layer1.0=1"))
 
 
@@ -255,8 +255,8 @@ def test_a_picture_too_large() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "gpu"}, "no device 'gpu'; cpu, cuda and cuda:N are devices"),
-        ({"device": "cuda"}, r"no device 'cuda': torch .* sees 0 GPUs; cpu always works"),
+        ({"device": "gpu"}, "no device 'gpu'; give cpu, cuda or cuda:N"),
+        ({"device": "cuda"}, r"no device 'cuda': PyTorch .* finds 0 GPUs; use cpu"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         ({"device": 7.5}, "no device 7.5"),
         ({"cache_mib": -1}, "cache_mib=-1: a whole number of MiB fits, 0 to keep no subnets"),
@@ -285,7 +285,7 @@ def test_a_folder_loads_ready_to_answer(tmp_path: Path) -> None:
 
 
 def test_no_such_model(tmp_path: Path) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match="packaged are"):
+    with pytest.raises((ValueError, FileNotFoundError), match="give a packaged model"):
         groundling.load("lads_streat")
 
 

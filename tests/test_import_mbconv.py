@@ -58,7 +58,7 @@ def test_every_tensor_is_copied_or_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"missing blocks\.3\.conv1\.weight"):
         load_mbconv(ours, file)
     torch.save(tensors, file)
-    with pytest.raises(CheckpointError, match=r"does not fit the model"):
+    with pytest.raises(CheckpointError, match=r"holds the weights of another model"):
         load_mbconv(MbConvNet(efficientnet_lite(2)), file)
 
 

@@ -371,7 +371,7 @@ def test_a_tokenizer_that_the_model_has_no_room_for(tmp_path: Path) -> None:
     held = json.loads((tmp_path / "wide" / "tokenizer.json").read_text())
     held["model"]["vocab"]["Ġelephant"] = 300
     (tmp_path / "wide" / "tokenizer.json").write_text(json.dumps(held))
-    with pytest.raises(ValueError, match="ids up to 300 does not fit a model of 12 tokens and 300 ids"):
+    with pytest.raises(ValueError, match="ids up to 300; the model reads 12 tokens and 300 ids"):
         import_mdetr(file, tmp_path / "out", text=tmp_path / "wide")
     assert not (tmp_path / "out").exists()
 

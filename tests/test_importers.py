@@ -196,7 +196,7 @@ def test_files_that_are_no_weights_are_one_clear_line(tmp_path: Path) -> None:
     for name, message in {
         "cut.pth": "damaged or holds more than tensors",
         "empty.bin": "damaged or holds more than tensors",
-        "cut.safetensors": "cut short or no safetensors",
+        "cut.safetensors": "is not a whole safetensors file",
         "weights.onnx": r"no weight file; \.safetensors, \.pth, \.pt, \.bin are",
         "list.pt": "is no state dict",
         "numbers.pt": "is no state dict",

@@ -265,7 +265,7 @@ def test_what_cannot_be_asked_is_said_once(shell: Shell, model: Path, folder: Pa
         return shell("ground", folder, *arguments, "--model", model).complaint()
 
     assert "no words" in complaint(" ")
-    assert "out of reach" in complaint("left", "--budget", 0.001)
+    assert "cannot be met" in complaint("left", "--budget", 0.001)
     assert "go to a folder, as in --out boxes/, or to a file *.jsonl, not to 'x.png'" in complaint(
         "left", "--out", folder / "x.png"
     )

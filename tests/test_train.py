@@ -131,7 +131,7 @@ def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(tmp_path: Path, 
 def test_no_whole_checkpoint_left_is_an_error(tmp_path: Path, dataset: Dataset) -> None:
     trained(tmp_path, dataset, steps=2)
     (tmp_path / "step-00000002/manifest.json").unlink()
-    with pytest.raises(ValueError, match=r"can be resumed: .*not written to the end"):
+    with pytest.raises(ValueError, match=r"can be resumed: .*saving it did not finish"):
         trained(tmp_path, dataset, resume=True)
 
 

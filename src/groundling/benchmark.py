@@ -149,9 +149,12 @@ def benchmark(
     for a model without a selector.
     """
     if model.model.selector is None:
-        raise ValueError("a static model has nothing to leave out; give one with a selector")
+        raise ValueError(
+            "this model runs the same network for all words, so there is nothing to compare; give one whose "
+            "words choose, such as lads_street"
+        )
     if not requests or rounds < 1:
-        raise ValueError(f"nothing to measure: {len(requests)} requests, {rounds} rounds")
+        raise ValueError(f"requests and rounds must be 1 or more, given {len(requests)} and {rounds}")
     whole, rng = Selection.all_on(model.model.units()), random.Random(0)
     draw = (lambda: drawn_like_the_paper(model.model.units(), rng)) if drawn else None
     kept = draw() if draw else None

@@ -137,8 +137,8 @@ def check_tokenizer(model: "Supernet", tokenizer: "Tokenizer", source: object) -
     room = model.config.text
     if tokenizer.limit > room.tokens or tokenizer.highest >= room.vocabulary:
         raise CheckpointError(
-            f"{source}: a tokenizer of {tokenizer.limit} tokens and ids up to {tokenizer.highest} does not "
-            f"fit a model of {room.tokens} tokens and {room.vocabulary} ids"
+            f"{source}: its tokenizer gives up to {tokenizer.limit} tokens and ids up to {tokenizer.highest}"
+            f"; the model reads {room.tokens} tokens and {room.vocabulary} ids"
         )
 
 
@@ -191,7 +191,9 @@ def _built(folder: Path) -> "Supernet | CategoryDetector":
     try:
         model: Supernet | CategoryDetector = build(config["model"])
     except (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / CONFIG} describes no model we can build: {_line(error)}") from error
+        raise CheckpointError(
+            f"{folder / CONFIG} describes a model that cannot be built: {_line(error)}"
+        ) from error
     return model
 
 
@@ -221,8 +223,8 @@ def locate(
         return folder
     if not download:
         raise FileNotFoundError(
-            f"no model '{source}': packaged are {', '.join(packaged()) or 'none'}, folders fit too; "
-            "a Hugging Face hub id is fetched only when asked to download"
+            f"no model '{source}'; give a packaged model ({', '.join(packaged()) or 'there is none'}) or a "
+            "checkpoint folder; a hub id is fetched only when asked to download"
         )
     from huggingface_hub import snapshot_download
 
@@ -271,7 +273,8 @@ def fit(
     extra = [name for name in tensors if name not in own and not name.startswith(tuple(discard))]
     if missing or extra:
         raise CheckpointError(
-            f"{file} does not fit the model: missing {_few(missing)}; not in the model {_few(extra)}"
+            f"{file} holds the weights of another model: missing {_few(missing)}; not in the model "
+            f"{_few(extra)}"
         )
     anew = [name for name in own if name.startswith(tuple(fresh)) and name.startswith(tuple(discard))]
     shared = {name: tensor for name, tensor in tensors.items() if name in own and name not in anew}
@@ -286,7 +289,7 @@ def fit(
         if tensor.is_complex() or tensor.is_floating_point() != own[name].is_floating_point()
     ]
     if shapes:
-        raise CheckpointError(f"{file} does not fit the model: {_few(shapes)}")
+        raise CheckpointError(f"{file} holds the weights of another model: {_few(shapes)}")
     shared = {name: tensor.to(own[name].dtype) for name, tensor in shared.items()}
     broken = [name for name, t in shared.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if broken:
@@ -301,12 +304,14 @@ def load_tokenizer(folder: Path) -> "Tokenizer":
     limit = read_config(folder).get("tokens")
     if not isinstance(limit, int):
         raise CheckpointError(
-            f"{folder / CONFIG}: 'tokens' is {limit!r}, not the number of tokens the model reads"
+            f"{folder / CONFIG}: 'tokens' is {limit!r}; it must be the number of tokens that the model reads"
         )
     try:
         return read_tokenizer(folder / TOKENIZER, limit)
     except (ValueError, OSError) as error:
-        raise CheckpointError(f"{folder / TOKENIZER} is no tokenizer we can read: {_line(error)}") from error
+        raise CheckpointError(
+            f"{folder / TOKENIZER} is not a tokenizer that can be read: {_line(error)}"
+        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -314,10 +319,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / CONFIG)
     if config.get("format") != FORMAT:
         raise CheckpointError(
-            f"{folder / CONFIG}: format {config.get('format')!r}, this version reads {FORMAT}"
+            f"{folder / CONFIG} has the format {config.get('format')!r}; this version reads {FORMAT}"
         )
     if not isinstance(config.get("training") or {}, dict):
-        raise CheckpointError(f"{folder / CONFIG}: 'training' is no object that says how it was made")
+        raise CheckpointError(f"{folder / CONFIG}: 'training' must be an object")
     return config
 
 
@@ -343,7 +348,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is cut short or no safetensors file: {_line(error)}") from error
+        raise CheckpointError(f"{file} is not a whole safetensors file: {_line(error)}") from error
 
 
 # ---------------------------------------------------------------------------------------------- folders
@@ -393,11 +398,11 @@ def check_replaceable(folder: Path) -> None:
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
     if folder.is_dir() and (not there or _is_ours(folder)):
         if others := sorted(there - {CONFIG, WEIGHTS, TOKENIZER, MANIFEST, TRAINER}):
-            raise CheckpointError(
-                f"{folder} holds {_few(others)}, which no checkpoint has and would be lost: it is left alone"
-            )
+            raise CheckpointError(f"{folder} holds {_few(others)}, which would be lost: it is not replaced")
         return
-    raise CheckpointError(f"{folder} is there and is no checkpoint: it is left alone; choose another folder")
+    raise CheckpointError(
+        f"{folder} exists and is not a checkpoint, so it is not replaced; choose another folder"
+    )
 
 
 def _is_ours(folder: Path) -> bool:
@@ -421,7 +426,7 @@ def verify(folder: Path, *, required: bool) -> None:
     """Compare a folder with its manifest; without `required` a folder that has none passes."""
     if not (folder / MANIFEST).exists():
         if required:
-            raise CheckpointError(f"{folder} has no {MANIFEST}: it was not written to the end")
+            raise CheckpointError(f"{folder} has no {MANIFEST}: saving it did not finish")
         return
     try:
         entries = [
@@ -436,7 +441,7 @@ def verify(folder: Path, *, required: bool) -> None:
             raise CheckpointError(f"{path} is missing, though the manifest lists it")
         if path.stat().st_size != size:
             raise CheckpointError(
-                f"{path} has {path.stat().st_size} bytes, the manifest says {size}: cut short?"
+                f"{path} has {path.stat().st_size} bytes, and {size} in the manifest: it may be cut short"
             )
         if sha256(path) != digest:
             raise CheckpointError(

@@ -8,10 +8,10 @@ def checked(name: str) -> str:
     try:
         device = torch.device(str(name))
     except RuntimeError as error:
-        raise ValueError(f"no device {name!r}; cpu, cuda and cuda:N are devices") from error
+        raise ValueError(f"no device {name!r}; give cpu, cuda or cuda:N") from error
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(f"no device {name!r}: torch {torch.__version__} sees {count} GPUs; cpu always works")
+        raise ValueError(f"no device {name!r}: PyTorch {torch.__version__} finds {count} GPUs; use cpu")
     if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {name!r} is not supported; cpu, cuda and cuda:N are")
+        raise ValueError(f"device {name!r} is not supported; give cpu, cuda or cuda:N")
     return str(name)

@@ -123,12 +123,12 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str) -> "Selection":
-        """Read what `str` wrote; ValueError names the part that does not fit."""
+        """Read what `str` wrote; ValueError names the part that cannot be read."""
         units: dict[str, tuple[bool, ...]] = {}
         for part in text.split():
             name, _, value = part.partition("=")
             if name in units:
-                raise ValueError(f"not a Selection at {part!r}: {name} was there before")
+                raise ValueError(f"not a Selection at {part!r}: {name} comes twice")
             try:
                 units[name] = _parse_bits(name, value)
             except ValueError as error:
@@ -154,16 +154,18 @@ class Selection:
 
 
 def check(selection: Selection, units: Sequence[Unit]) -> Selection:
-    """The Selection itself if it fits these units; ValueError says what does not."""
+    """The Selection itself if it is of these units; ValueError says where it differs."""
     if not isinstance(selection, Selection):
         raise ValueError(
-            f"a selection is a Selection, given {type(selection).__name__}; Selection.parse reads a text"
+            f"selection must be a Selection, given {type(selection).__name__}; Selection.parse reads a text"
         )
     given, wanted = [(name, len(bits)) for name, bits in selection.units], [(u.name, u.size) for u in units]
     if given != wanted:
         pairs = zip(given, wanted, strict=False)
         odd = next((pair for pair in pairs if pair[0] != pair[1]), (f"{len(given)} units", f"{len(wanted)}"))
-        raise ValueError(f"this Selection is of another supernet: {odd[0]} where {odd[1]} fits")
+        raise ValueError(
+            f"this Selection is of another network: it has {odd[0]} where this network has {odd[1]}"
+        )
     return selection
 
 

@@ -43,10 +43,11 @@ def decide(
     selector = model.selector
     if selector is None:
         raise ValueError(
-            "a static model selects nothing; give one with a selector (`gating` in its configuration)"
+            "this model runs the same network for all words, so there is nothing to draw; give one whose "
+            "words choose, such as lads_street"
         )
     if not samples:
-        raise ValueError("no expressions to analyse; give a dataset with at least one sample")
+        raise ValueError("the dataset has no expressions to analyse")
     model.eval()
     device = next(model.parameters()).device
     listening, tables, shares = Listening(len(selector.groups)), [], []

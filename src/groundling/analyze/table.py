@@ -32,7 +32,7 @@ class GateTable:
     def __post_init__(self) -> None:
         wanted = sum(unit.size for unit in self.units)
         if self.bits.ndim != 2 or self.bits.shape[1] != wanted:
-            raise ValueError(f"gates of shape {self.bits.shape} do not fit units of {wanted} gates")
+            raise ValueError(f"gates have the shape {self.bits.shape}, and these units have {wanted} gates")
 
     def __len__(self) -> int:
         return len(self.bits)

@@ -18,7 +18,9 @@ class BudgetError(ValueError):
 def check_budget(budget: object) -> None:
     """ValueError unless it is a number in (0, 1]."""
     if not isinstance(budget, Real) or not 0 < float(budget) <= 1:
-        raise ValueError(f"a budget is a share of the supernet's MACs, a number in (0, 1], given {budget!r}")
+        raise ValueError(
+            f"budget must be a share of the full network's MACs, above 0 and up to 1, given {budget!r}"
+        )
 
 
 def fit(
@@ -47,8 +49,8 @@ def fit(
     fitting = bisect_right(range(wanted + 1), budget, key=lambda count: macs(count) / full)
     if not fitting:
         raise BudgetError(
-            f"a budget of {budget:g} is out of reach: the least possible share of the supernet's MACs "
-            f"for these words is {macs(0) / full:.4f}"
+            f"a budget of {budget:g} cannot be met: these words need at least {macs(0) / full:.4f} of the "
+            "full network's MACs"
         )
     return beginning(fitting - 1).canonical()
 
@@ -57,7 +59,7 @@ def _scores(relevance: Mapping[str, Tensor], units: Sequence[Unit]) -> dict[str,
     """The scores of every unit, in network order; ValueError where they do not fit."""
     if relevance.keys() != {unit.name for unit in units}:
         odd = sorted(relevance.keys() ^ {unit.name for unit in units})[0]
-        raise ValueError(f"relevance does not fit these units: {odd!r} is in only one of them")
+        raise ValueError(f"relevance is of other units: {odd!r} is in only one of the two")
     for unit in units:
         scores = relevance[unit.name]
         if scores.shape != (unit.size,) or bool(scores.isnan().any()):

@@ -168,7 +168,7 @@ def parse_config(fields: Mapping[str, Any]) -> Config:
     """The frozen configuration these fields are; ValueError says which does not fit."""
     system = fields.get("system")
     if system not in _SYSTEMS:
-        raise ValueError(f"unknown system {system!r}; there are {', '.join(_SYSTEMS)}")
+        raise ValueError(f"no system {system!r}; there are {', '.join(_SYSTEMS)}")
     try:
         return _SYSTEMS[system][0].model_validate(dict(fields))  # type: ignore[no-any-return]
     except ValidationError as error:

@@ -73,7 +73,7 @@ class Asked(Shown):
             check_inside(found.box, self.width, self.height)
             scores.append(found.score)
         if scores != sorted(scores, reverse=True):
-            raise ValueError("objects are given with the highest score first")
+            raise ValueError("objects must be sorted by score, the highest first")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ class CaptionGrounding(Asked):
         for found in self.phrases:
             begin, end = found.span
             if not 0 <= begin < end <= len(self.text) or self.text[begin:end] != found.phrase:
-                raise ValueError(f"{found.phrase!r} is not at {found.span} of {self.text[:60]!r}")
+                raise ValueError(
+                    f"the characters {found.span} of {self.text[:60]!r} are not {found.phrase!r}"
+                )
             self._check(found.objects)
 
     def __iter__(self) -> Iterator[PhraseObjects]:
@@ -155,7 +157,7 @@ class Answer(Asked):
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence <= 1:
-            raise ValueError(f"a confidence of {self.confidence} is not in [0, 1]")
+            raise ValueError(f"confidence must be a number from 0 to 1, given {self.confidence}")
         self._check(self.evidence)
 
     @property
@@ -199,7 +201,7 @@ class Segmentation(Asked):
     def __post_init__(self) -> None:
         if (self.mask.height, self.mask.width) != (self.height, self.width):
             raise ValueError(
-                f"a mask of {self.mask.height}×{self.mask.width} does not fit an image of "
+                f"the mask has {self.mask.height}×{self.mask.width} pixels, height first, and the image "
                 f"{self.height}×{self.width}"
             )
         self._check(self.objects)

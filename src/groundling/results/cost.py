@@ -19,9 +19,11 @@ class Cost:
 
     def __post_init__(self) -> None:
         if min(self.parts.values(), default=0) < 0 or not 0 < self.macs <= self.full:
-            raise ValueError(f"a cost of {self.macs} MACs does not fit a supernet of {self.full}")
+            raise ValueError(
+                f"a cost must lie between 1 MAC and the full network's {self.full}, given {self.macs}"
+            )
         if self.shared < 0:
-            raise ValueError(f"{self.shared} MACs cannot be shared: they ran for an earlier text")
+            raise ValueError(f"shared MACs must be 0 or more, given {self.shared}")
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ class Detection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
-            raise ValueError(f"a score of {self.score} is not in [0, 1]")
+            raise ValueError(f"a score must be a number from 0 to 1, given {self.score}")
 
     def __repr__(self) -> str:
         return f"Detection({quoted(self.label)}, box={printed(self.box)}, score={self.score:.2f})"
@@ -50,7 +50,7 @@ class Detections(Shown):
         for each in self.objects:
             check_inside(each.box, self.width, self.height)
         if list(self.objects) != sorted(self.objects, key=lambda each: -each.score):
-            raise ValueError("detections are given with the highest score first")
+            raise ValueError("detections must be sorted by score, the highest first")
 
     def __iter__(self) -> Iterator[Detection]:
         return iter(self.objects)

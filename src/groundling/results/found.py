@@ -39,4 +39,4 @@ def check_inside(box: Box, width: int, height: int) -> None:
     """ValueError unless the box lies in an image of this size."""
     x1, y1, x2, y2 = box
     if not (0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height):
-        raise ValueError(f"box {box} does not lie in an image of {width}×{height}")
+        raise ValueError(f"box {box} lies outside its image of {width}×{height}")
