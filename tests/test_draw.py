@@ -4,6 +4,7 @@ import itertools
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -247,3 +248,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "bytes", "array", "image"])
+def test_pictures_are_drawn_on_however_they_are_given(tmp_path: Path, kind: str) -> None:
+    """`draw_grounding("street.jpg", …)` was an AttributeError, where `ground` takes a path."""
+    image, path = Image.new("RGB", LARGE, GREY), tmp_path / "a.png"
+    image.save(path)
+    forms = {"path": path, "text": str(path), "bytes": path.read_bytes(), "array": np.asarray(image)}
+    drawn = draw_grounding(forms.get(kind, image), [grounding(BOX, LARGE)])
+    assert drawn.tobytes() == draw_grounding(image, [grounding(BOX, LARGE)]).tobytes()

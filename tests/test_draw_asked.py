@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_draw import count, rgb
 
-from groundling.draw import caption, draw_answer, draw_mask, draw_phrases, ink
+from groundling.draw import caption, draw_answer, draw_detections, draw_mask, draw_phrases, ink
 from groundling.draw.asked import eroded, grown, marks_in, marks_of, tinted
 from groundling.draw.asked_sheet import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
 from groundling.draw.caption import Mark
@@ -364,3 +365,19 @@ def test_a_true_outline_lies_on_the_mask_in_light_and_dark() -> None:
     for found in (nothing, all_of_it):
         sheet = asked_sheet([], [], [MaskCell(IMAGE, found, MASK)])
         assert {sheet.getpixel((x + 1, y + dy)) for dy in range(30)} == {(0, 0, 0), (255, 255, 255)}
+
+
+@pytest.mark.parametrize("form", ["path", "bytes", "array"])
+def test_pictures_are_drawn_on_however_they_are_given(tmp_path: Path, form: str) -> None:
+    """`draw_phrases("street.jpg", …)` was an AttributeError, where a Grounder takes a path."""
+    image, path = Image.new("RGB", SIZE, "#808080"), tmp_path / "a.png"
+    image.save(path)
+    source = {"path": path, "bytes": path.read_bytes(), "array": np.asarray(image)}[form]
+    mask = np.zeros((SIZE[1], SIZE[0]), bool)
+    for draw, found in (
+        (draw_phrases, grounded([LEFT], [RIGHT])),
+        (draw_answer, answered("Is it a dog?", "dog")),
+        (draw_mask, segmented(mask)),
+        (draw_detections, answered("Is it a dog?", "dog").detections()),
+    ):
+        assert draw(source, found).tobytes() == draw(image, found).tobytes()  # type: ignore[operator]

@@ -168,7 +168,7 @@ def test_a_folder_holds_whatever_can_be_opened(tmp_path: Path) -> None:
     assert line.startswith(
         f"{photos}: 11 files left out: 1 AVIF and 1 HEIC (formats not supported), 5 hidden, "
     )
-    for kind in ("1 .txt", "1 links to nothing", "1 special files", "1 read already under another name"):
+    for kind in ("1 .txt", "1 broken link", "1 pipe or device", "1 read already under another name"):
         assert kind in line
 
 
@@ -223,7 +223,7 @@ def test_videos_of_a_folder_without_their_package_are_counted(
     """One video stopped all pictures beside it."""
     (folder / "film.mp4").write_bytes(b"")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.warns(LeftOutWarning, match=r"1 videos \(videos need the package av"):
+    with pytest.warns(LeftOutWarning, match=r"1 video \(videos need the package av"):
         assert len(names(Stream(str(folder)))) == 4
 
 
@@ -266,7 +266,7 @@ def test_what_cannot_be_asked_is_said_once(shell: Shell, model: Path, folder: Pa
 
     assert "no words" in complaint(" ")
     assert "cannot be met" in complaint("left", "--budget", 0.001)
-    assert "go to a folder, as in --out boxes/, or to a file *.jsonl, not to 'x.png'" in complaint(
+    assert "go to a folder, as in --out boxes/, to a file *.jsonl, or" in complaint(
         "left", "--out", folder / "x.png"
     )
     assert "say what to look for" in complaint()
@@ -345,6 +345,11 @@ def test_arguments_that_are_no_words(shell: Shell, folder: Path, monkeypatch: py
     assert "https://a.b/c.png: URLs are not fetched" in complaint("0.png", "https://a.b/c.png", "left")
     assert "say what to look for" in complaint("0.png", "1.png")
     assert "say what to look for" in complaint("0.png", "*.png")
+    assert "an empty name" in complaint("", "left")
+    assert "an empty name" in complaint("0.png", "left", "--out", "")
+    assert "'boxes': a picture's name ends in .png or .jpg, a folder's in /" in complaint(
+        "0.png", "left", "--out", "boxes"
+    )
     assert "say a question after the pictures" in complaint("0.png", "1.png", verb="answer")
     assert "give a caption as one text in quotes, after the pictures; given 'a', 'red'" in complaint(
         "0.png", "a", "red", verb="phrases"
@@ -505,3 +510,12 @@ def test_a_picture_is_never_written_over(
         ran = shell(verb, picture, *words, "--model", model if verb == "ground" else mdetr, option, out)
         assert "would be written over" in ran.complaint()
         assert picture.read_bytes() == before
+
+
+def test_lines_of_a_file_are_printed_where_json_is_asked_for(
+    shell: Shell, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "answers.jsonl"
+    ran = shell("ground", folder, "left", "--model", model, "--out", out, "--json")
+    assert ran.out == out.read_text()
+    assert ran.err == f"{out}\n"

@@ -4,12 +4,14 @@ GROUND = (
     'groundling ground photo.jpg "the woman in front of the bench"',
     'groundling ground photo.jpg "the cat" "the grey bench" --out boxes.png',
     'groundling ground photo.jpg "the cat" --budget 0.4 --json',
-    'groundling ground photos/ "the cat" --out cats.jsonl',
-    'groundling ground clip.mp4 "the cat" --every 25',
+    'groundling ground photos/*.jpg "the cat" --out boxes/',
+    "groundling ground photos/ --expressions words.txt --out cats.jsonl",
+    'groundling ground clip.mp4 "the cat" --every 25 --out boxes.mp4',
 )
 DETECT = (
     'groundling detect photo.jpg woman bench "brown cat"',
     "groundling detect photo.jpg --model models/detr --threshold 0.5 --out objects.png",
+    "groundling detect photos/ --names names.txt --out objects.jsonl",
 )
 PHRASES = (
     'groundling phrases photo.jpg "A woman wearing orange near a bench." --out phrases.png',
@@ -18,10 +20,12 @@ PHRASES = (
 ANSWER = (
     'groundling answer photo.jpg "Is there a bench?"',
     'groundling answer photo.jpg "What colour is the dog?" --out answer.png',
+    'groundling answer photos/ "Is there a bench?" --out answers.jsonl',
 )
 SEGMENT = (
     'groundling segment photo.jpg "the cat" --out mask.png',
     'groundling segment photo.jpg "the cat" --out mask.png --overlay seen.png',
+    'groundling segment photos/ "the cat" --out masks/ --overlay seen/',
 )
 DEMO = ("groundling demo", "groundling demo --out demo --seed 7")
 STREET = (

@@ -96,7 +96,7 @@ def _is_picture(argument: str) -> bool:
     from groundling.files import found
     from groundling.runtime.sources import is_pattern, located
 
-    if argument == STDIN or _is_file(argument) or os.path.isdir(found(argument)):
+    if argument == STDIN or _is_file(argument) or (argument and os.path.isdir(found(argument))):
         return True
     if not is_pattern(argument):
         return False

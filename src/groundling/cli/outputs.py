@@ -70,6 +70,8 @@ class Place:
         from groundling.files import check_place
         from groundling.runtime.videos import ENCODERS
 
+        if not self.out:
+            raise ValueError("an empty name is given as the place for answers")
         path, kind, read = self.path, self.path.suffix.lower(), [*stream.paths, *inputs]
         if self.is_folder:
             self._check_folder(stream, read)
@@ -84,9 +86,11 @@ class Place:
             self._check_video(stream, read)
         elif self.many:
             raise ValueError(
-                "answers about many pictures go to a folder, as in --out boxes/, or to a file *.jsonl, "
-                f"not to {path.name!r}"
+                "answers about many pictures go to a folder, as in --out boxes/, to a file *.jsonl, or of "
+                f"one video to a video (*.mp4), not to {path.name!r}"
             )
+        elif not kind:
+            raise ValueError(f"{self.out!r}: a picture's name ends in .png or .jpg, a folder's in {os.sep}")
         else:
             check_picture(path, read)
 

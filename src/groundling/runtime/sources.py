@@ -38,6 +38,11 @@ NEEDS_AV = "videos need the package av; pip install 'groundling[video]' brings i
 # What systems and programs leave beside pictures, as hidden files do.
 _THEIRS = ("__macosx", "@eadir", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_NOUNS = {
+    "broken link": ("broken link", "broken links"),
+    "pipe or device": ("pipe or device", "pipes or devices"),
+    "video": (f"video ({NEEDS_AV})", f"videos ({NEEDS_AV})"),
+}
 _KINDS = 6  # of files left out that are named; the rest is a number
 
 
@@ -88,7 +93,7 @@ class Sources:
         formats = [f"{number} {name}" for name, number in sorted(self._formats.items())]
         alone = f"format{'s' if len(formats) > 1 else ''} not supported"
         kinds = [f"{' and '.join(formats)} ({alone})"] if formats else []
-        kinds += [f"{number} {name}" for name, number in self._left.most_common(_KINDS)]
+        kinds += [f"{number} {_of(name, number)}" for name, number in self._left.most_common(_KINDS)]
         others = self._left.total() - sum(number for _, number in self._left.most_common(_KINDS))
         return ", ".join([*kinds, *([f"{others} of other kinds"] if others else [])])
 
@@ -141,9 +146,9 @@ class Sources:
         """Take a file if it can be read, else count it."""
         path = entry.path
         if not path.is_file():  # a pipe would keep us waiting
-            self._left["links to nothing" if path.is_symlink() else "special files"] += 1
+            self._left["broken link" if path.is_symlink() else "pipe or device"] += 1
         elif is_video(path) and importlib.util.find_spec("av") is None:
-            self._left[f"videos ({NEEDS_AV})"] += 1
+            self._left["video"] += 1
         elif is_picture(path) or is_video(path):
             self._add(entry)
         else:
@@ -175,6 +180,12 @@ class Sources:
         """A folder of earlier answers is counted; a file of them needs no word."""
         if path.is_dir():
             self._left[f"in {path}, which is written to"] += sum(len(names) for _, _, names in os.walk(path))
+
+
+def _of(kind: str, number: int) -> str:
+    """A kind of files, of so many."""
+    one, many = _NOUNS.get(kind, (kind, kind))
+    return one if number == 1 else many
 
 
 def is_many(source: str) -> bool:
@@ -215,8 +226,10 @@ def is_hidden(name: str) -> bool:
 def located(source: str) -> list[Path]:
     """The files and folders that a path or pattern means; FileNotFoundError if there are none.
 
-    ValueError for a URL.
+    ValueError for a URL, and for an empty name, as of a variable of a shell that is not set.
     """
+    if not source:
+        raise ValueError("an empty name is given where a picture, a folder or a video should be")
     path = found(source)
     if not os.path.exists(path) and source.startswith("~"):
         path = found(os.path.expanduser(source))
