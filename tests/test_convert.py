@@ -150,7 +150,10 @@ def test_the_verb(tmp_path, shell: Shell) -> None:
     assert done == (0, f"3 expressions in {out}; 1 rows and phrases left out\n{why}", "")
     again = shell("data", "convert", str(folder), str(out), "--captions")
     assert (again.code, again.out) == (2, "")
-    assert again.err == f"groundling: error: {out} is there already; --replace writes over it\n"
+    assert (
+        again.err
+        == f"groundling: error: {out} exists already; choose another file, or replace it with --replace\n"
+    )
     done = shell(
         "data", "convert", str(folder), str(out), "--captions", "--replace", "--dataset", "flickr30k"
     )

@@ -307,7 +307,7 @@ def test_import_writes_what_detect_runs(shell: Shell, picture: Path, tmp_path: P
     assert (told.code, told.out) == (0, f"{out}\n")
     answer = json.loads(shell("detect", picture, "--model", out, "--threshold", 0, "--json").out)
     assert {each["label"] for each in answer["objects"]} <= {"man", "dog", "car"}
-    assert "is there already" in shell("import", source, out, "--system", "detr").complaint()
+    assert "exists already" in shell("import", source, out, "--system", "detr").complaint()
     assert shell("import", source, out, "--system", "detr", "--replace").code == 0
     assert checkpoint.load_detector(out).model.config.categories == ("0", "1", "2")
     assert "there is one for detr" in shell("import", source, out, "--system", "yolo").complaint()

@@ -47,7 +47,7 @@ BOX, LARGE = (80.0, 120.0, 240.0, 280.0), (400, 320)
 
 @pytest.mark.parametrize(("name", "most"), [("a.jpg", 65_500), ("a.webp", 16_383)])
 def test_a_picture_that_is_too_long_for_its_format(tmp_path: Path, name: str, most: int) -> None:
-    with pytest.raises(ValueError, match=rf"does not fit into {name}: \w+ has at most {most:,} .* as .png"):
+    with pytest.raises(ValueError, match=rf"cannot be saved as {name}: \w+ has at most {most:,} .* as .png"):
         save(Image.new("RGB", (most + 1, 1)), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     save(Image.new("RGB", (most, 1)), tmp_path / name)

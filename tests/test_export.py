@@ -225,15 +225,17 @@ def test_what_is_no_exported_file(
     entry = bare.metadata_props.add()
     entry.key, entry.value = KEY, '{"format": 1}'
     onnx.save(bare, tmp_path / "odd.onnx")
-    assert "not one that this version writes" in complaint(tmp_path / "odd.onnx")
+    assert "was written by another version" in complaint(tmp_path / "odd.onnx")
     card = ExportedGrounder(files["one.onnx"]).card
     for change in ({"height": 64, "width": 64}, {"raw": False}):
         entry.value = card.model_copy(update=change).text()
         onnx.save(bare, tmp_path / "false.onnx")
-        assert "its network does not take what its card says" in complaint(tmp_path / "false.onnx")
+        assert "its network does not take the inputs that its metadata says" in complaint(
+            tmp_path / "false.onnx"
+        )
     entry.value = card.model_copy(update={"scored": False}).text()
     onnx.save(bare, tmp_path / "false.onnx")
-    assert "not what its card says" in complaint(tmp_path / "false.onnx")
+    assert "not what its metadata says" in complaint(tmp_path / "false.onnx")
 
 
 def test_what_cannot_be_written(
@@ -242,7 +244,7 @@ def test_what_cannot_be_written(
     def complaint(*arguments: object) -> str:
         return shell("export", model, *arguments).complaint()
 
-    assert "format onnx is called *.onnx, given 'x.bin'" in complaint(tmp_path / "x.bin")
+    assert "format onnx must end in .onnx, given 'x.bin'" in complaint(tmp_path / "x.bin")
     (tmp_path / "folder.onnx").mkdir()
     assert "folder.onnx: Is a directory" in complaint(tmp_path / "folder.onnx")
     (tmp_path / "file").write_text("here")

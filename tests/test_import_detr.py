@@ -237,7 +237,7 @@ def changed(path: Path, change: Any) -> Path:
         (lambda w: w.update({"class_embed.bias": torch.ones(9)}), r"bias \(9,\) where the model has \(4,\)"),
         (lambda w: w["query_embed.weight"].fill_(float("nan")), r"not finite: query_embed\.weight"),
         (lambda w: w.pop("backbone.0.body.layer1.0.conv3.weight"), "no weight that would be our backbone"),
-        (lambda w: w.pop("query_embed.weight"), "is no DETR of facebookresearch or transformers"),
+        (lambda w: w.pop("query_embed.weight"), "is not a DETR of facebookresearch or transformers"),
         (lambda w: w.update({f"{BODY}layer999999.0.conv1.weight": torch.ones(1)}), "its layers up to 999999"),
         (lambda w: w.update({f"{BODY}layer{'9' * 5000}.0.bn1.bias": torch.ones(1)}), "layers up to 9{12}…"),
         (lambda w: w.update({f"{BODY}layer9.0.conv1.weight": torch.ones(1)}), "9 stages, and a ResNet"),
@@ -302,8 +302,8 @@ def test_the_command_line_reads_names_a_line_each(tmp_path: Path, capsys: pytest
     shell, file = Shell(capsys), tmp_path / "names.txt"
     asked = ("import", small_file(tmp_path / "detr.pth"), tmp_path / "out", "--system", "detr")
     for text, message in (
-        (b"", "names.txt:1: no class name"),
-        (b"man\n\ncar", "names.txt:2: no class name"),
+        (b"", "names.txt:1: a line must hold"),
+        (b"man\n\ncar", "names.txt:2: a line must hold"),
         (b"\xff", "names.txt:1: not text in UTF-8"),
     ):
         file.write_bytes(text)

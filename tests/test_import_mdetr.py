@@ -260,7 +260,7 @@ def changed(shapes: Shapes, name: str, shape: tuple[int, ...] | None) -> Shapes:
     [
         ({"backbone.0.body.conv_stem.weight": (40, 3, 3, 3)}, "on an EfficientNet, which is not built here"),
         ({"backbone.0.body.blocks.0.0.bn1.weight": (40,)}, "those on ResNet-101 are read"),
-        ({"class_embed.weight": (92, 256)}, r"is no MDETR: .* its keys begin class_embed\.weight"),
+        ({"class_embed.weight": (92, 256)}, r"is not an MDETR: .* its keys begin class_embed\.weight"),
         ({}, "its keys begin nowhere"),
         (changed(gqa(), "answer_cat_head.weight", None), "neither GQA's heads nor CLEVR's"),
         (changed(pretrained(), "query_embed.weight", None), r"no weight that would be our net\.query_embed"),
@@ -335,7 +335,7 @@ def test_words_of_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "words", "message"),
     [
-        (pretrained, {"answer": ("a", "b")}, "answers no questions, so no words of answers fit it"),
+        (pretrained, {"answer": ("a", "b")}, "answers no questions, so it takes no answers="),
         (gqa, {"answer": ("a", "b")}, "answers of answer are given, and it has obj, rel, attr, cat, global"),
         (gqa, {"obj": ("a", "b", "c")}, "answers of obj are given, and it has obj, rel,"),
         (one_head, {"obj": ("a",)}, "answers of obj are given, and it has answer"),

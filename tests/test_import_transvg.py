@@ -145,7 +145,7 @@ def test_the_imported_model_answers_as_the_weights_did(tmp_path: Path, words: Pa
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda w: w.pop("vl_pos_embed.weight"), {}, "is no TransVG: it has no vl_pos_embed"),
+        (lambda w: w.pop("vl_pos_embed.weight"), {}, "is not a TransVG: it has no vl_pos_embed"),
         (lambda w: w.pop("visu_proj.bias"), {}, r"missing net\.visual_proj\.bias"),
         (lambda w: w.update({"more.weight": torch.ones(1)}), {}, r"not in the model more\.weight"),
         (lambda w: None, {"imsize": 640}, "has 13 positions, too few for words and images of 640 pixels"),

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # as stdout below: closed by who called us
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (open for as long as we run)
     if sys.stdout is None:
-        console.complain("error: standard output is closed: nowhere to print; >/dev/null would do")
+        console.complain("error: standard output is closed, so there is nowhere to print; redirect it")
         return 2
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     for stream in (sys.stdout, sys.stderr):

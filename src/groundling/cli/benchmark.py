@@ -62,10 +62,10 @@ def benchmark(
     from groundling.files import check_place, write
 
     if threads < 0 or rounds < 1:
-        raise ValueError(f"threads must be 0 or more and rounds 1 or more, given {threads} and {rounds}")
+        raise ValueError(f"--threads must be 0 or more and --rounds 1 or more, given {threads} and {rounds}")
     if plot is not None:
         if plot.suffix != ".png":
-            raise ValueError(f"the plot is a picture: give a file *.png, not {plot.name!r}")
+            raise ValueError(f"the plot is saved as a picture: give a file *.png, not {plot.name!r}")
         need_extra()
         read = [given for given in (images, expressions, model) if given is not None]
         check_place(plot, read)
@@ -125,7 +125,7 @@ def read_model(name: str, words: list[str]) -> "tuple[Grounder, bool]":
         packaged = ", ".join(checkpoint.packaged())
         raise ValueError(
             f"no model {name!r}: packaged are {packaged}; presets without weights are {', '.join(PRESETS)}; "
-            "else give a checkpoint folder"
+            "or give a checkpoint folder"
         )
     torch.manual_seed(0)
     model = build(PRESETS[name])

@@ -84,7 +84,7 @@ def convert(
 
     check_kept(out, [folder])
     if out.exists() and not replace:
-        raise ValueError(f"{out} is there already; --replace writes over it")
+        raise ValueError(f"{out} exists already; choose another file, or replace it with --replace")
     name = datasets.name_in(folder, dataset)
     part = split or (folder.stem if folder.is_file() else "val")
     with warnings.catch_warnings():

@@ -37,7 +37,9 @@ def name_in(root: Path, name: str | None) -> str:
 
 def _only(there: Sequence[str], root: Path, what: str) -> str:
     if not there:
-        raise ValueError(f"{root} holds no {what} in a known layout")
+        raise ValueError(
+            f"{root} holds no {what} in a known layout; give --dataset, or see `groundling evaluate --help`"
+        )
     if len(there) > 1:
         raise ValueError(f"{root} holds {', '.join(there)}; choose one with --dataset")
     return there[0]

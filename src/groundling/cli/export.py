@@ -60,7 +60,7 @@ def export(
     if expression is not None:
         read_words(expression)  # before anything is loaded
     if budget is not None and expression is None:
-        raise ValueError("a budget is for the words of an expression: give --expression too")
+        raise ValueError("--budget is for the words of an expression; give --expression too")
     loaded = load_grounder(model, download=download)
     selection = None if expression is None else loaded.select(expression, budget=budget)
     weights = folder / checkpoint.WEIGHTS

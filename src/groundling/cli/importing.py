@@ -54,7 +54,7 @@ def bring_in(
     if system not in SYSTEMS:
         raise ValueError(f"no importer for {system!r}; there is one for {', '.join(SYSTEMS)}")
     if out.exists() and not replace:
-        raise ValueError(f"{out} is there already; choose another folder, or --replace")
+        raise ValueError(f"{out} exists already; choose another folder, or replace it with --replace")
     check_folder_kept(out, [given for given in (source, categories, text, answers) if given is not None])
     check_replaceable(out)
     _check_options(system, {"categories": categories, "text": text, "answers": answers, "resize": resize})
@@ -99,7 +99,7 @@ def _names(file: Path) -> list[str]:
     names = [line.strip() for line in split_lines(read_text(file).rstrip())]
     if not all(names) or not names:
         line = names.index("") + 1 if names else 1
-        raise ValueError(f"{file}:{line}: no class name; a line holds one")
+        raise ValueError(f"{file}:{line}: a line must hold a class name")
     return names
 
 

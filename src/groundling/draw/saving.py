@@ -39,7 +39,7 @@ def save(image: Image.Image, path: str | os.PathLike[str], inputs: Iterable[Give
     kind = format_of(path)
     if max(image.size) > MOST.get(kind, max(image.size)):
         raise ValueError(
-            f"a picture of {image.width}x{image.height} does not fit into {Path(path).name}: {kind} has at "
+            f"a picture of {image.width}x{image.height} cannot be saved as {Path(path).name}: {kind} has at "
             f"most {MOST[kind]:,} pixels a side; save it as .png"
         )
     data = io.BytesIO()

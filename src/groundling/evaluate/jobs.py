@@ -98,7 +98,9 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
     if dataset == "gqa":
         require(loaded.model.config, Ability.ANSWERS)
     if protocol not in (None, "iou", "strict"):
-        raise ValueError(f"a {system} finds one box: the protocols iou and strict fit it, not {protocol}")
+        raise ValueError(
+            f"a {system} finds one box, which is scored by the protocol iou or strict, not {protocol}"
+        )
     samples = open_dataset(root, dataset, split).limited(limit)
     return partial(
         one_box.evaluate,

@@ -47,7 +47,7 @@ def initialise(
     Each is a local file or folder or, with `download`, a Hugging Face hub id.
     """
     if backbone is None and text is None and detr is None:
-        raise ValueError("nothing to initialise from: give backbone, text or detr")
+        raise ValueError("there is nothing to start from; give backbone, text or detr")
     if backbone is not None and detr is not None:
         raise ValueError("backbone and detr both hold a ResNet; give one of them")
     if isinstance(model, CategoryDetector) and (detr is not None or text is not None):
@@ -94,7 +94,7 @@ def load_bert(text: TextEncoder, source: Source, *, download: bool = False) -> T
     tokenizer = bert_tokenizer(folder, text.config.tokens)
     if len(tokenizer) > text.config.vocabulary:
         raise ValueError(
-            f"{folder}: {len(tokenizer)} word pieces do not fit a vocabulary of {text.config.vocabulary}"
+            f"{folder} has {len(tokenizer)} word pieces, and the model room for {text.config.vocabulary}"
         )
     tensors = {_bert_name(name): tensor for name, tensor in read(file)[0].items()}
     depths = {int(found[1]) for name in tensors if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
@@ -130,7 +130,7 @@ def read(
             held = held[wrapper]
     if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
         raise ValueError(
-            f"{file} is no state dict: names with tensors, bare or under {' or '.join(map(repr, wrappers))}"
+            f"{file} holds no weights: no tensors by name, bare or under {' or '.join(map(repr, wrappers))}"
         )
     said = vars(arguments) if isinstance(arguments, argparse.Namespace) else arguments or {}
     if not isinstance(said, Mapping):
@@ -161,13 +161,13 @@ def _data(name: str, tensor: Tensor, file: Path) -> Tensor:
 
 def _read_pickle(file: Path) -> Any:
     if file.suffix not in _PICKLES:
-        raise ValueError(f"{file} is no weight file; .safetensors, {', '.join(_PICKLES)} are")
+        raise ValueError(f"{file} is not a weight file; give one of .safetensors, {', '.join(_PICKLES)}")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's `args`: plain values
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and EOF errors have no common class
         raise ValueError(
-            f"{file} is damaged or holds more than tensors, which is not loaded for safety"
+            f"{file} is damaged, or holds more than tensors: for safety nothing else is loaded"
         ) from error
 
 
@@ -201,7 +201,7 @@ def _as_torchvision(tensors: dict[str, Tensor], file: Path) -> tuple[dict[str, T
         return tensors, ("fc.",)
     begin = ", ".join(list(tensors)[:3]) or "nowhere: it is empty"
     raise ValueError(
-        f"{file} is no ResNet of torchvision, timm, DETR or transformers; its keys begin {begin}"
+        f"{file} is not a ResNet of torchvision, timm, DETR or transformers; its keys begin {begin}"
     )
 
 
@@ -257,7 +257,7 @@ def _check_sizes(text: TextEncoder, file: Path) -> None:
             f"num_hidden_layers {given['num_hidden_layers']} where the text encoder has layers={own.layers}"
         )
     if odd:
-        raise ValueError(f"{file} does not fit: {'; '.join(odd)}")
+        raise ValueError(f"{file} holds the weights of another model: {'; '.join(odd)}")
 
 
 def bert_tokenizer(source: Source, limit: int, download: bool = False) -> Tokenizer:
@@ -268,7 +268,7 @@ def bert_tokenizer(source: Source, limit: int, download: bool = False) -> Tokeni
             folder = locate(source, download=download, files=("tokenizer_config.json", *TOKENIZERS))
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"no tokenizer at {source}: a folder fits, and a hub id with download=True"
+                f"no tokenizer at {source}; give a folder, or a hub id with download=True"
             ) from None
     for name in TOKENIZERS:
         if (folder / name).is_file():
@@ -278,6 +278,6 @@ def bert_tokenizer(source: Source, limit: int, download: bool = False) -> Tokeni
     settings = folder / "tokenizer_config.json"
     if name == "vocab.txt" and settings.is_file() and not read_json(settings).get("do_lower_case", True):
         raise ValueError(
-            f"{folder}: a cased vocab.txt, which we would read in lower case; a tokenizer.json says more"
+            f"{folder} has a cased vocab.txt, which would be read in lower case; give a tokenizer.json"
         )
     return Tokenizer.load(folder / name, limit)

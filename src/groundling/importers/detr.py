@@ -86,7 +86,7 @@ def as_ours(tensors: Mapping[str, Tensor], file: Path) -> tuple[str, dict[str, T
     if "model.query_position_embeddings.weight" in kept:
         return "transformers", joined(renamed(kept, from_transformers, file))
     raise ValueError(
-        f"{file} is no DETR of facebookresearch or transformers: it has neither query_embed.weight nor "
+        f"{file} is not a DETR of facebookresearch or transformers: it has neither query_embed.weight nor "
         f"model.query_position_embeddings.weight; its keys begin {', '.join(list(tensors)[:3]) or 'nowhere'}"
     )
 
@@ -155,7 +155,7 @@ def check_options(file: Path, config: Mapping[str, Any], arguments: Mapping[str,
     odd += [] if kind == "sine" else [f"position embedding {kind!r}"]
     if odd:
         raise ValueError(
-            f"{file} is a DETR with {', '.join(odd)}; those with sine positions and stride 32 fit"
+            f"{file} is a DETR with {', '.join(odd)}; only those with sine positions and stride 32 are read"
         )
 
 

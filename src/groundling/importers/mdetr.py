@@ -102,7 +102,7 @@ def as_ours(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
         )
     if "transformer.resizer.fc.weight" not in kept:
         raise ValueError(
-            f"{file} is no MDETR: it has no transformer.resizer.fc.weight; "
+            f"{file} is not an MDETR: it has no transformer.resizer.fc.weight; "
             f"its keys begin {', '.join(list(kept)[:3]) or 'nowhere'}"
         )
     used = {
@@ -182,7 +182,7 @@ def answers_of(
     sizes = {match[1]: tensors[match[0]].shape[0] for match in found}  # of a deep head the last layer's
     if not sizes:
         if words:
-            raise ValueError(f"{file} answers no questions, so no words of answers fit it")
+            raise ValueError(f"{file} answers no questions, so it takes no answers=")
         return None
     known = next((each for each in (GQA, CLEVR, GQA_SINGLE) if _heads(each) == sizes.keys()), None)
     if known is None:
@@ -241,7 +241,7 @@ def _tokenizer(source: Source, limit: int, download: bool) -> ByteTokenizer:
             path = checkpoint.locate(source, download=download, files=(*TOKENIZERS, "merges.txt"))
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"no tokenizer at {source}: a folder fits, and a hub id with download=True"
+                f"no tokenizer at {source}; give a folder, or a hub id with download=True"
             ) from None
         names = [name for name in TOKENIZERS if (path / name).is_file()]
         if not names:

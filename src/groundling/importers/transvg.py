@@ -69,7 +69,7 @@ def as_ours(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
     """The file's tensors under our names; a name without a place in ours stays, what is left out goes."""
     if "vl_pos_embed.weight" not in tensors:
         raise ValueError(
-            f"{file} is no TransVG: it has no vl_pos_embed.weight; "
+            f"{file} is not a TransVG: it has no vl_pos_embed.weight; "
             f"its keys begin {', '.join(list(tensors)[:3]) or 'nowhere'}"
         )
     found = renamed(tensors, our_name, file)

@@ -98,4 +98,6 @@ class Card(BaseModel):
         try:
             return cls.model_validate(json.loads(text))
         except (ValidationError, ValueError, RecursionError) as error:
-            raise ValueError(f"{name}: its '{KEY}' block is not one that this version writes") from error
+            raise ValueError(
+                f"{name}: its '{KEY}' block was written by another version, or is damaged"
+            ) from error

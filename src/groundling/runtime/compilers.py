@@ -78,13 +78,15 @@ def resolved(runtime: str, device: torch.device) -> str:
         there = (name for name in ("openvino", "onnx") if device.type == "cpu" and not _missing(name))
         return next(there, "eager")
     if runtime != "eager" and device.type != "cpu":
-        raise ValueError(f"the runtime {runtime} is for the CPU; on {device} the eager one runs")
+        raise ValueError(f"the runtime {runtime} is for the CPU; use runtime='eager' on {device}")
     if missing := _missing(runtime):
         raise ValueError(
             f"the runtime {runtime} needs {', '.join(missing)}; pip install 'groundling[export]' brings them"
         )
     if runtime == "compiled" and not shutil.which(os.environ.get("CXX", "c++")):
-        raise ValueError("the runtime compiled needs a C++ compiler: c++, or what the variable CXX names")
+        raise ValueError(
+            "the runtime compiled needs a C++ compiler: c++, or the one that the variable CXX names"
+        )
     return runtime
 
 

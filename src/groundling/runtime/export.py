@@ -117,7 +117,7 @@ def export(
     read = tuple(read)
     check(out, form, read)
     if selection is not None and expression is None:
-        raise ValueError("a selection is for the words of an expression: give one")
+        raise ValueError("a selection is for the words of an expression; give expression= too")
     model.eval()
     units = model.units()
     with torch.inference_mode(False), torch.no_grad():
@@ -175,7 +175,9 @@ def check(out: Path, form: str, inputs: Iterable[Given] = ()) -> None:
             f"export to {form} needs {', '.join(missing)}; pip install 'groundling[export]' brings them"
         )
     if out.suffix != SUFFIXES[form]:
-        raise ValueError(f"a file in the format {form} is called *{SUFFIXES[form]}, given {out.name!r}")
+        raise ValueError(
+            f"the name of a file in the format {form} must end in {SUFFIXES[form]}, given {out.name!r}"
+        )
     for suffix in (SUFFIXES[form], *(".bin",) * (form == "openvino")):
         check_place(out.with_suffix(suffix), inputs)
 

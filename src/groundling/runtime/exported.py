@@ -90,7 +90,7 @@ def opened(file: Path, threads: int = 0) -> Session:
         raise FileNotFoundError(f"no exported file {file}")
     runtime = RUNTIMES.get(file.suffix)
     if runtime is None:
-        raise ValueError(f"{file.name} is no exported file; those end in {', '.join(RUNTIMES)}")
+        raise ValueError(f"{file.name} is not an exported file; their names end in {' or '.join(RUNTIMES)}")
     if importlib.util.find_spec(runtime) is None:
         raise ValueError(f"{file.name} needs {runtime}; pip install 'groundling[export]' brings it")
     try:
@@ -141,9 +141,13 @@ class ExportedGrounder:
             found = self.session.run([np.zeros((1, 3, *sides), kind), *shown, *words])
             shapes = [np.shape(each) for each in found]
         except Exception as error:  # runtimes raise errors of their own, without a common class
-            raise ValueError(f"{self.file.name}: its network does not take what its card says") from error
+            raise ValueError(
+                f"{self.file.name}: its network does not take the inputs that its metadata says"
+            ) from error
         if shapes != [(1, 4), (1,)][: 1 + self.card.scored]:
-            raise ValueError(f"{self.file.name}: its network gives {shapes}, not what its card says")
+            raise ValueError(
+                f"{self.file.name}: its network gives {shapes}, which is not what its metadata says"
+            )
 
     def ground(self, image: ImageSource, expressions: str | Sequence[str] | None = None) -> list[Grounding]:
         """One Grounding per expression; a file made for one expression needs none, and takes no other.
