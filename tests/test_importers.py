@@ -197,7 +197,7 @@ def test_files_that_are_no_weights_are_one_clear_line(tmp_path: Path) -> None:
         "cut.pth": "damaged, or holds more than tensors",
         "empty.bin": "damaged, or holds more than tensors",
         "cut.safetensors": "is not a whole safetensors file",
-        "weights.onnx": r"no weight file; \.safetensors, \.pth, \.pt, \.bin are",
+        "weights.onnx": r"not a weight file; give one of \.safetensors, \.pth, \.pt, \.bin",
         "list.pt": "holds no weights: ",
         "numbers.pt": "holds no weights: ",
         "gone.pth": "no weight file at",
