@@ -42,9 +42,9 @@ def corners(units: tuple[Unit, ...]) -> list[Selection]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("grouped", "at_once"), [(False, None), (False, 1), (False, 3), (True, None)])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_batch_is_its_rows(shape: str, grouped: bool) -> None:
+def test_a_batch_is_its_rows(shape: str, grouped: bool, at_once: int | None) -> None:
     model, generator = lads(shape).double(), torch.Generator().manual_seed(3)
     units, size = model.units(), model.config.image_size
     selections = [random_selection(units, generator) for _ in range(6)]
@@ -55,7 +55,7 @@ def test_a_batch_is_its_rows(shape: str, grouped: bool) -> None:
     words = random_tokens(rows, rows + 3, model.config.text.vocabulary)
     text = model.text(words)
     whole = extract(model, Selection.all_on(units))
-    found = batched.run(whole, Rows(selections, pixels, index, text, words), grouped=grouped)
+    found = batched.run(whole, Rows(selections, pixels, index, text, words), grouped=grouped, at_once=at_once)
     for row, selection in enumerate(selections):
         alone = extract(model, selection)(
             pixels[index[row]][None],
@@ -138,10 +138,10 @@ def test_batches_find_the_fastest_way(model: Grounder) -> None:
     batcher = Batcher(model.subnets)
     model.batcher = batcher
     asked = [(picture, "left") for picture in pictures(4)]
-    for _ in range(7):
+    for _ in range(9):
         model.ground_batch(asked)
     (times,) = batcher.times.values()
-    assert [len(times[way]) for way in Batcher.WAYS] == [2, 2, 2]
+    assert [len(times[way]) for way in Batcher.WAYS] == [2, 2, 2, 2]
     assert Batcher.choose({"a": [9.0, 2.0], "b": [1.0, 3.0]}) == "a"  # the first time prepares
     assert Batcher.choose({"a": [9.0, 2.0], "b": [1.0]}) == "b"
     model.ground_batch(asked[:2])

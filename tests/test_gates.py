@@ -10,7 +10,8 @@ from scipy import stats
 from scrambled import scrambled
 from torch import Tensor
 
-from groundling.dynamic.gates import Draw, LanguageGates, hard_gates, soft_gates, tossed_gates
+from groundling.dynamic.gates import Draw, LanguageGates, decided, hard_gates, soft_gates, tossed_gates
+from groundling.layers.fused import packed
 from groundling.layers.resnet import ResNet, units
 from groundling.layers.transformer import Encoder
 from groundling.models.lads import Lads
@@ -325,3 +326,23 @@ def test_batch_equals_one_by_one(shape: str) -> None:
                 )
                 if found.scores is not None:
                     torch.testing.assert_close(answer.scores[0], found.scores[row], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_packed_gates_are_those_one_by_one(shape: str) -> None:
+    """All heads as one product, for answers alone; and what they decide is what hard gates say."""
+    model = lads(shape)
+    selector = model.selector
+    assert selector is not None
+    tokens = random_tokens(3, 6, 50)
+    text = torch.randn(3, 6, model.config.text.dim, generator=torch.Generator().manual_seed(1))
+    plain, twin = selector(text, tokens), packed(selector)
+    with torch.no_grad():
+        found = twin(text, tokens)
+    assert [*found] == [*plain]
+    for name, scores in plain.items():
+        torch.testing.assert_close(found[name], scores)
+    assert twin(text, tokens)["encoder.0.ffn"].requires_grad  # with gradients: the heads themselves
+    assert selector.packed == ()
+    gates = hard_gates(found)
+    assert decided(found) == [Selection.from_gates(gates, row) for row in range(3)]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from groundling.ask.reply import Reply, Score, at_image_size
-from groundling.dynamic.gates import hard_gates
+from groundling.dynamic.gates import decided
 from groundling.models import require
 from groundling.models.abilities import Ability
 from groundling.models.answers import AnswerKind, AnswersConfig
@@ -334,7 +334,7 @@ def chosen(model: ObjectFinder, words_1LD: Tensor, tokens: Tokens) -> Selection 
     """What the words of one text choose to run; None where nothing chooses."""
     if model.selector is None:
         return None
-    return Selection.from_gates(hard_gates(model.selector(words_1LD, tokens)))
+    return decided(model.selector(words_1LD, tokens))[0]
 
 
 def said(logits: Tensor, kind: AnswerKind) -> tuple[str, float]:

@@ -26,7 +26,7 @@ from groundling.draw.view import View
 from groundling.dynamic.blocks import BlockCache
 from groundling.dynamic.budget import check_budget, fit
 from groundling.dynamic.cost import CostModel
-from groundling.dynamic.gates import Relevance, hard_gates
+from groundling.dynamic.gates import Relevance, decided
 from groundling.layers.sharing import share
 from groundling.models import require
 from groundling.models.abilities import Ability
@@ -339,8 +339,7 @@ class Grounder:
                 raise ValueError("a static model has one size: it takes no budget below 1")
             return [Selection(())] * len(rows)
         if budget is None:
-            gates = hard_gates(relevance)
-            return [Selection.from_gates(gates, row) for row in rows]
+            return decided(relevance)
         scores = [{name: r[row] for name, r in relevance.items()} for row in rows]
         return [fit(scores[row], model.units(), costs, lengths[row], budget) for row in rows]
 

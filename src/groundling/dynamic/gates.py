@@ -5,13 +5,15 @@ Shapes: E expressions, L tokens, D text channels, G layers that pool words for t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groundling.selection import Unit
+from groundling.layers.fused import Packs
+from groundling.selection import Selection, Unit
 from groundling.words.tokens import Tokens
 
 Relevance = dict[str, Tensor]  # unit name → (E, size) scores r, on where r ≥ 0
@@ -37,13 +39,15 @@ class Draw:
         return torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) & 0x7FFF_FFFF_FFFF)
 
 
-class LanguageGates(nn.Module):
+class LanguageGates(nn.Module, Packs):
     """The gating network: each layer pools the words it cares for and scores its units.
 
     `trunk="paper"` is Eq. 3: r = W₂ GELU(W₁ h). `trunk="released"` is the deeper trunk of the authors'
     code (BN → GELU → 768→32 → BN → GELU → 32→64 → BN → GELU, the 64 split between the layer's two heads).
     Biases of the last maps start at `bias`, so that the network starts nearly open.
     """
+
+    packed: tuple[Tensor, ...] = ()  # all heads side by side, and which of their outputs are units
 
     def __init__(
         self,
@@ -87,14 +91,53 @@ class LanguageGates(nn.Module):
 
     def forward(self, text_ELD: Tensor, tokens: Tokens) -> Relevance:
         """Scores r of every unit for every expression, Eq. 1-3."""
-        pooled_EGD = torch.einsum("elg,eld->egd", self.attend(text_ELD, tokens), text_ELD)  # Eq. 2
-        hidden = self._hidden(pooled_EGD)
+        pooled_EGD = self.attend(text_ELD, tokens).transpose(1, 2) @ text_ELD  # Eq. 2
+        hidden_EPK = self._hidden(pooled_EGD).flatten(1, 2)
+        if self.packed and not torch.is_grad_enabled():
+            return self._at_once(hidden_EPK)
         relevance = {}
         for unit in self.units:
-            place = self.heads_of[unit.group].index(unit) if self.trunk == "released" else 0
-            hidden_EK = hidden[:, self.groups.index(unit.group), place]
-            relevance[unit.name] = self.heads[_key(unit.name)](hidden_EK).float()
+            relevance[unit.name] = self._head(unit)(hidden_EPK[:, self._place(unit)]).float()
         return relevance
+
+    def pack(self) -> None:
+        """All heads as one product: dozens of them take ten times as long one by one."""
+        members: dict[int, list[Unit]] = {}
+        for unit in self.units:
+            members.setdefault(self._place(unit), []).append(unit)
+        places = len(self.groups) * (self.parts if self.trunk == "released" else 1)
+        widest = max(sum(unit.size for unit in units) for units in members.values())
+        like = self._head(self.units[0]).weight.detach()
+        weight_PKM = like.new_zeros(places, like.shape[1], widest)
+        bias_P1M, first = like.new_zeros(places, 1, widest), {}
+        for place, units in members.items():
+            begin = 0
+            for unit in units:
+                head, end = self._head(unit), begin + unit.size
+                weight_PKM[place, :, begin:end] = head.weight.detach().T
+                bias_P1M[place, 0, begin:end] = head.bias.detach()
+                first[unit.name], begin = place * widest + begin, end
+        order = [first[unit.name] + index for unit in self.units for index in range(unit.size)]
+        self.packed = (weight_PKM, bias_P1M, torch.tensor(order, device=like.device))
+
+    def _at_once(self, hidden_EPK: Tensor) -> Relevance:
+        weight_PKM, bias_P1M, order = self.packed
+        scores_PEM = torch.baddbmm(bias_P1M, hidden_EPK.transpose(0, 1), weight_PKM)
+        scores = scores_PEM.transpose(0, 1).flatten(1)[:, order].float()
+        each = torch.split(scores, [unit.size for unit in self.units], dim=1)
+        return {unit.name: score for unit, score in zip(self.units, each, strict=True)}
+
+    def _head(self, unit: Unit) -> nn.Linear:
+        head = self.heads[_key(unit.name)]
+        assert isinstance(head, nn.Linear)
+        return head
+
+    def _place(self, unit: Unit) -> int:
+        """Which of the hidden maps a unit is scored by."""
+        group = self.groups.index(unit.group)
+        if self.trunk == "paper":
+            return group
+        return group * self.parts + self.heads_of[unit.group].index(unit)
 
     def macs(self) -> tuple[int, int]:
         """MACs (per token, once): pooling words, and mapping what was pooled."""
@@ -106,8 +149,9 @@ class LanguageGates(nn.Module):
         """(E, G, parts, K): one hidden map per layer, or one per unit of it (released)."""
         expressions, groups, _ = pooled_EGD.shape
         if self.trunk == "paper":
-            hidden = torch.einsum("egd,gdk->egk", pooled_EGD, self.first_weight) + self.first_bias
-            return F.gelu(hidden)[:, :, None]
+            bias_G1K, pooled_GED = self.first_bias[:, None], pooled_EGD.transpose(0, 1)
+            hidden_GEK = torch.baddbmm(bias_G1K, pooled_GED, self.first_weight)
+            return F.gelu(hidden_GEK).transpose(0, 1)[:, :, None]
         x = F.gelu(self.norms[0](pooled_EGD.reshape(expressions, -1, 1)))
         x = F.gelu(self.norms[1](self.first(x)))
         x = F.gelu(self.norms[2](self.second(x)))
@@ -152,3 +196,12 @@ def tossed_gates(soft: Relevance, draw: Draw, coin: Coin = "batch") -> Relevance
 def hard_gates(relevance: Mapping[str, Tensor]) -> Relevance:
     """Evaluation: no noise, on where r ≥ 0."""
     return {name: (r >= 0).to(r.dtype) for name, r in relevance.items()}
+
+
+def decided(relevance: Mapping[str, Tensor]) -> list[Selection]:
+    """What runs for each expression: the units with r ≥ 0."""
+    sizes = [score.shape[1] for score in relevance.values()]
+    rows: list[list[bool]] = (torch.cat([*relevance.values()], dim=1) >= 0).tolist()
+    ends = [*accumulate(sizes)]
+    places = [(name, end - size, end) for name, size, end in zip(relevance, sizes, ends, strict=True)]
+    return [Selection(tuple((name, tuple(row[a:b])) for name, a, b in places)) for row in rows]

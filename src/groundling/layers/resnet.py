@@ -143,6 +143,11 @@ class Bottleneck(nn.Module):
         y = F.relu(gated(self.bn2(self.conv2(y)), filters))
         return F.relu(shortcut + gated(self.bn3(self.conv3(y)), layer))
 
+    @property
+    def idle(self) -> bool:
+        """Whether what goes in comes out."""
+        return self.conv1 is None and self.constant is None and self.downsample is None
+
     def extract(self, layer: bool, filters: Tensor | None, inner: Tensor | None) -> "Bottleneck":
         """The dense block that runs only the chosen filters (boolean (width,), None = all)."""
         assert self.conv1 is not None, "this block is extracted already"
@@ -194,6 +199,11 @@ class BasicBlock(nn.Module):
             return conv_relu(conv_relu(x, self.conv1), self.conv2, shortcut)
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(shortcut + gated(self.bn2(self.conv2(y)), layer))
+
+    @property
+    def idle(self) -> bool:
+        """Whether what goes in comes out."""
+        return self.conv1 is None and self.downsample is None
 
     def extract(self, layer: bool, filters: Tensor | None, inner: Tensor | None) -> "BasicBlock":
         """The dense block with or without its residual branch."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from groundling.dynamic.gates import Relevance, hard_gates
+from groundling.dynamic.gates import Relevance, decided
 from groundling.layers.fused import packed
 from groundling.models.supernet import Supernet
 from groundling.selection import Selection
@@ -51,7 +51,8 @@ class Reader:
         self, model: Supernet, tokenizer: Tokenizer, taught: Collection[str], limit_bytes: int
     ) -> None:
         self.tokenizer, self.taught, self.limit_bytes = tokenizer, frozenset(taught), limit_bytes
-        self.text, self.selector = packed(model.text), model.selector
+        self.text = packed(model.text)
+        self.selector = None if model.selector is None else packed(model.selector)
         self._device = next(model.parameters()).device
         self._known: OrderedDict[str, Words] = OrderedDict()  # used last is last
         self._bytes, self._lock = 0, threading.Lock()
@@ -71,8 +72,8 @@ class Reader:
                 self._known.move_to_end(expression)
                 return known
         tokens, text, relevance = self.read_all([expression])
-        gates = {} if relevance is None else hard_gates(relevance)
-        words = Words(tokens, text, relevance, Selection.from_gates(gates), self.strange(expression))
+        selection = Selection(()) if relevance is None else decided(relevance)[0]
+        words = Words(tokens, text, relevance, selection, self.strange(expression))
         if tokens.ids.shape[1] < self.tokenizer.limit:  # else it may have been cut, which is said each time
             self._keep(expression, words)
         return words
