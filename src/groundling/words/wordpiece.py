@@ -44,7 +44,10 @@ class Tokenizer:
         self._check(fast)
         self._fast, self.limit = fast, limit
         self.pad = self._pad(fast)
-        self.highest = max(fast.get_vocab().values())
+        vocabulary = fast.get_vocab()
+        self.highest = max(vocabulary.values())
+        within = {len(piece) - 2 for piece in vocabulary if piece.startswith("##")}
+        self._whole_words = within == {1}  # as `train` makes them; BERT's have endings such as ##ing
 
     def __len__(self) -> int:
         return int(self._fast.get_vocab_size())
@@ -99,7 +102,12 @@ class Tokenizer:
         return tuple(map(words.back, offsets))
 
     def spelled(self, expression: str) -> tuple[str, ...]:
-        """Words that have no piece longer than a letter: known only where a training had them."""
+        """Words that have no piece longer than a letter: known only where a training had them.
+
+        So are words that end in letters, where letters are all that a vocabulary has behind whole words.
+        """
+        if self._whole_words:
+            return self.in_letters(expression)
         return tuple(
             word
             for word, pieces in self._cut(expression)
