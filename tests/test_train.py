@@ -530,7 +530,7 @@ def test_a_short_run_has_a_short_warm_up(
 ) -> None:
     """A run of no more steps than its warm-up was refused: `--set steps=20`, the first thing tried."""
     trained(tmp_path, dataset, steps=8, warmup=20, log_every=1)
-    assert "tiny: a warm-up of 2 steps instead of 20: the run has 8" in capsys.readouterr().out
+    assert "tiny: warms up in 2 of its 8 steps, not in 20" in capsys.readouterr().out
     rates = [line["lr"] for line in logged(tmp_path)]
     assert max(range(8), key=rates.__getitem__) == 2
     assert [tiny.config(warmup=20).warmup_of(steps) for steps in (1, 20, 21, 90)] == [0, 5, 20, 20]

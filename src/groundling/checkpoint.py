@@ -22,6 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from groundling.words.text_files import read_text
+
 if TYPE_CHECKING:
     from groundling.models.abilities import Ability
     from groundling.models.detecting import CategoryDetector
@@ -481,7 +483,7 @@ def read_json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"{file} is {'a folder' if file.is_dir() else 'missing'}")
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is not JSON: {_line(error)}") from error
     if not isinstance(value, dict):

@@ -107,8 +107,8 @@ def notes(
         yield few
     if added is not None and (line := added.told()):
         yield line
-    if config.warmup_of(steps) < config.warmup:
-        yield f"a warm-up of {config.warmup_of(steps)} steps instead of {config.warmup}: the run has {steps}"
+    if (warmup := config.warmup_of(steps)) < config.warmup:
+        yield f"warms up in {warmup} of its {steps} steps, not in {config.warmup}"
 
 
 def grown(config: TrainConfig, init: Path | None, texts: Sequence[str], kind: Kind) -> Growth | None:
