@@ -106,6 +106,8 @@ def sine(mask: Tensor, dim: int) -> Tensor:
 class Plain:
     """MDETR on nn.MultiheadAttention, sequence first, with the weights of ours by their names."""
 
+    asked = ("query_embed", "answers.embed")
+
     def __init__(self, net: Any) -> None:
         self.net, self.weights, self.dim = net, net.state_dict(), net.config.dim
 
@@ -146,7 +148,7 @@ class Plain:
                 f"{name}.norm2",
                 x + self.linear(f"{name}.linear2", self.linear(f"{name}.linear1", x).relu()),
             )
-        learned = torch.cat([self.weights["query_embed.weight"], self.weights["answers.embed.weight"]])
+        learned = torch.cat([self.weights[f"{name}.weight"] for name in self.asked])
         places = learned[:, None].repeat(1, len(images), 1)
         y, hidden = torch.zeros_like(places), []
         for i in range(config.decoder_layers):
@@ -178,8 +180,8 @@ class Plain:
             "many": self.mlp("answers.heads.many_head", first[:, -2]),
             "yes": self.linear("answers.heads.yes_head", first[:, -1]),
         }
-        heads, side = config.heads, mask.shape[-1]
-        memory = x[:cells].permute(1, 2, 0).unflatten(2, (side, side))
+        heads = config.heads
+        memory = x[:cells].permute(1, 2, 0).unflatten(2, mask.shape[-2:])
         k = F.conv2d(
             memory,
             self.weights["mask_head.attention.k_linear.weight"][:, :, None, None],

@@ -41,7 +41,7 @@ def show(name: str, json: bool, download: bool) -> None:
         ("system", config.system),
         ("it can", can(config)),
         ("parameters", f"{values['parameters']:,}"),
-        ("image", f"short side of {config.short_side} pixels, long side of at most {config.long_side}"),
+        ("image", str(config.framing)),
         ("finds", f"up to {config.queries} objects of {len(names)} categories"),
         ("licence", str(values["licence"])),
         ("weights", f"SHA-256 {sha256[:16]}…" if sha256 else "none"),
