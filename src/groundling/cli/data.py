@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from groundling.cli import console, datasets, examples
+from groundling.cli.checking import check
 
 READ_AS = {
     "captions": "the dataset flickr30k: train, val, test",
@@ -17,12 +18,12 @@ READ_AS = {
     "names": "the dataset jsonl: names_train, names_val, names_test",
 }
 
-app = typer.Typer(rich_markup_mode=None, help="Draw street scenes; convert datasets.")
+app = typer.Typer(rich_markup_mode=None, help="Draw street scenes; check and convert datasets.")
 
 
 @app.callback()
 def _data() -> None:
-    """Draw street scenes; convert datasets."""
+    """Draw street scenes; check and convert datasets."""
 
 
 @app.command(epilog=examples.shown(examples.STREET))
@@ -94,3 +95,6 @@ def convert(
     print(f"{done.written} {noun} in {out}; {done.left_out} rows and phrases left out")
     for line in said(done.rejects):
         print(line)
+
+
+app.command(epilog=examples.shown(examples.CHECK))(check)

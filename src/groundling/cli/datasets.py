@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from groundling.data import Dataset
 
-FOLDER_HELP = "Dataset folder, or a .jsonl file."
+FOLDER_HELP = "Dataset folder, or a .jsonl or .csv file."
 NAME_HELP = (
     "Dataset to read, not needed where the folder has only one: refcoco, refcoco+, refcocog, refclef, "
-    "transvg, jsonl, flickr30k, visual_genome, gqa, phrasecut, coco, lvis, mdetr or open_images."
+    "transvg, jsonl, flickr30k, visual_genome, gqa, phrasecut, coco, lvis, mdetr, open_images, csv, voc "
+    "or yolo."
 )
 
 
@@ -28,7 +29,7 @@ def name_in(root: Path, name: str | None) -> str:
     if not root.exists():
         raise FileNotFoundError(f"dataset folder not found: {root}")
     if root.is_file() and name is None:
-        return "jsonl"
+        return "csv" if root.suffix.lower() == ".csv" else "jsonl"
     if name not in (None, "transvg"):
         return str(name)
     there = [n for n in available(root) if name is None or n in transvg.DATASETS]

@@ -36,6 +36,10 @@ CONVERT = (
     "groundling data convert coco/ train.jsonl --dataset coco --split train",
     "groundling data convert flickr/ val.jsonl --captions",
 )
+CHECK = (
+    "groundling data check coco/",
+    "groundling data check mine.jsonl --out seen.png",
+)
 IMPORT = (
     "groundling import detr-r50.pth models/detr --system detr",
     "groundling import refcoco_resnet101_checkpoint.pth models/mdetr --system mdetr --text roberta-base/",

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from groundling.data import (
     coco,
+    csv_table,
     flickr,
     gqa,
     jsonl,
@@ -17,6 +18,8 @@ from groundling.data import (
     refer,
     transvg,
     visual_genome,
+    voc,
+    yolo,
 )
 from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring
 from groundling.data.rejects import Rejects
@@ -66,7 +69,13 @@ CAPTIONS = {
     "mdetr": CaptionFormat(mdetr.stream, mdetr.splits),
     "open_images": CaptionFormat(openimages.stream, openimages.splits),
     "narratives": CaptionFormat(narratives.stream, narratives.splits),
+    "csv": CaptionFormat(csv_table.stream, csv_table.splits),
+    "voc": CaptionFormat(voc.stream, voc.splits),
+    "yolo": CaptionFormat(yolo.stream, yolo.splits),
 }
+
+# Formats of objects by category, all of an image's; csv may also be of expressions.
+OBJECTS = (*coco.DATASETS, "csv", "voc", "yolo")
 
 
 def open_dataset(
@@ -77,9 +86,10 @@ def open_dataset(
     `dataset` is refcoco, refcoco+, refcocog or refclef in the REFER layout, with "(google)" behind it for who
     made the split; unc, unc+, gref, gref_umd, referit or flickr in TransVG's; "jsonl" for a folder of
     SPLIT.jsonl or a single file; or a format of captions (flickr30k, visual_genome, gqa, phrasecut, coco,
-    lvis, mdetr, open_images), of which each phrase that means exactly one box is an expression. With
-    `need_images=False` image files are not looked for. What was left out and changed is counted in `rejects`,
-    and told in a DataWarning. Raises FileNotFoundError, or ValueError that names what there is.
+    lvis, mdetr, open_images, csv, voc, yolo), of which each phrase that means exactly one box is an
+    expression. With `need_images=False` image files are not looked for. What was left out and changed is
+    counted in `rejects`, and told in a DataWarning. Raises FileNotFoundError, or ValueError that names what
+    there is.
     """
     root, rejects = _found(root, dataset), Rejects() if rejects is None else rejects
     name, _, by = dataset.removesuffix(")").partition("(")
@@ -89,9 +99,26 @@ def open_dataset(
         return refer.read(root, name, split, by or None, need_images, rejects)
     if dataset in transvg.DATASETS:
         return transvg.read(root, dataset, split, need_images=need_images, rejects=rejects)
-    if dataset in coco.DATASETS:
-        return coco.read(root, dataset, split, need_images, rejects)
+    if has_objects(root, dataset, split):
+        content = load_objects(root, dataset, split, rejects, need_images)
+        rejects.report(root, kept=len(content.pictures))
+        return coco.dataset_of(content, dataset, split, rejects)
     return open_captions(root, dataset, split, need_images, rejects).samples().told()
+
+
+def has_objects(root: Path, dataset: str, split: str) -> bool:
+    """Whether a dataset is of objects by category, all of an image's."""
+    return dataset in OBJECTS and (dataset != "csv" or csv_table.has_objects(root, split))
+
+
+def load_objects(
+    root: Path, dataset: str, split: str, rejects: Rejects, need_images: bool = True
+) -> coco.Instances:
+    """All objects of a split's images, also of those without; `dataset` is one of OBJECTS."""
+    if dataset in coco.DATASETS:
+        return coco.load(root, dataset, split, rejects, need_images)
+    load = {"csv": csv_table.load, "voc": voc.load, "yolo": yolo.load}[dataset]
+    return load(root, split, rejects, need_images)
 
 
 def open_captions(

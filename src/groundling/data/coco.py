@@ -94,20 +94,20 @@ def load(root: Path, dataset: str, split: str, rejects: Rejects, need_images: bo
     return Instances(names, tuple(pictures), content.frequencies)
 
 
-def read(
-    root: Path, dataset: str, split: str, need_images: bool = True, rejects: Rejects | None = None
-) -> Dataset:
+def dataset_of(content: Instances, name: str, split: str, rejects: Rejects) -> Dataset:
     """The names of categories of which an image has exactly one object, as expressions; and all objects.
 
     There may be no such image: detectors are taught by the objects alone.
     """
-    rejects = Rejects() if rejects is None else rejects
-    content = load(root, dataset, split, rejects, need_images)
-    rejects.report(root, kept=len(content.pictures))
-    captions = (caption for picture in content.pictures for caption in _captions(picture, content.categories))
-    samples = tuple(sample for caption in captions for sample in caption.samples())
+    samples = tuple(sample for caption in captions_of(content) for sample in caption.samples())
     things = {picture.image: _things(picture, content.categories) for picture in content.pictures}
-    return Dataset(dataset, split, samples, things, rejects.count)
+    return Dataset(name, split, samples, things, rejects.count)
+
+
+def captions_of(content: Instances) -> Iterator[Caption]:
+    """A caption for each image and category; see `stream`."""
+    for picture in content.pictures:
+        yield from _captions(picture, content.categories)
 
 
 def stream(
@@ -118,9 +118,7 @@ def stream(
     For the categories that LVIS says are not there, it has no box. A category is left out of an image where
     not all of its objects are known as such: it has a crowd, or is not exhaustively annotated.
     """
-    content = load(root, dataset, split, rejects, need_images)
-    for picture in content.pictures:
-        yield from _captions(picture, content.categories)
+    yield from captions_of(load(root, dataset, split, rejects, need_images))
 
 
 def splits(root: Path, dataset: str = "coco") -> list[str]:

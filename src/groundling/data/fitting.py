@@ -39,6 +39,10 @@ class Fitting:
         if pixels:
             rejects.at_end(self._shares.check)
 
+    def in_pixels(self) -> None:
+        """The file says that its boxes are pixels, however small they are."""
+        self._shares.pixels = True
+
     def size(self, image: Path, declared: Size | None = None) -> Size | None:
         """The width and height of a picture; None where neither file nor annotations say it.
 
@@ -91,8 +95,7 @@ class _Shares:
 
     def see(self, box: Box, size: Size | None) -> None:
         """One more box."""
-        small = all(-SHARE <= value <= SHARE for value in box)
-        self.pixels |= not small or (size is not None and max(size) < 2 * SHARE)
+        self.pixels |= not is_small(box) or (size is not None and max(size) < 2 * SHARE)
         self.sized |= size is not None
         self.boxes += 1
         self.first = self.first or _short(box)
@@ -104,6 +107,11 @@ class _Shares:
                 f"{file}: no box is larger than a pixel, such as {self.first}: they look like shares of the "
                 "picture, 0 to 1; boxes are pixels, so multiply x by the picture's width and y by its height"
             )
+
+
+def is_small(box: Box) -> bool:
+    """Whether all numbers of a box could be shares of its picture."""
+    return all(-SHARE <= value <= SHARE for value in box)
 
 
 def inside(box: Box, size: Size) -> bool:

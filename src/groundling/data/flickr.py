@@ -135,10 +135,8 @@ def _boxes(file: Path, image: Path, fitting: Fitting, rejects: Rejects) -> Boxes
 
 
 def _box(element: Element) -> Box:
-    x1, y1, x2, y2 = (
-        xml_rows.number(element, f"bndbox/{side}") - 1 for side in ("xmin", "ymin", "xmax", "ymax")
-    )
-    return x1, y1, x2, y2
+    x1, y1, x2, y2 = xml_rows.box_of(element)
+    return x1 - 1, y1 - 1, x2 - 1, y2 - 1
 
 
 def _hull(boxes: Sequence[Box]) -> Box:

@@ -8,8 +8,8 @@ from the first to before the second; "id" may be there too, and other keys are l
 have its "category"; a phrase "category" and, one a box, "masks" (COCO's polygons or run lengths) and "finals"
 (whether it is what the caption asks for); a caption an "answer" (a text, or "text", "kind", "detailed",
 "boxes"), "negatives" (spans), "referring" (all of it is one expression) and "subsets" (names of what it is
-measured in). Any dataset can be written so: `write(path,
-dataset.samples)` or `write(path, set.captions)`.
+measured in). "pixels": true says that boxes of less than a pixel are meant. Any dataset can be written so:
+`write(path, dataset.samples)` or `write(path, set.captions)`.
 What of a box sticks out of its image is cut off; a row whose box is none (outside, without an area) is left
 out, and of a caption the phrase that has it; all of that is counted in a DataWarning. Anything else that is
 wrong with a row is an error with its line.
@@ -24,7 +24,7 @@ from typing import Any
 
 from groundling import files
 from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring, spans_from
-from groundling.data.fitting import Fitting
+from groundling.data.fitting import Fitting, is_small
 from groundling.data.image_folder import Listing
 from groundling.data.json_rows import Row, field, lines, optional, row_of
 from groundling.data.json_rows import identity as named_by
@@ -81,6 +81,11 @@ def stream(
     rejects.report(file, kept)
 
 
+def splits(path: Path) -> list[str]:
+    """The splits of a folder, or of a file the one that it is."""
+    return [path.stem] if path.is_file() else sorted(file.stem for file in path.glob("*.jsonl"))
+
+
 def write(path: Path, rows: Iterable[Sample | Caption], inputs: Iterable[Path] = ()) -> int:
     """One line a sample or caption, in one step; the count of lines. `inputs` as in `files.writing`.
 
@@ -93,9 +98,21 @@ def write(path: Path, rows: Iterable[Sample | Caption], inputs: Iterable[Path] =
             files.check_kept(path, [row.image] if there else [])
             content = _caption_row(row) if isinstance(row, Caption) else _sample_row(row)
             image = {"image": Path(os.path.relpath(row.image, path.parent)).as_posix()}
-            file.write(_line(image | content))
+            sure = {"pixels": True} if any(map(is_small, boxes_of(row))) else {}
+            file.write(_line(image | content | sure))
             count += 1
     return count
+
+
+def boxes_of(row: Sample | Caption) -> Iterator[Box]:
+    """All boxes of a row."""
+    if isinstance(row, Sample):
+        yield row.box
+        return
+    for phrase in row.phrases:
+        yield from phrase.boxes
+    if row.answer:
+        yield from row.answer.boxes
 
 
 class _Reader:
@@ -108,6 +125,8 @@ class _Reader:
     def row(self, row: Row, number: int) -> Sample | Caption:
         """BoxError for a row that has lost its only box, DataError for one of another form."""
         kind = "caption" if "caption" in row else "expression"
+        if row.get("pixels") is True:
+            self._fitting.in_pixels()
         _all_there(row, ("image", kind) if kind == "caption" else ("image", kind, "box"))
         name = f"{self._file.stem}-{number}" if row.get("id") is None else named_by(row, "id")
         image, text = self._image(field(row, "image", str)), field(row, kind, str)

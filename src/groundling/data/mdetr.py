@@ -19,7 +19,7 @@ from typing import Any
 
 from groundling import files
 from groundling.data.caption import Answer, Caption, Phrase, Span, spans_from
-from groundling.data.fitting import Fitting
+from groundling.data.fitting import Fitting, is_small
 from groundling.data.image_folder import ImageFolder, Sizes
 from groundling.data.instances import SAME_ID, Once, annotation_id, members, row_name
 from groundling.data.json_rows import (
@@ -145,6 +145,8 @@ class _Content:
     def caption(self, number: Key) -> Caption:
         """The caption of an image; DataError where it has none that can be used."""
         row = self.images.get(number)
+        if row.get("pixels") is True:  # ours: boxes of less than a pixel are meant
+            self._fitting.in_pixels()
         text = field(row, "caption", str)
         image = self._folder(row).path(field(row, "file_name", str))
         size = self._fitting.size(image, declared_size(row))
@@ -246,6 +248,7 @@ def _image_row(caption: Caption, number: int, name: str, folder: Path, sizes: Si
     row = {"file_name": file_name, "height": height, "width": width, "id": number, "caption": caption.text}
     row |= {"dataset_name": name, "tokens_negative": caption.negatives or [(0, len(caption.text))]}
     row |= {"caption_id": caption.id, "referring": caption.referring}
+    row |= {"pixels": True} if any(is_small(box) for p in caption.phrases for box in p.boxes) else {}
     if caption.answer is None:
         return row
     answer = {"answer": caption.answer.text, "question_type": caption.answer.kind}

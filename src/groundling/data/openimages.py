@@ -8,24 +8,23 @@ Boxes become pixels by the size of their image, so that images must be there. So
 storage.googleapis.com/openimages.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
+from groundling.data import csv_rows
 from groundling.data.caption import Caption, whole
+from groundling.data.csv_rows import Row
 from groundling.data.fitting import Fitting
 from groundling.data.image_folder import ImageFolder
 from groundling.data.instances import Once
 from groundling.data.rejects import Rejects
 from groundling.data.sample import Box, DataError, check_split
-from groundling.words.text_files import open_text
 
 _SUFFIX = "-annotations-bbox"
 _SIDES = ("XMin", "YMin", "XMax", "YMax")  # in our order; the file's is another
 _COLUMNS = ("ImageID", "LabelName", *_SIDES)
-Row = Mapping[str, str]
 _BEYOND = 1.0  # a side: what is farther from the image is no share of it
 
 
@@ -44,7 +43,7 @@ def stream(root: Path, split: str, rejects: Rejects, need_images: bool = True) -
     places = [root / split, root / "images" / split, root / "images"]
     boxes = _Boxes(_classes(root, rejects), ImageFolder.among(places), rejects)
     seen: set[str] = set()
-    for image, rows in groupby(_rows(file, _COLUMNS), key=lambda named: named[1]["ImageID"]):
+    for image, rows in groupby(csv_rows.rows(file, _COLUMNS), key=lambda named: named[1]["ImageID"]):
         if image in seen:
             rejects.add(f"image {image}", DataError("its rows do not stand together"))
             continue
@@ -108,7 +107,7 @@ def _classes(root: Path, rejects: Rejects) -> dict[str, str]:
     files = sorted(found, key=lambda file: ("boxable" not in file.name, file.name))
     if not files:
         raise FileNotFoundError(f"{root} has no class-descriptions-boxable.csv")
-    rows = [row for _, row in _lines(files[0])]
+    rows = [row for _, row in csv_rows.lines(files[0])]
     if not all(len(row) == 2 and row[1].strip() for row in rows):
         raise DataError(f"{files[0]}: not rows of a label and its name")
     classes = Once[str]("class")
@@ -119,32 +118,6 @@ def _classes(root: Path, rejects: Rejects) -> dict[str, str]:
             except DataError as error:
                 rejects.add(f"class {label}", error)
     return {str(label): name for label, name in classes.sound().items()}
-
-
-def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, Row]]:
-    """The rows of a CSV file by their header, each with its number; DataError if it lacks a column."""
-    lines = _lines(file)
-    _, header = next(lines, (0, []))
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise DataError(f"{file}: has no column {', '.join(missing)}; its first line is its header")
-    for number, line in lines:
-        yield f"line {number}", dict(zip(header, [*line, *[""] * len(header)], strict=False))
-
-
-def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        handle = open_text(file)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-    with handle:
-        reader = csv.reader(handle)
-        try:
-            for line in reader:
-                if line:
-                    yield reader.line_num, line
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{file}:{reader.line_num}: not CSV, or damaged ({error})") from error
 
 
 def _split(file: Path) -> str:

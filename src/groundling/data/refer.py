@@ -74,6 +74,13 @@ def read(
     return Dataset(name, split, tuple(samples), things, rejects.count)
 
 
+def splits(root: Path, dataset: str) -> list[str]:
+    """The splits that there are, by those who are named in the dataset, as in "refcoco(google)"."""
+    name, _, by = dataset.removesuffix(")").partition("(")
+    file = _refs_file(root, name, by or None)
+    return sorted({str(ref["split"]) for ref in _load_refs(file)})
+
+
 class _Instances:
     """instances.json by id: images, annotations, and the names of categories."""
 

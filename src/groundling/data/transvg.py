@@ -62,6 +62,13 @@ def read(
     return Dataset(dataset, split, tuple(samples), left_out=rejects.count)
 
 
+def splits(root: Path, dataset: str) -> list[str]:
+    """The splits that there are."""
+    return sorted(
+        file.stem[len(dataset) + 1 :] for file in (root / "data" / dataset).glob(f"{dataset}_*.pth")
+    )
+
+
 def load_rows(file: Path) -> list[Sequence[Any]]:
     """The tuples of a .pth file: torch's old layout (four pickles, the rows last) or its zip (data.pkl)."""
     data = pickles.read_bytes(file)
@@ -105,7 +112,7 @@ def _files(root: Path, dataset: str, split: str) -> list[Path]:
     folder = root / "data" / dataset
     if not folder.is_dir():
         raise FileNotFoundError(f"dataset folder not found: {folder}")
-    there = sorted(file.stem[len(dataset) + 1 :] for file in folder.glob(f"{dataset}_*.pth"))
+    there = splits(root, dataset)
     wanted = ["train", "val"] if split == "trainval" and "trainval" not in there else [split]
     if not set(wanted) <= set(there):
         raise ValueError(f"{folder} has no split {split!r}; it has {', '.join(there) or 'none'}")

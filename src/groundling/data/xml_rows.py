@@ -38,12 +38,9 @@ def declared_size(root: Element) -> Size | None:
 
 
 def box_of(element: Element) -> Box:
-    """The box of an object, counted from 1 as VOC does and from 0 here: its left and top less one.
-
-    VOC's right and bottom are the last pixel's, counted from 1: the edge behind it, counted from 0.
-    """
+    """The box of an object, in the numbers of the file."""
     x1, y1, x2, y2 = (number(element, f"bndbox/{side}") for side in _SIDES)
-    return x1 - 1, y1 - 1, x2, y2
+    return x1, y1, x2, y2
 
 
 def number(element: Element, path: str) -> float:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 from groundling.ask.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.ask.detector import Detector
 from groundling.ask.grounder import Grounder
-from groundling.data import CaptionSet, coco, open_captions, open_dataset
+from groundling.data import OBJECTS, CaptionSet, has_objects, open_captions, open_dataset
 from groundling.data.caption import Caption, Span
 from groundling.data.image_folder import Sizes
 from groundling.data.modulated import check_masks
@@ -76,7 +76,7 @@ def prepared(
         return partial(_detector(loaded, source, protocol), model=model, watch=watch)
     if Ability.FINDS not in loaded.model.config.abilities:
         return _one_box(loaded, source, protocol, watch)
-    named = source.dataset in coco.DATASETS
+    named = has_objects(source.root, source.dataset, source.split)
     measure = _named(loaded, source, protocol) if named else _told(loaded, source, protocol)
     return partial(measure, model=model, watch=watch)
 
@@ -114,9 +114,9 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
 
 def _detector(loaded: Detector, source: Source, protocol: str | None) -> Measure:
     root, dataset, split, limit = source
-    if dataset not in coco.DATASETS:
+    if not has_objects(root, dataset, split):
         raise ValueError(
-            f"a {loaded.model.config.system} detects and reads no words; {' and '.join(coco.DATASETS)} fit "
+            f"a {loaded.model.config.system} detects and reads no words; {', '.join(OBJECTS)} fit "
             f"it, and {dataset} fits a model that grounds"
         )
     _chosen(protocol, (), dataset)

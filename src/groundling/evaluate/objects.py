@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from groundling import callers
-from groundling.data import coco
+from groundling.data import coco, load_objects
 from groundling.data.rejects import Rejects
 from groundling.data.sample import spread
 from groundling.evaluate.score import Result, Score, Watch, collect, unwatched
@@ -27,7 +27,7 @@ MOST = 300  # detections of an image that are kept, the best over all categories
 
 @dataclass(frozen=True)
 class ObjectSet:
-    """The images of one split with all their objects; `name` is coco or lvis, and says what is counted."""
+    """The images of one split with all their objects; `name` is lvis for its own protocol."""
 
     name: str
     split: str
@@ -43,9 +43,9 @@ class ObjectSet:
 
 
 def open_objects(root: Path, dataset: str, split: str) -> ObjectSet:
-    """A split of COCO or LVIS; also images without an object, which detections can be wrong in."""
+    """A split of a dataset of objects; also images without an object, which detections can be wrong in."""
     rejects = Rejects()
-    content = coco.load(root, dataset, split, rejects)
+    content = load_objects(root, dataset, split, rejects)
     rejects.report(root, kept=len(content.pictures))
     return ObjectSet(dataset, split, content)
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from groundling import callers
 from groundling.ask.detector import Detector
-from groundling.data import coco, mixture, open_captions, open_dataset
+from groundling.data import coco, has_objects, mixture, open_captions, open_dataset
 from groundling.data.caption import CaptionSet
 from groundling.data.image_folder import Sizes
 from groundling.data.rejects import Rejects
@@ -181,7 +181,7 @@ def _number(result: object) -> float:
 
 def _objects(data: DataConfig, limit: int, split: str) -> objects.ObjectSet | None:
     """All objects of some images of a split; None for a dataset that does not say them."""
-    if data.dataset in coco.DATASETS:
+    if has_objects(data.path, data.dataset, split):
         return objects.open_objects(data.path, data.dataset, split).limited(limit)
     things = open_dataset(data.path, data.dataset, split).things
     names = sorted({thing.category for several in things.values() for thing in several})
