@@ -369,7 +369,12 @@ WRONG = {
         "(lads) cannot answer questions; it can ground an expression",
     ),
     "a LADS with many boxes": ("LADS", "refcoco", ("--protocol", "giou"), "iou and strict fit it, not giou"),
-    "a DETR on words": ("DETR", "refcoco", (), "a detr detects and reads no words; coco and lvis fit it"),
+    "a DETR on words": (
+        "DETR",
+        "refcoco",
+        (),
+        "a detr detects and reads no words; coco, lvis, csv, voc and yolo fit it",
+    ),
     "a DETR with a choice": (
         "DETR",
         "coco",

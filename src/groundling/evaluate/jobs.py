@@ -116,7 +116,7 @@ def _detector(loaded: Detector, source: Source, protocol: str | None) -> Measure
     root, dataset, split, limit = source
     if not has_objects(root, dataset, split):
         raise ValueError(
-            f"a {loaded.model.config.system} detects and reads no words; {', '.join(OBJECTS)} fit "
+            f"a {loaded.model.config.system} detects and reads no words; {', '.join(OBJECTS[:-1])} and {OBJECTS[-1]} fit "
             f"it, and {dataset} fits a model that grounds"
         )
     _chosen(protocol, (), dataset)
