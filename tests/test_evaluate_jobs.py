@@ -368,12 +368,12 @@ WRONG = {
         (),
         "(lads) cannot answer questions; it can ground an expression",
     ),
-    "a LADS with many boxes": ("LADS", "refcoco", ("--protocol", "giou"), "iou and strict fit it, not giou"),
+    "a LADS with many boxes": ("LADS", "refcoco", ("--protocol", "giou"), "protocol iou or strict, not giou"),
     "a DETR on words": (
         "DETR",
         "refcoco",
         (),
-        "a detr detects and reads no words; coco, lvis, csv, voc and yolo fit it",
+        "datasets of objects, coco, lvis, csv, voc and yolo; refcoco is for",
     ),
     "a DETR with a choice": (
         "DETR",

@@ -115,9 +115,10 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
 def _detector(loaded: Detector, source: Source, protocol: str | None) -> Measure:
     root, dataset, split, limit = source
     if not has_objects(root, dataset, split):
+        fitting = f"{', '.join(OBJECTS[:-1])} and {OBJECTS[-1]}"
         raise ValueError(
-            f"a {loaded.model.config.system} detects and reads no words; {', '.join(OBJECTS[:-1])} and {OBJECTS[-1]} fit "
-            f"it, and {dataset} fits a model that grounds"
+            f"this model ({loaded.model.config.system}) detects and reads no words: it is measured on "
+            f"datasets of objects, {fitting}; {dataset} is for a model that grounds"
         )
     _chosen(protocol, (), dataset)
     opened = objects.open_objects(root, dataset, split).limited(limit)
