@@ -10,16 +10,16 @@ from groundling.data import jsonl, open_dataset
 from groundling.data.caption import CaptionSet, referring
 from groundling.data.sample import Dataset
 from groundling.evaluate.one_box import evaluate
-from groundling.evaluate.validation import of_expressions
+from groundling.evaluate.validation import of_captions, of_expressions
 from groundling.training import verdict
-from groundling.training.batches import learned
+from groundling.training.batches import Kind, learned
 from groundling.training.config import DataConfig
 from groundling.training.holding import images, parted
 from groundling.training.train import Run, train
 
 
 def place(path: Path, **changes: object) -> DataConfig:
-    return DataConfig(path=path, dataset="jsonl", **{"held_out": 0.25, **changes})  # type: ignore[arg-type]
+    return DataConfig(path=path, **{"dataset": "jsonl", "held_out": 0.25, **changes})  # type: ignore[arg-type]
 
 
 def none(split: str) -> object:
@@ -98,3 +98,24 @@ def test_verdicts() -> None:
     few = verdict.before(25, 0)
     assert few is not None
     assert few.startswith("too few pictures: 25 to learn from. Expect")
+
+
+def test_captions_that_are_held_out_are_measured_on(tmp_path: Path) -> None:
+    told = tuple(map(referring, tiny.drawn(tmp_path / "images").samples))
+    jsonl.write(tmp_path / "train.jsonl", told)
+    config = tiny.config(model=tiny.MDETR, data=place(tmp_path))
+    assert of_captions(config, 9) is not None
+    assert of_captions(tiny.config(model=tiny.MDETR, data=place(tmp_path, held_out=0.0)), 9) is None
+    _, held = learned(config, "captions", None)
+    assert isinstance(held, CaptionSet)
+    assert len(images(held)) == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("objects", {}), ("captions", {"dataset": "gqa,jsonl"}), ("captions", {"split": "a,b"})],
+)
+def test_what_cannot_be_held_out_of_is_refused(tmp_path: Path, kind: Kind, changes: dict[str, str]) -> None:
+    config = tiny.config(data=place(tmp_path, **changes))
+    with pytest.raises(ValueError, match="held_out is for expressions or captions of one dataset"):
+        learned(config, kind, None)

@@ -99,6 +99,11 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
     for dataset, split in dict.fromkeys(mixture(data.dataset, data.split)):
         captions = beside(data.path, split, partial(open_captions, data.path, dataset))
         sets += [] if captions is None else [captions.limited(limit)]
+    if not sets and data.held_out and data.path.exists():
+        read = partial(open_captions, data.path, data.dataset)
+        held = parted(read(data.split), data, config.seed, partial(read, need_images=False))[1]
+        assert held is None or isinstance(held, CaptionSet)
+        sets = [] if held is None else [held.limited(limit)]
     if not any(_part(captions, model) for captions in sets):
         return None
 

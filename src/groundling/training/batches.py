@@ -79,8 +79,12 @@ def opener(kind: Kind) -> Callable[..., Dataset | CaptionSet]:
 
 def learned(config: TrainConfig, kind: Kind, given: Data | None) -> tuple[Data, Data | None]:
     """What a run learns from, of the data given or configured, and what is held out of it."""
-    data = fitting(given if given is not None else opened(config, kind), kind)
     place = config.data
+    if place.held_out and (kind == "objects" or "," in place.dataset + place.split):
+        raise ValueError(
+            "data.held_out is for expressions or captions of one dataset: set it to 0, and give a split val"
+        )
+    data = fitting(given if given is not None else opened(config, kind), kind)
     beside = partial(opener(kind), place.path, place.dataset, need_images=False)
     return holding.parted(data, place, config.seed, beside)
 
