@@ -38,6 +38,8 @@ from groundling.models.objects import joined
 from groundling.models.transvg import TransVG
 from groundling.pictures.masks import decode
 from groundling.pictures.placement import Canvas, Corner, Resize, with_area
+from groundling.protocols.phrasecut import box_overlap
+from groundling.protocols.ranking import by_score
 from groundling.runtime.export import export
 from groundling.runtime.exported import ExportedGrounder
 from groundling.selection import Selection
@@ -527,3 +529,26 @@ def test_framings_say_where_a_picture_lies() -> None:
         assert_close(place.pixels(place.shares(box)), box, atol=1e-3, rtol=0)
     with pytest.raises(ValueError, match="short_side 90 is longer than long_side 30"):
         Resize(short_side=90, long_side=30)
+
+
+def test_a_box_as_the_released_code_compares_it() -> None:
+    """TransVG's is cut to the canvas, MDETR's not at all; an answer is cut to the picture."""
+    picture, box = photo(80, 40), torch.tensor([0.1, 0.5, 0.4, 1.2])  # from -0.1 to 0.3, from -0.1 to 1.1
+    place = Canvas(size=80).see(picture).placement  # rows 20 to 60 show the picture
+    assert_close(place.boxes(box), torch.tensor([0.0, 0.0, 24.0, 40.0]))
+    assert_close(place.boxes(box, "released"), torch.tensor([0.0, -20.0, 24.0, 60.0]))
+    place = Resize(short_side=20, long_side=99).see(picture).placement
+    assert_close(place.boxes(box), torch.tensor([0.0, 0.0, 24.0, 40.0]))
+    assert_close(place.boxes(box, "released"), torch.tensor([-8.0, -4.0, 24.0, 44.0]))
+
+
+def test_what_counts_as_in_the_released_evaluators() -> None:
+    """Of equal scores the larger box first; PhraseCut's boxes on whole pixels, one smaller."""
+    boxes = [[1.0, 9.0, 4.0, 10.0], [2.0, 0.0, 3.0, 1.0], [0.0, 0.0, 9.0, 9.0]]
+    assert by_score(boxes, [0.5, 0.5, 0.9]).tolist() == [boxes[2], boxes[0], boxes[1]]
+    assert by_score(boxes, [0.5, 0.5, 0.9], larger_first=True).tolist() == [boxes[2], boxes[1], boxes[0]]
+    found, true = [[0.6, 0.2, 10.9, 10.0]], [[0.0, 0.0, 11.0, 6.0]]  # drawn: 9 x 9, 10 x 5
+    exact = box_overlap([found], [true]).all.mean_iou
+    assert exact == pytest.approx(10.3 * 5.8 / (10.3 * 9.8 + 66 - 10.3 * 5.8))
+    drawn = box_overlap([found], [true], drawn=True)
+    assert (drawn.of, drawn.all.mean_iou) == ("drawn boxes", pytest.approx(9 * 5 / (9 * 9 + 10 * 5 - 9 * 5)))

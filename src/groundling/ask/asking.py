@@ -28,6 +28,7 @@ from groundling.models.answers import AnswerKind, AnswersConfig
 from groundling.models.finder import ObjectFinder
 from groundling.pictures.images import MAX_PIXELS, ImageSource, name_of, open_image
 from groundling.pictures.masks import encode
+from groundling.pictures.placement import Clip
 from groundling.results import Answer, CaptionGrounding, Cost, Detection, Detections, Segmentation
 from groundling.selection import Selection
 from groundling.words.byte_pairs import ByteTokenizer
@@ -119,16 +120,17 @@ def rank_boxes(
     threshold: float = 0.0,
     most: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    clip: Clip = "image",
 ) -> list[Detections]:
     """Of each expression as a whole the boxes, the surest first and at most `most`: what Prec@k looks at.
 
-    The first is what `Grounder.ground` answers with. Raises ValueError for no expressions and for one that
-    is longer than the model reads.
+    The first is what `Grounder.ground` answers with. `clip`: what of a box counts (`Placement.boxes`).
+    Raises ValueError for no expressions and for one that is longer than the model reads.
     """
     threshold = _threshold(model, threshold)
     _check_texts(expressions, "expression")
     found: list[Detections] = []
-    for asked in _ask(model, tokenizer, image, expressions, max_pixels):
+    for asked in _ask(model, tokenizer, image, expressions, max_pixels, clip=clip):
         objects = asked.objects(asked.found.scores()[0], threshold, most, asked.text)
         _, cost, width, height, milliseconds, name = asked.known()
         found.append(Detections(objects, cost, width, height, milliseconds, name))
@@ -300,6 +302,7 @@ def _ask(
     texts: Sequence[str],
     max_pixels: int,
     answers: bool = False,
+    clip: Clip = "image",
 ) -> Iterator[Reply]:
     """What the network says of each text, one after the other; the backbone sees the image once.
 
@@ -327,7 +330,7 @@ def _ask(
         cost = costs.asked(length, selection, answers=answers, seen=again)
         place, found = (name_of(image), offsets[row], placed.placement), net.objects(hidden[-1])
         overlap = model.config.overlap
-        yield Reply(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began)
+        yield Reply(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began, clip)
 
 
 def chosen(model: ObjectFinder, words_1LD: Tensor, tokens: Tokens) -> Selection | None:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from groundling.models.objects import Objects, joined
-from groundling.pictures.placement import Placement
+from groundling.pictures.placement import Clip, Placement
 from groundling.results import Cost, Detection, PhraseObjects
 from groundling.selection import Selection
 from groundling.words.phrases import characters_of, tokens_of
@@ -47,6 +47,7 @@ class Reply:
     selection: Selection | None  # what the words chose to run, of a network whose words choose
     seen: bool  # the backbone had the image before, for another text
     began: float
+    clip: Clip = "image"  # what of a box counts
 
     def known(self) -> tuple[str, Cost, int, int, float, str]:
         """The fields of results.Asked."""
@@ -109,7 +110,7 @@ class Reply:
 
     def _boxes(self) -> Tensor:
         """Those of all queries (Q, 4) in pixels of the image."""
-        return self.placement.boxes(self.found.boxes_cxcywh01[0].cpu())
+        return self.placement.boxes(self.found.boxes_cxcywh01[0].cpu(), self.clip)
 
     def _named(self, likely_C: Sequence[float]) -> str:
         """The words from the first to the last of a query's likely tokens; its likeliest where none is."""

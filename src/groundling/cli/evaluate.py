@@ -30,8 +30,9 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="How answers are scored. Expressions: iou (IoU ≥ 0.5), strict (> 0.5) or giou; phrases: any "
-            "or merged; phrasecut: masks or boxes."
+            help="How answers are scored. Expressions: iou (IoU ≥ 0.5), strict (> 0.5), giou or "
+            "released; phrases: any or merged; phrasecut: masks, boxes or drawn. The last ones count as the "
+            "released code does."
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Measure at most so many items of a split.")] = None,

@@ -28,6 +28,7 @@ from groundling.models import require
 from groundling.models.abilities import Ability
 from groundling.models.finder import ObjectFinder
 from groundling.pictures.images import MAX_PIXELS
+from groundling.pictures.placement import Clip
 from groundling.results import CaptionGrounding
 from groundling.words.byte_pairs import ByteTokenizer
 
@@ -35,9 +36,12 @@ Found = one_box.Metrics | Score
 Task = Literal["expressions", "phrases", "questions", "masks"]
 
 # The protocols to choose from; the first is what counts if nobody does.
-EXPRESSIONS = ("iou", "strict", "giou")  # IoU ≥ 0.5, IoU > 0.5, GIoU ≥ 0.5
+# IoU ≥ 0.5, IoU > 0.5, GIoU ≥ 0.5. As MDETR's code counts: GIoU ≥ 0.5 of boxes that are not cut to the
+# picture, of equal scores the larger box first; of one box as TransVG's: IoU ≥ 0.5 of boxes cut to the
+# canvas.
+EXPRESSIONS = ("iou", "strict", "giou", "released")
 PHRASES = ("any", "merged")
-MASKS = ("masks", "boxes")  # of a phrase's pixels, or of the regions that boxes cover
+MASKS = ("masks", "boxes", "drawn")  # pixels, what boxes cover, boxes as PhraseCut draws them
 MERGED = "(merged)"  # ends the name of a dataset whose phrases have one box around all of theirs
 
 
@@ -68,9 +72,10 @@ def prepared(
 ) -> Callable[[], Found]:
     """The evaluation of a model on a split, read and ready to run.
 
-    `protocol` is iou, strict or giou for expressions, any or merged for phrases of captions, masks or boxes
-    for phrases with masks, and None where there is no choice. `model` is its name in the result. Raises
-    ValueError, naming what fits, where model, dataset and protocol do not, and as `open_dataset` does.
+    `protocol` is iou, strict, giou or released for expressions, any or merged for phrases of captions, masks,
+    boxes or drawn for phrases with masks, and None where there is no choice. `model` is its name in the
+    result. ValueError, naming accepted values, where model, dataset and protocol do not go together, and as
+    `open_dataset` does.
     """
     if isinstance(loaded, Detector):
         return partial(_detector(loaded, source, protocol), model=model, watch=watch)
@@ -97,9 +102,10 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
     system, (root, dataset, split, limit) = loaded.model.config.system, source
     if dataset == "gqa":
         require(loaded.model.config, Ability.ANSWERS)
-    if protocol not in (None, "iou", "strict"):
+    if protocol not in (None, "iou", "strict", "released"):
         raise ValueError(
-            f"a {system} finds one box, which is scored by the protocol iou or strict, not {protocol}"
+            f"a {system} finds one box, which is scored by the protocol iou, strict or released, "
+            f"not {protocol}"
         )
     samples = open_dataset(root, dataset, split).limited(limit)
     return partial(
@@ -108,6 +114,7 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
         loaded.tokenizer,
         samples,
         strict=protocol == "strict",
+        clip="released" if protocol == "released" else "image",
         watch=partial(watch, total=len(samples), doing=f"evaluating {split}"),
     )
 
@@ -188,12 +195,14 @@ def measure_of(
     """What measures an MDETR on a task of captions; ValueError for a protocol that the task does not have."""
     if task == "expressions":
         rule = _chosen(protocol, EXPRESSIONS, "expressions")
+        clip: Clip = "released" if rule == "released" else "image"
         return partial(
             expressions.precision,
             captions.samples(),
-            partial(rank_boxes, net, tokenizer, max_pixels=max_pixels),
-            overlap="giou" if rule == "giou" else "iou",
+            partial(rank_boxes, net, tokenizer, max_pixels=max_pixels, clip=clip),
+            overlap="giou" if rule in ("giou", "released") else "iou",
             strict=rule == "strict",
+            larger_first=rule == "released",
         )
     if task == "phrases":
         fits = PHRASES[1:] if captions.name.endswith(MERGED) else PHRASES
@@ -204,9 +213,9 @@ def measure_of(
         return partial(
             questions.accuracy, captions, partial(answer_all, net, tokenizer, max_pixels=max_pixels)
         )
-    if _chosen(protocol, MASKS, f"masks of {captions.name}") == "boxes":
+    if (compared := _chosen(protocol, MASKS, f"masks of {captions.name}")) != "masks":
         ask = partial(rank_boxes, net, tokenizer, threshold=net.config.threshold, max_pixels=max_pixels)
-        return partial(phrase_masks.box_overlap, captions, ask)
+        return partial(phrase_masks.box_overlap, captions, ask, drawn=compared == "drawn")
     return partial(
         phrase_masks.overlap, captions, partial(segment_all, net, tokenizer, max_pixels=max_pixels)
     )

@@ -13,7 +13,7 @@ from groundling.dynamic.gates import hard_gates
 from groundling.models.supernet import Supernet
 from groundling.pictures.boxes import iou
 from groundling.pictures.images import open_image
-from groundling.pictures.placement import Seen
+from groundling.pictures.placement import Clip, Seen
 from groundling.selection import Selection
 from groundling.words.wordpiece import Tokenizer
 
@@ -57,14 +57,17 @@ def evaluate(
     *,
     batch: int = 64,
     strict: bool = False,
+    clip: Clip = "image",
     watch: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
 ) -> Metrics:
     """Metrics of a model on a dataset; `strict` counts IoU > 0.5 instead of ≥ 0.5 (the papers differ).
 
+    `clip` says what of a box counts: what lies in the image, or as much as the released code compares.
+
     `watch` sees the outcomes as they come, for a progress bar.
     """
     began = time.perf_counter()
-    outcomes = list(watch(answers(model, tokenizer, dataset.samples, batch)))
+    outcomes = list(watch(answers(model, tokenizer, dataset.samples, batch, clip)))
     milliseconds = 1000 * (time.perf_counter() - began) / len(outcomes)
     return summarise(dataset, outcomes, milliseconds, strict)
 
@@ -88,7 +91,7 @@ def summarise(dataset: Dataset, outcomes: Sequence[Outcome], milliseconds: float
 
 @torch.inference_mode()
 def answers(
-    model: Supernet, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64
+    model: Supernet, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64, clip: Clip = "image"
 ) -> Iterator[Outcome]:
     """The model's answer to each sample, in the order of the images.
 
@@ -112,7 +115,7 @@ def answers(
         gates = None if model.selector is None else hard_gates(model.selector(text, tokens))
         found = model.net(seen.images, text, tokens, gates, index, seen.shown).boxes_cxcywh01.cpu()
         for row, sample in enumerate(part):
-            box = pictures[sample.image].placement.boxes(found[row])
+            box = pictures[sample.image].placement.boxes(found[row], clip)
             selection = Selection(()) if gates is None else Selection.from_gates(gates, row)
             length = int((~tokens.padding[row]).sum())
             share = 1.0 if gates is None else costs.cost(selection, length).share

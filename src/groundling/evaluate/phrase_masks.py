@@ -52,14 +52,23 @@ def overlap(captions: CaptionSet, ask: Ask, *, model: str = "", watch: Watch = u
     return _score(captions, ask, compare, model, watch)
 
 
-def box_overlap(captions: CaptionSet, ask: AskBoxes, *, model: str = "", watch: Watch = unwatched) -> Score:
+def box_overlap(
+    captions: CaptionSet,
+    ask: AskBoxes,
+    *,
+    drawn: bool = False,
+    model: str = "",
+    watch: Watch = unwatched,
+) -> Score:
     """The same of the regions that all boxes of an answer and all true ones cover; masks say a phrase's size.
 
-    A box says as much as another, however sure it is: `ask` leaves out what is not sure enough.
+    A box says as much as another, however sure it is: `ask` leaves out what is not sure enough. `drawn`: on
+    whole pixels, as in `protocols.phrasecut`.
     """
 
     def compare(found: Sequence[Detections], true: _True) -> phrasecut.PhraseCut:
-        return phrasecut.box_overlap([[each.box for each in one] for one in found], true.boxes, true.subsets)
+        boxes = [[each.box for each in one] for one in found]
+        return phrasecut.box_overlap(boxes, true.boxes, true.subsets, drawn=drawn)
 
     return _score(captions, ask, compare, model, watch)
 

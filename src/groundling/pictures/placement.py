@@ -30,6 +30,8 @@ LONGEST = 8192  # pixels of a side that a network may be given
 VANISHING = 0.01  # pixels: a box with a shorter side has no area that one can see
 
 Frame = Literal["canvas", "image"]  # of what a network's boxes are shares
+# What of a box counts: what lies in the picture, or all that the released code compares (`Placement.boxes`).
+Clip = Literal["image", "released"]
 Padding = Literal["colour", "zero"]  # PADDING before normalising, or 0 after it
 
 
@@ -83,9 +85,16 @@ class Placement:
             return boxes * boxes.new_tensor((self.width, self.height) * 2)
         return self.undo(boxes * boxes.new_tensor((self.canvas_width, self.canvas_height) * 2))
 
-    def boxes(self, boxes_cxcywh01: Tensor) -> Tensor:
-        """The same as an answer gives them: within the picture, and each with an area (see `with_area`)."""
-        return self.within(self.pixels(boxes_cxcywh01))
+    def boxes(self, boxes_cxcywh01: Tensor, clip: Clip = "image") -> Tensor:
+        """The same as an answer gives them: within the picture, and each with an area (see `with_area`).
+
+        "released": as the released code compares them, cut to the canvas (TransVG) or not at all (MDETR).
+        """
+        if clip == "image":
+            return self.within(self.pixels(boxes_cxcywh01))
+        if self.frame == "canvas":
+            boxes_cxcywh01 = xyxy_to_cxcywh(cxcywh_to_xyxy(boxes_cxcywh01).clamp(0, 1))
+        return self.pixels(boxes_cxcywh01)
 
     def within(self, boxes: Tensor) -> Tensor:
         """xyxy boxes (..., 4) in pixels, clipped to the picture, and each with an area (see `with_area`)."""

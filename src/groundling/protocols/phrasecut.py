@@ -75,10 +75,13 @@ def box_overlap(
     answers: Sequence[BoxesLike],
     truths: Sequence[BoxesLike],
     subsets: Sequence[Collection[str]] | None = None,
+    *,
+    drawn: bool = False,
 ) -> PhraseCut:
     """The same of the regions that boxes (K, 4) and true boxes (M, 4) cover together, by exact areas.
 
-    The published evaluator draws boxes on whole pixels, one pixel smaller; that moves an IoU a little.
+    drawn: as the published evaluator draws boxes, on whole pixels and one pixel smaller, which moves an IoU
+    a little.
     """
     same_length("phrases", len(answers), truths=len(truths))
     areas = []
@@ -86,10 +89,12 @@ def box_overlap(
         answer, target = as_boxes(found, f"answer {index}"), as_boxes(true, f"truth {index}")
         if len(target) == 0:
             raise ValueError(f"phrase {index} has no true box")
+        if drawn:
+            answer, target = on_pixels(answer), on_pixels(target)
         whole = covered(torch.cat((answer, target)))
         shared = max(0.0, covered(answer) + covered(target) - whole)
         areas.append(_Areas(shared, whole, covered(target)))
-    return _result("boxes", areas, subsets)
+    return _result("drawn boxes" if drawn else "boxes", areas, subsets)
 
 
 def union(masks: Sequence[MaskLike], what: str) -> Mask:
@@ -119,6 +124,12 @@ def drawn(polygons: Sequence[Sequence[Sequence[float]]], height: int, width: int
         if len(corners) > 1:  # a single point covers nothing
             ImageDraw.Draw(canvas).polygon(corners, outline=1, fill=1)
     return np.array(canvas, dtype=np.bool_)
+
+
+def on_pixels(boxes: Tensor) -> Tensor:
+    """What PhraseCut's evaluator fills of boxes (N, 4): from int(left) up to, without, int(right - 1)."""
+    first = boxes[:, :2].trunc()
+    return torch.cat((first, torch.maximum(first, (boxes[:, 2:] - 1).trunc())), dim=1)
 
 
 def covered(boxes: Tensor) -> float:

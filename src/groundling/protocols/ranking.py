@@ -39,14 +39,21 @@ class Rule:
         return int(places[0]) + 1 if len(places) else None
 
 
-def by_score(boxes: BoxesLike, scores: Tensor | Sequence[float]) -> Tensor:
-    """Boxes (N, 4) in the order of their scores (N,), best first; equal scores stay in their order."""
+def by_score(boxes: BoxesLike, scores: Tensor | Sequence[float], *, larger_first: bool = False) -> Tensor:
+    """Boxes (N, 4) in the order of their scores (N,), best first; equal scores stay in their order.
+
+    larger_first: of equal scores the box with the larger left comes first, then top, right and bottom, as
+    MDETR's evaluator sorts pairs of score and box.
+    """
     found = as_boxes(boxes, "boxes")
     values = torch.as_tensor(scores).detach().to("cpu", torch.float64)
     if values.shape != found.shape[:1] or values.isnan().any():
         raise ValueError(
             f"{len(found)} boxes need {len(found)} scores, given {_shape(values)}, none of them NaN"
         )
+    if larger_first:
+        pairs = zip(values.tolist(), found.tolist(), strict=True)
+        return as_boxes([box for _, box in sorted(pairs, reverse=True)], "boxes")
     return found[torch.argsort(values, descending=True, stable=True)]
 
 
