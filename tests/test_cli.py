@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -246,24 +247,29 @@ def test_street_scenes_can_be_evaluated(shell: Shell, model: Path, tmp_path: Pat
 
 
 def test_demo_shows_fresh_scenes(shell: Shell, model: Path, tmp_path: Path) -> None:
-    mdetr = mdetr_folder(tmp_path / "mdetr")
-    ran = shell("demo", "--model", model, "--mdetr", mdetr, "--out", tmp_path / "demo")
+    asked = mdetr_folder(tmp_path / "mdetr")
+    ran = shell("demo", "--model", model, "--asked-model", asked, "--out", tmp_path / "demo")
     assert ran.code == 0
     lines = ran.out.splitlines()
-    (summary,) = (number for number, line in enumerate(lines) if line.startswith("Prec@0.5 "))
-    assert " of 12)" in lines[summary]
-    assert " phrases found · " in lines[-2]
-    assert " of 3 answers right · mean mask IoU 0." in lines[-2]
-    assert [lines[summary + 1], lines[-1]] == [
-        str(tmp_path / "demo" / name) for name in ("contact_sheet.png", "mdetr_sheet.png")
-    ]
-    for file in (lines[summary + 1], lines[-1]):
+    files = [str(tmp_path / "demo" / name) for name in ("contact_sheet.png", "asked_sheet.png")]
+    assert [line for line in lines if line.endswith(".png")] == files
+    assert lines[-1] == files[-1]
+    said = lines[lines.index(files[0]) - 1]
+    assert re.search(r"first use of words \d+\.\d ms, .* repeat \d+\.\d ms; full network \d+\.\d ms", said)
+    for share, of in (
+        ("expressions, Prec@0.5", "12"),
+        ("questions, accuracy", "60"),
+        ("masks, mean IoU", "60"),
+    ):
+        (row,) = (line for line in lines if line.strip().startswith(share))
+        assert re.search(rf"\d%.* {of}\b", row)
+    for file in files:
         with Image.open(file) as sheet:
             assert min(sheet.size) > 500
 
 
 def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path: Path) -> None:
-    wrong = shell("demo", "--model", model, "--mdetr", model, "--out", tmp_path / "demo").complaint()
+    wrong = shell("demo", "--model", model, "--asked-model", model, "--out", tmp_path / "demo").complaint()
     assert "(lads) cannot find all objects of a text" in wrong
     assert not (tmp_path / "demo").exists()
 
@@ -271,9 +277,9 @@ def test_demo_refuses_an_mdetr_that_is_none(shell: Shell, model: Path, tmp_path:
 @pytest.mark.parametrize(
     ("answers", "masks", "message"),
     [
-        (None, True, "this MDETR answers no questions: the demo takes one that does both, mdetr_street or"),
-        (STREET, False, "this MDETR segments nothing: "),
-        (None, False, "this MDETR answers no questions and segments nothing: "),
+        (None, True, "this model answers no questions: the demo takes one that does both, mdetr_street or"),
+        (STREET, False, "this model segments nothing: "),
+        (None, False, "this model answers no questions and segments nothing: "),
     ],
 )
 def test_demo_refuses_an_mdetr_without_heads_before_it_measures(
@@ -281,7 +287,7 @@ def test_demo_refuses_an_mdetr_without_heads_before_it_measures(
 ) -> None:
     """All expressions, then all captions were timed, and then there were no answers."""
     mdetr = mdetr_folder(tmp_path / "mdetr", answers, masks)
-    wrong = shell("demo", "--model", model, "--mdetr", mdetr, "--out", tmp_path / "demo").complaint()
+    wrong = shell("demo", "--model", model, "--asked-model", mdetr, "--out", tmp_path / "demo").complaint()
     assert message in wrong
     assert not (tmp_path / "demo").exists()
 

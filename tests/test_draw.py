@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from groundling.draw import Cell, contact_sheet, draw_grounding, ink, save
-from groundling.draw.labels import letter_size, place_labels
+from groundling.draw.labels import letter_size
+from groundling.draw.placing import Detail, gap, place_labels
+from groundling.draw.right import matched, on_one
 from groundling.draw.saving import write
-from groundling.draw.sheet import CELL, HEADER, MARGIN, bars
+from groundling.draw.sheet import CELL, HEADER, MARGIN, NAMES, _name, _strip, _times, bars
 from groundling.results import Cost, Grounding
 from groundling.selection import Selection
 
@@ -63,12 +65,33 @@ def test_the_frame_lies_around_the_box_and_the_original_stays_as_it_was() -> Non
     assert drawn.crop((80, 120, 240, 280)).getcolors() == [(25600, rgb(GREY))]  # what it holds stays visible
 
 
-def test_a_true_box_is_dashed_inside_the_box() -> None:
+def test_a_true_box_is_its_four_corners_and_leaves_its_sides_free() -> None:
     drawn = draw_grounding(Image.new("RGB", LARGE, GREY), [], truth=[BOX])
-    top = [drawn.getpixel((x, 120)) for x in range(80, 240)]
-    assert set(top) == {(0, 0, 0), rgb(ink.TRUTH)}
-    assert sum(a != b for a, b in itertools.pairwise(top)) >= 4
-    assert drawn.getpixel((79, 200)) == drawn.getpixel((160, 119)) == drawn.getpixel((160, 281)) == rgb(GREY)
+    for corner in ((80, 120), (239, 120), (80, 279), (239, 279)):
+        assert drawn.getpixel(corner) == rgb(ink.TRUTH)
+    for side in ((160, 120), (160, 279), (80, 200), (239, 200), (160, 200)):
+        assert drawn.getpixel(side) == rgb(GREY)
+    assert count(drawn, GREY) > 0.99 * LARGE[0] * LARGE[1]
+
+
+def test_a_box_that_lies_on_no_true_one_is_dashed() -> None:
+    """Only its colour told a wrong box from a right one, and only people who knew both."""
+    far = (300.0, 20.0, 390.0, 100.0)
+    sides = [[(x, y) for y in range(150, 250)] for x in (79, 240)]  # first outside the box
+    for truth, solid in (([BOX], True), ([(88.0, 120.0, 240.0, 280.0)], True), ([far], False), ([], False)):
+        drawn = draw_grounding(Image.new("RGB", LARGE, GREY), [grounding(BOX, LARGE)], truth=truth)
+        seen = [{drawn.getpixel(place) for place in side} for side in sides]
+        assert ({rgb(ink.BOXES[0])} in seen) is solid, truth
+        assert all(rgb(ink.BOXES[0]) in side for side in seen)
+
+
+def test_a_true_box_counts_once() -> None:
+    one, other, near = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0), (1.0, 0.0, 10.0, 10.0)
+    assert on_one([one, near, other], [one]) == [True, True, False]
+    assert matched([one, near, other], [one]) == [True, False, False]
+    assert matched([near, one], [one, near]) == [True, True]
+    assert matched([one], []) == on_one([one], []) == [False]
+    assert matched([], [one]) == []
 
 
 def test_a_small_picture_is_drawn_larger_and_its_boxes_with_it() -> None:
@@ -77,7 +100,8 @@ def test_a_small_picture_is_drawn_larger_and_its_boxes_with_it() -> None:
     assert drawn.size == (700, 560)  # 640 at least, and a whole number of times 100
     assert drawn.getpixel((139, 350)) == drawn.getpixel((420, 350)) == rgb(ink.BOXES[0])
     assert drawn.getpixel((300, 350)) == rgb(GREY)
-    assert {drawn.getpixel((x, 210)) for x in range(140, 420)} == {(0, 0, 0), rgb(ink.TRUTH)}
+    assert drawn.getpixel((140, 210)) == rgb(ink.TRUTH)
+    assert drawn.getpixel((280, 210)) == rgb(GREY)
     assert draw_grounding(Image.new("RGB", (399, 80)), []).size == (798, 160)
     assert draw_grounding(Image.new("RGB", (400, 80)), []).size == (400, 80)
 
@@ -106,6 +130,46 @@ def test_labels_lie_inside_the_picture_and_hold_their_words(
         assert bottom <= size[1] + 1e-6
         for line in label.lines:
             assert ink.font(letters).getlength(line) <= right - left
+
+
+def shared(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, wide) * max(0.0, high)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    places=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=8, unique=True),
+    words=st.text("abc de", min_size=1, max_size=20),
+)
+def test_labels_cover_neither_boxes_nor_each_other_where_there_is_room(
+    places: list[tuple[int, int]], words: str
+) -> None:
+    """They lay on the heads of people beside their box, or of their own."""
+    size = (960, 800)
+    boxes = [(160.0 * x + 20, 160.0 * y + 20, 160.0 * x + 140, 160.0 * y + 140) for x, y in places]
+    labels = place_labels(size, boxes, [words] * len(boxes), letter_size(size))
+    for index, label in enumerate(labels):
+        assert sum(shared(label.rect, box) for box in boxes) <= 0.02 * 120 * 120
+        assert all(shared(label.rect, other.rect) == 0 for other in labels[:index])
+
+
+def test_a_label_keeps_off_what_there_is_to_see_and_a_line_leads_to_it() -> None:
+    """Nothing was found of the thing above the box; the label lay on it all the same."""
+    image = Image.new("RGB", (640, 640), GREY)
+    image.paste(Image.effect_noise((640, 300), 200).convert("RGB"), (0, 0))
+    box = (250.0, 300.0, 350.0, 330.0)
+    letters = letter_size(image.size)
+    (label,) = place_labels(image.size, [box], ["the dog"], letters, Detail.of(image))
+    assert label.rect[1] >= 298
+    crowd = [box, *((x, y, x + 95.0, y + 95.0) for x in range(150, 450, 100) for y in range(200, 440, 100))]
+    far = place_labels(image.size, crowd, ["the dog", *[""] * (len(crowd) - 1)], letters)[0]
+    drawn = draw_grounding(
+        Image.new("RGB", (640, 640), GREY),
+        [grounding(each, (640, 640), "the dog" if each == box else "a") for each in crowd],
+    )
+    if gap(far.rect, box) > letters:
+        assert count(drawn, ink.BOXES[0]) > count(draw_grounding(image, []), ink.BOXES[0])
 
 
 def test_labels_of_one_and_the_same_box_do_not_cover_each_other() -> None:
@@ -189,8 +253,40 @@ def test_a_cell_measures_its_iou() -> None:
     assert Cell(image, grounding()).iou is None
     assert Cell(image, grounding(), (20, 30, 60, 70)).iou == 1.0
     assert Cell(image, grounding(), (40, 30, 80, 70)).iou == pytest.approx(1 / 3)
-    with pytest.raises(ValueError, match="0 ms"):
-        Cell(image, grounding(), full_milliseconds=0)
+    for time in ("full_milliseconds", "first_milliseconds"):
+        with pytest.raises(ValueError, match="0 ms"):
+            Cell(image, grounding(), **{time: 0})
+
+
+def test_stages_are_named_under_their_bars() -> None:
+    sheet = Image.new("RGB", (400, 100), "white")
+    found = _strip(ImageDraw.Draw(sheet), (10, 10, 390, 40), bars(SELECTION))
+    assert [name for name, _, _ in found] == ["layer1", "layer2", "encoder"]
+    assert all(10 <= left < right <= 391 for _, left, right in found)
+    assert all(a[2] < b[1] for a, b in itertools.pairwise(found))
+    drawn = contact_sheet([[Cell(Image.new("RGB", (100, 80), GREY), grounding())]])
+    named = drawn.crop((MARGIN, drawn.height - MARGIN - NAMES, MARGIN + CELL, drawn.height - MARGIN))
+    assert count(named, ink.INK) > 40
+    assert _strip(ImageDraw.Draw(sheet), (10, 10, 390, 40), []) == []
+
+
+def test_a_name_that_is_wider_than_its_bars_is_cut() -> None:
+    sheet = Image.new("RGB", (200, 30), "white")
+    _name(ImageDraw.Draw(sheet), "a_very_long_stage", 80.0, 120.0, 5.0)
+    ends = sheet.crop((0, 0, 77, 30)), sheet.crop((124, 0, 200, 30))
+    assert all(end.getcolors() == [(end.width * end.height, (255, 255, 255))] for end in ends)
+
+
+def test_first_use_repeat_and_full_network_have_one_scale() -> None:
+    """The first use takes longest; its time stood nowhere."""
+    image = Image.new("RGB", (100, 80))
+    times = _times(Cell(image, grounding(), None, 8.0, 10.0))
+    assert times == [
+        ("first use", 1.0, "10.0 ms"),
+        ("repeat", 0.4, "4.0 ms"),
+        ("full network", 0.8, "8.0 ms"),
+    ]
+    assert _times(Cell(image, grounding())) == [("time", None, "4.0 ms")]
 
 
 def test_the_sheet_shows_pictures_enlarged_with_both_boxes() -> None:
@@ -202,7 +298,7 @@ def test_the_sheet_shows_pictures_enlarged_with_both_boxes() -> None:
     assert count(picture, GREY) > 0.8 * picture.width * picture.height
     scale = CELL / 100
     assert picture.getpixel((round(20 * scale) - 2, round(50 * scale))) == rgb(ink.PREDICTED)
-    assert picture.getpixel((round(25 * scale), round(50 * scale))) in ((0, 0, 0), (255, 255, 255))
+    assert picture.getpixel((round(25 * scale), round(30 * scale))) == rgb(ink.TRUTH)
     assert count(contact_sheet([[without]]), ink.GOOD) == 0
     assert count(contact_sheet([[with_truth]]), ink.GOOD) > 0
 

@@ -12,9 +12,11 @@ from PIL import Image
 from test_draw import count, rgb
 
 from groundling.draw import caption, draw_answer, draw_detections, draw_mask, draw_phrases, ink
-from groundling.draw.asked import eroded, grown, marks_in, marks_of, tinted
-from groundling.draw.asked_sheet import CaptionCell, MaskCell, QuestionCell, asked_sheet, asked_summary
+from groundling.draw.asked import marks_in, marks_of
+from groundling.draw.asked_cells import Boxes, CaptionCell, MaskCell, QuestionCell, asked_summary
+from groundling.draw.asked_sheet import Row, asked_sheet
 from groundling.draw.caption import Mark
+from groundling.draw.hatching import eroded, grown, hatched, standing_out
 from groundling.draw.labels import apart
 from groundling.draw.sheet import CELL, HEADER, MARGIN
 from groundling.pictures.masks import encode
@@ -68,7 +70,7 @@ def test_a_phrase_has_one_colour_in_the_picture_and_in_the_words() -> None:
         assert picture.getpixel(middle) == rgb(colour)
         assert count(words, colour) > 200
     assert count(drawn, ink.PHRASES[2]) == 0
-    assert picture.crop((145, 210, 255, 400)).getcolors() == [(110 * 190, rgb(GREY))]  # nothing else changed
+    assert picture.crop((145, 250, 255, 400)).getcolors() == [(110 * 150, rgb(GREY))]  # nothing else changed
 
 
 def test_a_phrase_of_which_nothing_was_found_is_framed_and_takes_no_colour() -> None:
@@ -255,19 +257,32 @@ def test_words_that_come_twice_or_not_at_all_are_not_coloured() -> None:
 # ------------------------------------------------------------------------------------------------ masks
 
 
-def test_a_mask_tints_its_own_pixels_and_no_others() -> None:
+def test_a_mask_is_outlined_and_hatched_and_what_it_holds_stays_seen() -> None:
     mask = np.zeros((400, 480), bool)
     mask[100:200, 50:150] = mask[300, 20:200] = True  # a square, and a line that is one pixel high
     drawn = draw_mask(IMAGE, segmented(mask))
     picture, words = halves(drawn)
     changed = (np.asarray(picture) != np.array(rgb(GREY))).any(-1)
-    assert (changed == mask).all()
-    inside, red = np.asarray(picture)[150, 100], np.array(rgb(ink.MASK))
-    assert np.abs(inside - (red + 128.0) / 2).max() <= 1
+    assert not changed[~mask].any()
+    assert 0.02 < changed[110:190, 60:140].mean() < 0.2  # the hatching
+    (colour,) = [each for each in ink.MASKS if count(words, each) > 100]
     assert picture.getpixel((50, 150)) == (0, 0, 0)  # the outline: dark, then the colour itself
-    assert picture.getpixel((51, 150)) == rgb(ink.MASK)
-    assert picture.getpixel((100, 300)) == rgb(ink.MASK)  # what is thin is not all outline
-    assert count(words, ink.MASK) > 100
+    assert picture.getpixel((51, 150)) == rgb(colour)
+    assert picture.getpixel((100, 300)) == rgb(colour)  # what is thin is not all outline
+
+
+@pytest.mark.parametrize(
+    "thing", ["#c81e28", "#ff3d6e", "#ffb6c1", "#1040c0", "#20c020", "#ffe100", "#ffffff", "#000000"]
+)
+def test_a_mask_has_a_colour_that_its_picture_has_not(thing: str) -> None:
+    """A pink tint on a red bench was taken for the bench."""
+    mask = np.zeros((400, 480), bool)
+    mask[100:200, 50:150] = True
+    image = Image.new("RGB", SIZE, thing)
+    colour = standing_out(image, mask)
+    assert np.linalg.norm(lab(colour, SEEN_BY["all"]) - lab(thing, SEEN_BY["all"])) > 60
+    picture = np.asarray(draw_mask(image, segmented(mask)))[:400]
+    assert (picture[110:190, 60:140] == rgb(thing)).all(-1).mean() > 0.8
 
 
 def test_a_mask_of_a_small_picture_keeps_its_pixels() -> None:
@@ -275,17 +290,19 @@ def test_a_mask_of_a_small_picture_keeps_its_pixels() -> None:
     mask[10:20, 30:50] = True
     small = Image.new("RGB", (80, 60), GREY)
     picture = np.asarray(draw_mask(small, segmented(mask)))[:480, :640]
-    assert ((picture != 128).any(-1) == mask.repeat(8, 0).repeat(8, 1)).all()
+    changed, on = (picture != 128).any(-1), mask.repeat(8, 0).repeat(8, 1)
+    assert not changed[~on].any()
+    assert changed[80:160, [240, 399]].all()  # its edges
 
 
 def test_an_empty_and_a_full_mask() -> None:
     picture, words = halves(draw_mask(IMAGE, segmented(np.zeros((400, 480), bool))))
     assert picture.getcolors() == [(480 * 400, rgb(GREY))]
-    assert count(words, ink.MASK) == 0
+    assert not any(count(words, colour) for colour in ink.MASKS)
     assert count(words, ink.QUIET) > 20
     picture, _ = halves(draw_mask(IMAGE, segmented(np.ones((400, 480), bool))))
-    assert count(picture, GREY) == 0
     assert picture.getpixel((0, 200)) == (0, 0, 0)
+    assert count(picture, GREY) > 0.8 * 480 * 400
 
 
 def test_masks_shrink_and_grow_by_pixels() -> None:
@@ -297,7 +314,8 @@ def test_masks_shrink_and_grow_by_pixels() -> None:
     point[2, 2] = True
     assert grown(point, 1).sum() == 5
     assert grown(point, 2).sum() == 13
-    assert (np.asarray(tinted(IMAGE, np.zeros((400, 480), bool), ink.MASK)) == np.asarray(IMAGE)).all()
+    nothing = np.zeros((400, 480), bool)
+    assert (np.asarray(hatched(IMAGE, nothing, ink.MASKS[0])) == np.asarray(IMAGE)).all()
 
 
 # ------------------------------------------------------------------------------------------- the sheet
@@ -326,45 +344,63 @@ def test_cells_know_whether_they_are_right() -> None:
     nothing = np.zeros_like(MASK)
     assert MaskCell(IMAGE, segmented(nothing), nothing).iou == 1
     assert MaskCell(IMAGE, segmented(nothing), MASK).iou == 0
-    said = "1 of 2 phrases found · 1 of 2 answers right · mean mask IoU 0.33 · 5.0 ms on average"
-    assert asked_summary(*cells()) == said
+    assert captions[0].boxes_right == ((True,), (False, True))
+    assert Boxes.of(captions) == Boxes(found=3, right=2, true=2)
+    assert Boxes.of(captions).wrong == 1
+    said = (
+        "1 of 2 phrases found · 2 of 2 objects, 1 box wrong · 1 of 2 answers right · mean mask IoU 0.33 · "
+        "5.0 ms on average"
+    )
+    assert asked_summary([*captions, *questions, *masks]) == said
     with pytest.raises(ValueError, match="2 phrases do not fit true boxes of 1"):
         CaptionCell(IMAGE, grounded([], []), ((LEFT,),))
     with pytest.raises(ValueError, match=r"a mask of 400×480 .* does not fit a true one of 480×400"):
         MaskCell(IMAGE, segmented(MASK), MASK.T)
 
 
+def test_boxes_too_many_are_counted() -> None:
+    """A caption was "2 of 2 found" whatever else was boxed."""
+    found = grounded([LEFT, NEAR, RIGHT], [RIGHT])
+    cell = CaptionCell(IMAGE, found, ((LEFT,), (RIGHT,)))
+    assert cell.right == (True, True)
+    assert Boxes.of([cell]) == Boxes(found=4, right=2, true=2)  # NEAR lies on what LEFT has already
+    sheet = asked_sheet([Row("Captions", "", (cell,))])
+    assert count(sheet, ink.PARTLY) > 100
+    assert count(sheet, ink.GOOD) == count(sheet, ink.BAD) == 0
+
+
 def test_the_sheet_shows_boxes_masks_and_truth() -> None:
-    captions, questions, masks = cells()
-    sheet = asked_sheet(captions, questions, masks)
-    assert sheet.width == asked_sheet(captions, [], []).width > 3 * CELL
+    captions, questions, masks = (tuple(each) for each in cells())
+    rows = [Row("Captions", "", captions), Row("Questions", "both", questions), Row("Masks", "", masks)]
+    sheet = asked_sheet(rows)
+    assert sheet.width == asked_sheet(rows[:1]).width > 3 * CELL
     margin = sheet.crop((sheet.width - MARGIN + 1, 0, sheet.width, sheet.height))
     assert margin.getcolors() == [(margin.width * margin.height, (255, 255, 255))]
     first = sheet.crop((MARGIN, HEADER, MARGIN + CELL, HEADER + 400))
     assert count(first, ink.PHRASES[0]) > 200
     assert count(first, ink.PHRASES[1]) > 200
     verdicts = {
-        "some phrases": ((captions, [], []), ink.BAD),
-        "right answer": (([], questions[:1], []), ink.GOOD),
-        "wrong answer": (([], questions[1:], []), ink.BAD),
-        "poor mask": (([], [], masks), ink.BAD),
+        "some phrases": (captions[0], ink.BAD),
+        "right answer": (questions[0], ink.GOOD),
+        "wrong answer": (questions[1], ink.BAD),
+        "poor mask": (masks[0], ink.BAD),
     }
-    for name, (rows, colour) in verdicts.items():
-        one = asked_sheet(*rows)
+    for name, (cell, colour) in verdicts.items():
+        one = asked_sheet([Row(name, "", (cell,)), Row("nothing", "", ())])
         assert [count(one, each) > 100 for each in (ink.GOOD, ink.BAD)] == [
             colour == ink.GOOD,
             colour == ink.BAD,
         ], name
     with pytest.raises(ValueError, match="at least one cell"):
-        asked_sheet([], [], [])
+        asked_sheet([Row("nothing", "", ())])
 
 
 def test_a_true_outline_lies_on_the_mask_in_light_and_dark() -> None:
     nothing, all_of_it = segmented(np.zeros_like(MASK)), segmented(np.ones_like(MASK))
     x, y = MARGIN + round(50 * CELL / 480), HEADER + 46 + round(150 * CELL / 480)  # under the row's heading
     for found in (nothing, all_of_it):
-        sheet = asked_sheet([], [], [MaskCell(IMAGE, found, MASK)])
-        assert {sheet.getpixel((x + 1, y + dy)) for dy in range(30)} == {(0, 0, 0), (255, 255, 255)}
+        sheet = asked_sheet([Row("Masks", "", (MaskCell(IMAGE, found, MASK),))])
+        assert {sheet.getpixel((x, y + dy)) for dy in range(30)} == {(0, 0, 0), (255, 255, 255)}
 
 
 @pytest.mark.parametrize("form", ["path", "bytes", "array"])

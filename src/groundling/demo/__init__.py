@@ -1,16 +1,18 @@
 """The demo: what is asked about fresh street scenes, chosen without a look at the answers."""
 
+from groundling.demo.asked import Replies, Requests, ask_all, check_tasks, requests
 from groundling.demo.expressions import Question, ask, questions, show
-from groundling.demo.mdetr import MdetrAnswers, MdetrAsked, ask_mdetr, check_tasks, mdetr_questions
+from groundling.demo.held_out import HELD_OUT
 
 __all__ = [
-    "MdetrAnswers",
-    "MdetrAsked",
+    "HELD_OUT",
     "Question",
+    "Replies",
+    "Requests",
     "ask",
-    "ask_mdetr",
+    "ask_all",
     "check_tasks",
-    "mdetr_questions",
     "questions",
+    "requests",
     "show",
 ]

@@ -33,13 +33,12 @@ class Timed(NamedTuple, Generic[Found]):
     first_milliseconds: float
 
 
-def timed(*requests: Callable[[], Found], repeats: int) -> list[Found]:
-    """What each request gives, with its median time; they are made in turns, of which the first warms up."""
-    return [each.found for each in timed_from_first(*requests, repeats=repeats)]
+def timed(*requests: Callable[[], Found], repeats: int) -> list[Timed[Found]]:
+    """What each request gives, with its times.
 
-
-def timed_from_first(*requests: Callable[[], Found], repeats: int) -> list[Timed[Found]]:
-    """As `timed`, with the milliseconds of the first use too: then the subnet is cut out of the network."""
+    The first use reads the words and cuts their subnet out of the network; repeats, made in turns, find both
+    in the cache, and their median counts.
+    """
     first = [request().milliseconds for request in requests]
     turns = [[request() for request in requests] for _ in range(repeats)]
     medians = [median(found.milliseconds for found in column) for column in zip(*turns, strict=True)]

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from groundling.draw import caption, ink
 from groundling.draw.caption import Mark
+from groundling.draw.hatching import hatched, standing_out
 from groundling.draw.labels import draw_boxes, enlarged, fitting, letter_size
 from groundling.pictures.images import ImageSource
-from groundling.pictures.masks import Mask as Pixels
 from groundling.pictures.masks import decode
 from groundling.results import Answer, CaptionGrounding, Detection, Segmentation
-
-SEEN = 0.5  # of the picture under a mask's colour
 
 
 def draw_phrases(image: ImageSource, found: CaptionGrounding) -> Image.Image:
@@ -52,11 +49,16 @@ def draw_answer(image: ImageSource, found: Answer) -> Image.Image:
 
 
 def draw_mask(image: ImageSource, found: Segmentation) -> Image.Image:
-    """The image with the pixels that the phrase means tinted and outlined, over the phrase in that colour."""
+    """The image with the pixels that the phrase means outlined and hatched, over the phrase in that colour.
+
+    The colour is one that the picture does not have there.
+    """
     picture, _ = _ready(image, "a mask", found.width, found.height)
-    picture = tinted(picture, decode(found.mask), ink.MASK)
+    mask = decode(found.mask)
+    colour = standing_out(picture, mask)
+    picture = hatched(picture, mask, colour)
     area = found.mask.area / (found.width * found.height)
-    mark = Mark((0, len(found.text)), ink.MASK if found.mask.area else None)
+    mark = Mark((0, len(found.text)), colour if found.mask.area else None)
     note = f"{area:.1%} of the picture" if found.mask.area else "nothing found"
     return _over(picture, found.text, [mark], note=note)
 
@@ -93,43 +95,6 @@ def marks_in(found: Answer) -> list[Mark]:
     """The names of the evidence as marks of the question, those that stand in it once: no other is sure."""
     places = {name: found.text.find(name) for name in colours_of(found) if found.text.count(name) == 1}
     return [Mark((at, at + len(name)), colours_of(found)[name]) for name, at in places.items()]
-
-
-def tinted(picture: Image.Image, mask: Pixels, colour: str) -> Image.Image:
-    """The picture with a mask of its image, of any size, in a colour with an outline; nothing beside it."""
-    on = at_size(mask, picture.size)
-    wide = max(1, round(letter_size(picture.size) / 9))
-    edge = max(1, wide // 2)
-    line = on & ~eroded(on, edge + wide)
-    dark = (
-        on & ~eroded(on, edge) & grown(eroded(on, edge + 1), edge + 1)
-    )  # not of what is as thin as the line
-    pixels, tint = np.asarray(picture).astype(np.float32), np.array(ink.rgb(colour), np.float32)
-    pixels[on] = SEEN * pixels[on] + (1 - SEEN) * tint
-    pixels[line], pixels[dark] = tint, 0
-    return Image.fromarray(pixels.round().astype(np.uint8))
-
-
-def at_size(mask: Pixels, size: tuple[int, int]) -> Pixels:
-    """The mask for a picture drawn at another size (width, height): its own pixels, larger."""
-    drawn: Pixels = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    return drawn
-
-
-def eroded(mask: Pixels, steps: int) -> Pixels:
-    """What is more than so many pixels inside a mask; what lies outside the picture counts as outside."""
-    for _ in range(steps):
-        wide = np.pad(mask, 1)
-        mask = mask & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    return mask
-
-
-def grown(mask: Pixels, steps: int) -> Pixels:
-    """What is in a mask or no more than so many pixels beside it."""
-    for _ in range(steps):
-        wide = np.pad(mask, 1)
-        mask = mask | wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
-    return mask
 
 
 def _ready(image: ImageSource, what: str, width: int, height: int) -> tuple[Image.Image, int]:

@@ -1,200 +1,153 @@
-"""A contact sheet of what an MDETR answers: phrases, questions and masks, and whether each is right."""
+"""A contact sheet of what a model was asked: phrases, questions and masks, and whether each is right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
-from groundling.data.sample import Box
 from groundling.draw import caption, ink
-from groundling.draw.asked import at_size, coloured, colours_of, eroded, marks_in, marks_of, tinted
+from groundling.draw.asked import coloured, colours_of, marks_in, marks_of
+from groundling.draw.asked_cells import (
+    AskedCell,
+    Boxes,
+    CaptionCell,
+    MaskCell,
+    QuestionCell,
+    asked_summary,
+    counted,
+)
 from groundling.draw.caption import Mark
+from groundling.draw.hatching import at_size, eroded, hatched, standing_out
 from groundling.draw.ink import Rect
-from groundling.draw.sheet import CELL, GAP, HEADER, MARGIN, Sign, boxed, dashed, header, resized, solid
-from groundling.pictures.boxes import pairwise_iou
+from groundling.draw.right import on_one
+from groundling.draw.sheet import (
+    CELL,
+    GAP,
+    HEADER,
+    MARGIN,
+    Sign,
+    boxed,
+    broken,
+    cornered,
+    header,
+    resized,
+    solid,
+)
 from groundling.pictures.masks import Mask as Pixels
 from groundling.pictures.masks import decode
-from groundling.results import Answer, Asked, CaptionGrounding, Detection, Segmentation
+from groundling.results import Asked
 
 TITLE = "One network for whole sentences, questions and masks"
-ENOUGH = 0.5  # IoU of a box or mask that counts as found
 HEADING, TEXT, ANSWER, FOOT = 46, 17, 24, 30  # pixels: heights of heading and foot, sizes of letters
 DASH = 5
 
 
 @dataclass(frozen=True)
-class CaptionCell:
-    """A caption's phrases beside their true boxes (xyxy), in the same order."""
+class Row:
+    """Cells beside each other, under a name and a few quiet words."""
 
-    image: Image.Image
-    found: CaptionGrounding
-    truth: tuple[tuple[Box, ...], ...]
-
-    def __post_init__(self) -> None:
-        if len(self.truth) != len(self.found):
-            raise ValueError(f"{len(self.found)} phrases do not fit true boxes of {len(self.truth)}")
-
-    @property
-    def right(self) -> tuple[bool, ...]:
-        """Whether the surest box of each phrase has an IoU of 0.5 or more with one of its true boxes."""
-        return tuple(
-            _on_one(found.objects, boxes) for found, boxes in zip(self.found, self.truth, strict=True)
-        )
-
-
-@dataclass(frozen=True)
-class QuestionCell:
-    """An answer beside the true one, and the true boxes of what the question is about."""
-
-    image: Image.Image
-    found: Answer
-    answer: str
-    truth: tuple[Box, ...]
-
-    @property
-    def right(self) -> bool:
-        """Whether it is the true answer."""
-        return self.found.answer == self.answer
-
-
-@dataclass(frozen=True)
-class MaskCell:
-    """A phrase's mask beside the true one."""
-
-    image: Image.Image
-    found: Segmentation
-    truth: Pixels
-
-    def __post_init__(self) -> None:
-        size = (self.found.height, self.found.width)
-        if self.truth.shape != size:
-            given, fitting = ("×".join(map(str, shape)) for shape in (self.truth.shape, size))
-            raise ValueError(f"a mask of {fitting} (height × width) does not fit a true one of {given}")
-
-    @property
-    def iou(self) -> float:
-        """IoU of both masks; 1 if both are empty."""
-        found = decode(self.found.mask)
-        union = int((found | self.truth).sum())
-        return int((found & self.truth).sum()) / union if union else 1.0
+    name: str
+    meaning: str
+    cells: tuple[AskedCell, ...]
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """A cell as it is drawn: picture, words with their marks, an answer, and the verdict."""
+    """A cell as it is drawn: picture, words with their marks, an answer, and the verdict in its colour."""
 
     picture: Image.Image
     text: list[caption.Line]
     answer: str
     sure: str
     verdict: str
-    good: bool
+    colour: str
     foot: str
 
 
-def asked_sheet(
-    captions: Sequence[CaptionCell],
-    questions: Sequence[QuestionCell],
-    masks: Sequence[MaskCell],
-    title: str = TITLE,
-) -> Image.Image:
-    """A row of each kind under a title, a summary and a legend; ValueError without any cell."""
-    rows: list[tuple[str, str, list[_Panel]]] = [
-        (
-            "Captions",
-            "each phrase has one colour, in the words and in the picture",
-            [*map(_phrases, captions)],
-        ),
-        ("Questions", "the answer, and what it rests on", [*map(_question, questions)]),
-        ("Masks", "the pixels of everything that a phrase means", [*map(_mask, masks)]),
-    ]
-    rows = [row for row in rows if row[2]]
+def asked_sheet(rows: Sequence[Row], summary: str | None = None, title: str = TITLE) -> Image.Image:
+    """Rows of cells under a title, a summary (None: that of the cells) and a legend.
+
+    Rows without cells are left out; ValueError without any cell.
+    """
+    rows = [row for row in rows if row.cells]
     if not rows:
         raise ValueError("a sheet of answers needs at least one cell")
-    columns = max(3, max(len(panels) for _, _, panels in rows))  # three, or the legend would not fit
+    panels = [[_panel(cell) for cell in row.cells] for row in rows]
+    columns = max(3, *map(len, panels))  # three, or the legend would not fit
     width = 2 * MARGIN + columns * (CELL + GAP) - GAP
-    heights = [HEADING + _high(panels) + GAP for _, _, panels in rows]
+    heights = [HEADING + _high(own) + GAP for own in panels]
     sheet = Image.new("RGB", (width, HEADER + sum(heights) - GAP + MARGIN), ink.PAPER)
     draw = ImageDraw.Draw(sheet)
-    header(draw, title, asked_summary(captions, questions, masks), _LEGEND, width)
+    said = asked_summary([cell for row in rows for cell in row.cells]) if summary is None else summary
+    header(draw, title, said, _LEGEND, width)
     top = HEADER
-    for (name, meaning, panels), high in zip(rows, heights, strict=True):
-        x = ink.write(draw, (MARGIN, top + 8), name, 20, ink.INK, bold=True)
-        ink.write(draw, (x + 12, top + 12), meaning, 15, ink.QUIET)
-        for column, panel in enumerate(panels):
-            _draw(sheet, panel, MARGIN + column * (CELL + GAP), top + HEADING, panels)
+    for row, own, high in zip(rows, panels, heights, strict=True):
+        x = ink.write(draw, (MARGIN, top + 8), row.name, 20, ink.INK, bold=True)
+        ink.write(draw, (x + 12, top + 12), row.meaning, 15, ink.QUIET)
+        for column, panel in enumerate(own):
+            _draw(sheet, panel, MARGIN + column * (CELL + GAP), top + HEADING, own)
         top += high
     return sheet
-
-
-def asked_summary(
-    captions: Sequence[CaptionCell], questions: Sequence[QuestionCell], masks: Sequence[MaskCell]
-) -> str:
-    """What was found and answered, how well masks fit, and the mean time of an answer, in one line."""
-    parts = list[str]()
-    if phrases := [right for cell in captions for right in cell.right]:
-        parts.append(f"{sum(phrases)} of {len(phrases)} phrases found")
-    if questions:
-        parts.append(f"{sum(cell.right for cell in questions)} of {len(questions)} answers right")
-    if masks:
-        parts.append(f"mean mask IoU {sum(cell.iou for cell in masks) / len(masks):.2f}")
-    found: list[Asked] = [cell.found for cell in captions]
-    found += [*(cell.found for cell in questions), *(cell.found for cell in masks)]
-    times = [each.milliseconds for each in found]
-    return " · ".join([*parts, f"{sum(times) / len(times):.1f} ms on average"])
-
-
-def _on_one(found: Sequence[Detection], truth: Sequence[Box]) -> bool:
-    if not found or not truth:
-        return False
-    surest, true = (torch.tensor(boxes, dtype=torch.float64) for boxes in ([found[0].box], truth))
-    return float(pairwise_iou(surest, true).max()) >= ENOUGH
 
 
 # ------------------------------------------------------------------------------------- what a cell shows
 
 
+def _panel(cell: AskedCell) -> _Panel:
+    match cell:
+        case CaptionCell():
+            return _phrases(cell)
+        case QuestionCell():
+            return _question(cell)
+        case MaskCell():
+            return _mask(cell)
+
+
 def _phrases(cell: CaptionCell) -> _Panel:
-    marks, right = marks_of(cell.found), cell.right
+    marks, right, count = marks_of(cell.found), cell.right, Boxes.of([cell])
     objects = coloured(cell.found, marks)
-    truth = [box for boxes in cell.truth for box in boxes]
-    return _Panel(
-        boxed(cell.image, [each.box for each, _, _ in objects], [colour for _, colour, _ in objects], truth),
-        _lines(cell.found.text, marks),
-        "",
-        "",
-        f"{sum(right)} of {len(right)} found",
-        all(right),
-        _spent(cell.found),
+    picture = boxed(
+        cell.image,
+        [each.box for each, _, _ in objects],
+        [colour for _, colour, _ in objects],
+        [good for phrase in cell.boxes_right for good in phrase],
+        [box for boxes in cell.truth for box in boxes],
     )
+    verdict = f"{sum(right)} of {len(right)} found"
+    boxes = f"{count.right} of {count.true} objects, {counted(count.wrong)} wrong"
+    foot = f"{boxes} · {cell.found.milliseconds:.0f} ms"
+    colour = ink.BAD if not all(right) else ink.PARTLY if count.wrong else ink.GOOD
+    return _Panel(picture, _lines(cell.found.text, marks), "", "", verdict, colour, foot)
 
 
 def _question(cell: QuestionCell) -> _Panel:
-    colours = colours_of(cell.found)
+    colours, boxes = colours_of(cell.found), [each.box for each in cell.found.evidence]
+    picture = boxed(
+        cell.image,
+        boxes,
+        [colours[each.label] for each in cell.found.evidence],
+        on_one(boxes, cell.truth),
+        cell.truth,
+    )
     return _Panel(
-        boxed(
-            cell.image,
-            [each.box for each in cell.found.evidence],
-            [colours[each.label] for each in cell.found.evidence],
-            cell.truth,
-        ),
+        picture,
         _lines(cell.found.text, marks_in(cell.found)),
         cell.found.answer,
         f"{cell.found.confidence:.0%} sure",
         "right" if cell.right else f"wrong: it is {cell.answer}",
-        cell.right,
+        ink.GOOD if cell.right else ink.BAD,
         _spent(cell.found),
     )
 
 
 def _mask(cell: MaskCell) -> _Panel:
-    mask = decode(cell.found.mask)
-    picture = _outlined(tinted(resized(cell.image), mask, ink.MASK), cell.truth)
-    mark = Mark((0, len(cell.found.text)), ink.MASK if mask.any() else None)
-    text = _lines(cell.found.text, [mark])
-    return _Panel(picture, text, "", "", f"IoU {cell.iou:.2f}", cell.iou >= ENOUGH, _spent(cell.found))
+    mask, picture = decode(cell.found.mask), resized(cell.image)
+    colour = standing_out(picture, mask)
+    picture = _outlined(hatched(picture, mask, colour), cell.truth)
+    text = _lines(cell.found.text, [Mark((0, len(cell.found.text)), colour if mask.any() else None)])
+    verdict = ink.GOOD if cell.right else ink.BAD
+    return _Panel(picture, text, "", "", f"IoU {cell.iou:.2f}", verdict, _spent(cell.found))
 
 
 def _lines(text: str, marks: Sequence[Mark]) -> list[caption.Line]:
@@ -208,7 +161,7 @@ def _spent(found: Asked) -> str:
 def _outlined(picture: Image.Image, truth: Pixels) -> Image.Image:
     """The picture with the true mask's outline, light and dark in turn."""
     mask = at_size(truth, picture.size)
-    rows, columns = np.nonzero(mask & ~eroded(mask, 2))
+    rows, columns = np.nonzero(mask & ~eroded(mask, 1))
     pixels = np.array(picture)
     light = (rows // DASH + columns // DASH) % 2 == 0
     pixels[rows, columns] = np.where(light[:, None], 255, 0)
@@ -218,8 +171,19 @@ def _outlined(picture: Image.Image, truth: Pixels) -> Image.Image:
 # --------------------------------------------------------------------------------------------- the layout
 
 
-def _tint(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
-    draw.rectangle(rect, ink.pale(ink.MASK), ink.MASK, 2)
+def _hatch(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
+    left, top, right, bottom = (round(value) for value in rect)
+    draw.rectangle(rect, ink.pale(ink.MASKS[0]), ink.MASKS[0], 2)
+    for x in range(left + 4, right - (bottom - top) // 2, 6):
+        draw.line((x, bottom, x + (bottom - top) // 2, top), fill=ink.INK)
+
+
+def _outline(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
+    left, top, right, bottom = (round(value) for value in rect)
+    draw.rectangle(rect, None, "#000000", 2)
+    for x in range(left, right, 2 * DASH):
+        draw.rectangle((x, top, x + DASH - 1, top + 1), fill=ink.TRUTH)
+        draw.rectangle((x, bottom - 1, x + DASH - 1, bottom), fill=ink.TRUTH)
 
 
 def _nothing(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
@@ -228,9 +192,11 @@ def _nothing(draw: ImageDraw.ImageDraw, rect: Rect) -> None:
 
 _LEGEND: tuple[tuple[str, Sign], ...] = (
     ("found, in its words' colour", solid(ink.PHRASES[0])),
-    ("mask", _tint),
-    ("true box or outline", dashed),
-    ("words of which nothing was found", _nothing),
+    ("found, but wrong", broken(ink.PHRASES[0])),
+    ("true box", cornered),
+    ("mask, in a colour that stands out", _hatch),
+    ("true outline", _outline),
+    ("nothing found", _nothing),
 )
 
 
@@ -257,4 +223,4 @@ def _draw(sheet: Image.Image, panel: _Panel, x: int, y: int, row: Sequence[_Pane
         ink.write(draw, (end + 10, top + 9), panel.sure, 14, ink.QUIET)
     foot = y + _high(row) - FOOT
     ink.write(draw, (x, foot + 6), panel.foot, 14, ink.QUIET)
-    ink.pill(draw, x + CELL, foot + 3, panel.verdict, ink.GOOD if panel.good else ink.BAD)
+    ink.pill(draw, x + CELL, foot + 3, panel.verdict, panel.colour)

@@ -9,9 +9,9 @@ Rect = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 INK, QUIET, RULE, OFF, PAPER = "#1f2630", "#66707c", "#e3e7ec", "#ced4db", "#ffffff"
 LAYER, ATTENTION, FFN = "#2f6fb7", "#e8891d", "#7d52b5"  # residual layers and the two kinds of sublayers
-GOOD, BAD = "#1d8a4b", "#c63b35"
+GOOD, PARTLY, BAD = "#1d8a4b", "#8f5b00", "#c63b35"
 PREDICTED, TRUTH = "#ff3d6e", "#ffffff"
-MASK = PREDICTED
+MASKS = ("#00e5ff", "#ff2fd0", "#ffe100", "#3dff3d")  # of which one stands out from any object
 BESIDE = "#f3f5f7"  # of a picture that is narrower than its place
 BOXES = (PREDICTED, "#17b3a6", "#ffb000", "#4f7cff", "#9ad321", "#c45cff", "#ff7f2a", "#00c2ff")
 PHRASES = (  # Okabe and Ito 2008 without black: they differ for people who see fewer colours, too
@@ -115,12 +115,36 @@ def _unit(colour: str) -> list[float]:
     return [value / 255 for value in rgb(colour)]
 
 
-def frame(draw: ImageDraw.ImageDraw, box: Rect, colour: str, width: int) -> None:
-    """A solid frame around the outside of a box, with a dark edge that shows on any picture."""
+def frame(draw: ImageDraw.ImageDraw, box: Rect, colour: str, width: int, *, broken: bool = False) -> None:
+    """A frame around the outside of a box, with a dark edge that shows on any picture; dashed if `broken`."""
     edge = max(1, width // 3)
     left, top, right, bottom = _outside(draw, box, width)
-    draw.rectangle((left - edge, top - edge, right + edge, bottom + edge), outline="#000000", width=edge)
-    draw.rectangle((left, top, right, bottom), outline=colour, width=width)
+    if not broken:
+        draw.rectangle((left - edge, top - edge, right + edge, bottom + edge), outline="#000000", width=edge)
+        draw.rectangle((left, top, right, bottom), outline=colour, width=width)
+        return
+    dashes = _dashes(left, top, right, bottom, width)
+    for x1, y1, x2, y2 in dashes:
+        draw.rectangle((x1 - edge, y1 - edge, x2 + edge, y2 + edge), fill="#000000")
+    for dash in dashes:
+        draw.rectangle(dash, fill=colour)
+
+
+def _dashes(left: int, top: int, right: int, bottom: int, width: int) -> list[tuple[int, int, int, int]]:
+    """The dashes of a broken frame as rectangles, as long as the gaps between them or a little more."""
+    found = []
+    for start, end in _steps(left, right, 3 * width):
+        found += [(start, top, end, top + width - 1), (start, bottom - width + 1, end, bottom)]
+    for start, end in _steps(top, bottom, 3 * width):
+        found += [(left, start, left + width - 1, end), (right - width + 1, start, right, end)]
+    return [(x1, min(y1, y2), x2, max(y1, y2)) for x1, y1, x2, y2 in found if x1 <= x2]
+
+
+def _steps(first: int, last: int, step: int) -> list[tuple[int, int]]:
+    """Where dashes begin and end on a side: one at each end of it, gaps of about `step` between."""
+    count = max(1, round((last - first) / step / 2))
+    size = (last - first) / (2 * count + 1)
+    return [(round(first + 2 * n * size), round(first + (2 * n + 1) * size)) for n in range(count + 1)]
 
 
 def _outside(draw: ImageDraw.ImageDraw, box: Rect, width: int) -> tuple[int, int, int, int]:
@@ -131,18 +155,26 @@ def _outside(draw: ImageDraw.ImageDraw, box: Rect, width: int) -> tuple[int, int
     return left, top, min(wide - 1, right + width - 1), min(high - 1, bottom + width - 1)
 
 
-def dashes(draw: ImageDraw.ImageDraw, box: Rect, colour: str, width: int) -> None:
-    """A thin dashed frame just inside a box: light dashes on a dark line."""
+def ticks(draw: ImageDraw.ImageDraw, box: Rect, colour: str, width: int) -> None:
+    """The four corners of a box, just inside it: light lines with a dark edge, and nothing between them."""
     wide, high = draw.im.size
     left, top = (max(0, round(v)) for v in box[:2])
-    right, bottom = min(wide, round(box[2])), min(high, round(box[3]))
-    draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline="#000000", width=width)
-    step = 4 * width
-    for start in range(left, right, 2 * step):
-        end = min(start + step, right) - 1
-        draw.rectangle((start, top, end, top + width - 1), fill=colour)
-        draw.rectangle((start, max(top, bottom - width), end, max(top, bottom - 1)), fill=colour)
-    for start in range(top, bottom, 2 * step):
-        end = min(start + step, bottom) - 1
-        draw.rectangle((left, start, left + width - 1, end), fill=colour)
-        draw.rectangle((max(left, right - width), start, max(left, right - 1), end), fill=colour)
+    right, bottom = min(wide, round(box[2])) - 1, min(high, round(box[3])) - 1
+    if right < left or bottom < top:
+        return
+    across, down = (
+        max(width, min(8 * width, round(0.3 * (b - a)))) for a, b in ((left, right), (top, bottom))
+    )
+    arms = []
+    for x, inward in ((left, 1), (right, -1)):
+        for y, below in ((top, 1), (bottom, -1)):
+            arms.append(_between(x, y, x + inward * across, y + below * (width - 1)))
+            arms.append(_between(x, y, x + inward * (width - 1), y + below * down))
+    for x1, y1, x2, y2 in arms:
+        draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), fill="#000000")
+    for arm in arms:
+        draw.rectangle(arm, fill=colour)
+
+
+def _between(x1: int, y1: int, x2: int, y2: int) -> tuple[int, int, int, int]:
+    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)

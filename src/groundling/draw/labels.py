@@ -1,39 +1,29 @@
 """Groundings drawn on their image: a coloured box for each, its expression on a label that can be read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from groundling.data.sample import Box
 from groundling.draw import ink
-from groundling.draw.ink import Rect
+from groundling.draw.placing import Detail, Label, gap, leading, nearest, pad, place_labels
+from groundling.draw.right import on_one
 from groundling.pictures.images import MAX_PIXELS, ImageSource, open_image
 from groundling.results import Detections, Grounding
 
-LINES = 2  # of a label
 SMALL, ENLARGED = 400, 640  # pixels of the longer side: what is less is drawn at least so large
-
-
-@dataclass(frozen=True)
-class Label:
-    """Where a label lies, wholly inside the picture, and its lines."""
-
-    rect: Rect
-    lines: tuple[str, ...]
 
 
 def draw_grounding(
     image: ImageSource, groundings: Sequence[Grounding], truth: Sequence[Box] | None = None
 ) -> Image.Image:
-    """A copy of the image with a solid box and a label for each grounding, and dashed true boxes.
+    """A copy of the image with a box and a label for each grounding, and the corners of true boxes.
 
     image: path, bytes, PIL image or array, as a Grounder takes it. `truth` are boxes xyxy in pixels of the
-    image. Lines and letters grow with the picture; one of less than 400 pixels is drawn a whole number of
-    times as large, so that labels have room. ValueError if a grounding is of an image of another size, or a
-    true box is not four numbers.
+    image; a box that lies on none of them (IoU below 0.5) is dashed. Lines and letters grow with the picture;
+    one of less than 400 pixels is drawn a whole number of times as large, so that labels have room.
+    ValueError if a grounding is of an image of another size, or a true box is not four numbers.
     """
     sizes = [(grounding.width, grounding.height) for grounding in groundings]
     picture, scale = enlarged(fitting(image, "a grounding", sizes))
@@ -87,19 +77,24 @@ def draw_boxes(
     truth: Sequence[Box] | None = None,
     colours: Sequence[str] | None = None,
 ) -> None:
-    """Draw on a picture that was made so many times as large: each box with its label, dashed true boxes.
+    """Draw on a picture that was made so many times as large: each box with its label, corners of true boxes.
 
     Of boxes that are nearly the same, each later frame lies around the earlier ones.
     """
     draw, size = ImageDraw.Draw(picture), letter_size(picture.size)
-    width = line_width(picture.size)
-    boxes = apart([scaled(box, scale) for box in boxes], 1.5 * width)
+    width, detail = line_width(picture.size), Detail.of(picture)
+    real = [scaled(box, scale) for box in boxes]
+    true = None if truth is None else [scaled(_checked(box), scale) for box in truth]
+    right = [True] * len(real) if true is None else on_one(real, true)
+    framed = apart(real, 1.5 * width)
     colours = colours or [ink.BOXES[i % len(ink.BOXES)] for i in range(len(boxes))]
-    for box, colour in zip(boxes, colours, strict=True):
-        ink.frame(draw, box, colour, width)
-    for box in truth or ():
-        ink.dashes(draw, scaled(_checked(box), scale), ink.TRUTH, max(1, width // 2))
-    labels = place_labels(picture.size, boxes, texts, size)
+    for box, colour, good in zip(framed, colours, right, strict=True):
+        ink.frame(draw, box, colour, width, broken=not good)
+    for box in true or ():
+        ink.ticks(draw, box, ink.TRUTH, max(2, width // 2))
+    labels = place_labels(picture.size, framed, texts, size, detail)
+    for label, box, colour in zip(labels, framed, colours, strict=True):
+        _leader(draw, label, box, colour, size)
     for label, colour in zip(labels, colours, strict=True):
         _draw_label(draw, label, colour, size)
 
@@ -129,77 +124,26 @@ def line_width(size: tuple[int, int]) -> int:
     return max(2, round(letter_size(size) / 7))
 
 
-def place_labels(
-    size: tuple[int, int], boxes: Sequence[Box], texts: Sequence[str], letters: int
-) -> list[Label]:
-    """A label for each box: near it, inside the picture, off other labels and boxes where there is room."""
-    placed: list[Label] = []
-    # Covering its own box is twice as bad as another's, a label worst; being far away counts too.
-    rects, weights = np.zeros((2 * len(boxes), 4)), np.repeat((1.0, 100.0), len(boxes))
-    rects[: len(boxes)] = np.reshape(boxes, (-1, 4))
-    for index, (box, text) in enumerate(zip(boxes, texts, strict=True)):
-        pad = _pad(letters)
-        lines = ink.wrapped(text, letters, min(size[0] - 2 * pad, 26 * letters), LINES)
-        wide = max(ink.font(letters).getlength(line) for line in lines) + 2 * pad
-        high = len(lines) * _leading(letters) + pad
-        places = _places(size, box, wide, high, max(2, round(letters / 7)))
-        there = len(boxes) + index
-        weights[index] = 2
-        troubles = [
-            float(_overlaps(place, rects[:there]) @ weights[:there]) + 2 * letters * _gap(place, box)
-            for place in places
-        ]
-        weights[index] = 1
-        rects[there] = places[troubles.index(min(troubles))]
-        placed.append(Label(places[troubles.index(min(troubles))], tuple(lines)))
-    return placed
-
-
-def _places(size: tuple[int, int], box: Box, wide: float, high: float, gap: int) -> list[Rect]:
-    """Above, below, right, left, then inside the box, then anywhere: moved inside the picture."""
-    x1, y1, x2, y2 = box
-    corners = [(x1 - gap, y1 - gap - high), (x2 + gap - wide, y1 - gap - high), (x1 - gap, y2 + gap)]
-    corners += [(x2 + gap - wide, y2 + gap), (x2 + gap, y1), (x1 - gap - wide, y1), (x1, y1), (x1, y2 - high)]
-    corners += [(x1, row * high) for row in range(int(size[1] // high))]
-    rects = []
-    for x, y in corners:
-        left, top = max(0.0, min(x, size[0] - wide)), max(0.0, min(y, size[1] - high))
-        rects.append((left, top, left + wide, top + high))
-    return rects
-
-
 def _words(what: str, score: float | None) -> str:
     return what + ("" if score is None else f" {score:.2f}")
+
+
+def _leader(draw: ImageDraw.ImageDraw, label: Label, box: Box, colour: str, size: int) -> None:
+    """A line from a label to its box, where they do not touch."""
+    if gap(label.rect, box) < size / 2:
+        return
+    (x1, x2), (y1, y2) = nearest(label.rect[::2], box[::2]), nearest(label.rect[1::2], box[1::2])
+    wide = max(1, size // 10)
+    draw.line((x1, y1, x2, y2), fill="#000000", width=wide + 2)
+    draw.line((x1, y1, x2, y2), fill=colour, width=wide)
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, label: Label, colour: str, size: int) -> None:
     left, top, right, bottom = (round(value) for value in label.rect)
     draw.rectangle((left, top, right - 1, bottom - 1), fill=colour)
     for row, line in enumerate(label.lines):
-        place = (left + _pad(size), top + _pad(size) / 2 + row * _leading(size))
+        place = (left + pad(size), top + pad(size) / 2 + row * leading(size))
         draw.text(place, line, fill=ink.on(colour), font=ink.font(size))
-
-
-def _pad(size: int) -> int:
-    return max(2, round(0.35 * size))
-
-
-def _leading(size: int) -> int:
-    return round(1.25 * size)
-
-
-def _overlaps(a: Rect, rects_N4: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area that a rectangle shares with each of the others (N,)."""
-    left, top, right, bottom = rects_N4.T
-    wide = np.minimum(a[2], right) - np.maximum(a[0], left)
-    high = np.minimum(a[3], bottom) - np.maximum(a[1], top)
-    shared: NDArray[np.float64] = wide.clip(min=0) * high.clip(min=0)
-    return shared
-
-
-def _gap(a: Rect, b: Rect) -> float:
-    """How far two rectangles are apart; 0 where they touch."""
-    return max(0.0, a[0] - b[2], b[0] - a[2]) + max(0.0, a[1] - b[3], b[1] - a[3])
 
 
 def _checked(box: Box) -> Box:
