@@ -2,10 +2,14 @@
 
     groundling train finetune --set data=DIR [--set dataset=jsonl] --out runs/mine
 
-Twenty minutes of one busy CPU core: 96 COCO photos with 554 expressions (examples/refer_from_coco.py) are
-learned by heart, Prec@0.5 of 90.8 on what it trained on (docs/results.md).
-The packaged weights know colours, sides and sizes already, new words are spelled by their letters. `--init`
-starts from another checkpoint.
+Words that the packaged model does not know join its vocabulary, and long expressions raise what it reads.
+Where there is no split val, 15 % of the pictures are held out; the run ends when it gets no better on val or
+on these, and its best weights are what it leaves. It says so where there are too few pictures, and where they
+were learned by heart. `--init` starts from another checkpoint, one that was fine-tuned before too.
+
+258 drawn pictures of another world with 1,755 expressions of up to 36 words: after 350 steps, five minutes of
+a CPU core, Prec@0.5 is 73.5 on pictures that it has not seen; it was 20.5 after 800 where new words were
+spelled and expressions cut (docs/log.md). All 1,800 steps take twenty minutes and more.
 A handful of pictures will do: where they are fewer than a batch, it holds each of them several times.
 """
 
