@@ -98,7 +98,7 @@ def test_a_request_leaves_the_model_in_its_mode(tokenizer: ByteTokenizer) -> Non
     assert mdetr.training
     assert mdetr.net.training
     assert after.phrases == before.phrases
-    with pytest.raises(ValueError, match=r"a model in training mode answers at random: call model\.eval"):
+    with pytest.raises(ValueError, match=r"a model in training mode answers at random; call model\.eval"):
         ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(2, 9)])
 
 
@@ -114,7 +114,7 @@ def test_a_model_for_one_object_says_whose_phrases_are(tmp_path: Path) -> None:
             ask(PHOTO, CAPTION)
     with pytest.raises(ValueError, match=r"\(lads\) cannot find all objects of a text; .* mdetr_street"):
         grounder.detect(PHOTO, ["dog"])
-    with pytest.raises(ValueError, match="this model detects what it is given names of: give names"):
+    with pytest.raises(ValueError, match="this model finds objects by their names; give names"):
         Grounder(model(), ByteTokenizer.train([CAPTION], 300, 24)).detect(PHOTO)
 
 
@@ -156,9 +156,9 @@ def test_the_command_line(
     sure = checkpoint.save(tmp_path / "sure", scrambled(Mdetr(ASKED), 6), tokenizer)
     told = shell("detect", picture, "red car", "dogs", "--model", sure, "--threshold", 0, "--json").out
     assert {each["label"] for each in json.loads(told)["objects"]} == {"red car", "dogs"}
-    assert "no noun phrase in 'it is'" in shell("phrases", picture, "it is", *all_of).complaint()
+    assert "no noun phrase was found in 'it is'" in shell("phrases", picture, "it is", *all_of).complaint()
     wrong = shell("detect", picture, *all_of).complaint()  # it said that `ground` runs it
-    assert "this model detects what it is given names of: give names" in wrong
+    assert "this model finds objects by their names; give names" in wrong
 
 
 # ------------------------------------------------------------------------------------------------ results

@@ -255,15 +255,15 @@ def test_a_caption_that_is_too_long_is_not_split(
 @pytest.mark.parametrize(
     ("caption", "options", "message"),
     [
-        ("it is there", {}, r"no noun phrase in 'it is there' \(rules\): give its spans"),
+        ("it is there", {}, r"no noun phrase was found in 'it is there' \(by rules\); give its spans"),
         ("a dog " * 30, {}, r"a text of \d+ tokens is too long for a model that reads 24"),
         (CAPTION, {"spans": [(3, 99)]}, r"span \(3, 99\) does not lie in a text of 30 characters"),
         (CAPTION, {"spans": [(0.5, 2)]}, r"a span is \(begin, end\) in whole characters, given \(0.5, 2\)"),
         (CAPTION, {"spans": [3]}, "a span is .* given 3"),  # these two were TypeErrors
         (CAPTION, {"spans": [(1, 2, 3)]}, r"a span is .* given \(1, 2, 3\)"),
         (None, {}, "a caption is a text, given None"),
-        (CAPTION, {"threshold": 1.2}, "a threshold is a score"),
-        (CAPTION, {"score": "mean"}, "no score 'mean'; object and token are"),
+        (CAPTION, {"threshold": 1.2}, "threshold must be a number from 0 to 1"),
+        (CAPTION, {"score": "mean"}, "score must be object or token, given 'mean'"),
         ("  ", {"spans": []}, "has no words"),
     ],
 )
@@ -327,10 +327,10 @@ def test_captions_of_names_share_what_was_seen(tokenizer: ByteTokenizer) -> None
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "names are a list of texts with at least one, given"),
-        ("dog", "names are a list of texts"),
-        (["dog", "dog"], "names are texts that differ"),
-        (["dog", "do\u00adg"], "names are texts that differ"),
+        ([], "names must be a list of one text or more, given"),
+        ("dog", "names must be a list of one text"),
+        (["dog", "dog"], "names must differ"),
+        (["dog", "do\u00adg"], "names must differ"),
         (["dog", " "], "name ' ' has no words"),
         ([["dog"]], "a name is a text, given"),  # was a TypeError: no list can be hashed
         (["a very long name of many words that are not known to it"], "is too long for a model"),
@@ -493,9 +493,7 @@ def test_many_texts_are_answered_as_each_alone(
         assert one.cost.full == many.cost.full + many.cost.shared
         assert one.cost.shared == 0
     for wrong in ((), "a red car"):
-        with pytest.raises(
-            ValueError, match=f"{what} are a list of texts with at least one, given {wrong!r}"
-        ):
+        with pytest.raises(ValueError, match=f"{what} must be a list of one text or more, given {wrong!r}"):
             ask(mdetr, tokenizer, wrong)
     with pytest.raises(ValueError, match=f"an? {what[:-1]} is a text, given 3"):
         ask(mdetr, tokenizer, ["a red car", 3])  # type: ignore[list-item]
@@ -527,7 +525,7 @@ def test_one_question_is_the_first_of_many(tokenizer: ByteTokenizer) -> None:
 
 def test_captions_have_spans_each(tokenizer: ByteTokenizer) -> None:
     mdetr, texts = model(), ["a red car", "two dogs"]
-    with pytest.raises(ValueError, match="2 captions have spans each, given 1 lists of spans"):
+    with pytest.raises(ValueError, match="spans must be a list for each of 2 captions, given 1 lists"):
         ground_captions(mdetr, tokenizer, PHOTO, texts, spans=[[(0, 5)]])
     with pytest.raises(ValueError, match=r"span \(0, 9\) does not lie in a text of 8 characters: 'two dogs'"):
         ground_captions(mdetr, tokenizer, PHOTO, texts, spans=[[(0, 9)], [(0, 9)]])

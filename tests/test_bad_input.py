@@ -164,7 +164,7 @@ TYPED: dict[str, tuple[tuple[str, ...], str]] = {
     "no such GPU": (("ground", "PICTURE", "left", "--model", "MODEL", "--device", "cuda:99"), "cuda:99"),
     "no pixels": (
         ("ground", "PICTURE", "left", "--model", "MODEL", "--max-pixels", "0"),
-        "--max-pixels=0: a whole number fits, 1 or more",
+        "--max-pixels must be a whole number, 1 or more, given 0",
     ),
     "another split of a file": (
         ("evaluate", "MODEL", "--data", "FILE", "--split", "test"),

@@ -131,7 +131,7 @@ def test_run_lengths_lie_where_polygons_do() -> None:
     wanted[8:16, :16] = True
     assert torch.equal(runs, wanted)
     assert torch.equal(placed_mask(((0.0, 0.0, 20.0, 0.0, 20.0, 10.0, 0.0, 10.0),), placement), wanted)
-    with pytest.raises(DataError, match="20x20 pixels, height first, does not fit an image of 20x40"):
+    with pytest.raises(DataError, match="20x20 pixels, height first, is not of an image of 20x40"):
         placed_mask(masks.Rle(20, 20, (400,)), placement)
 
 
@@ -190,9 +190,7 @@ def test_a_mask_of_another_image_is_left_out_before_training_begins(tmp_path: Pa
     plain = drawn(tmp_path, captions=2)
     phrase = Phrase(((0, 5),), (CAT,), (masks.Rle(20, 20, (400,)),))
     told = replace(plain, captions=(replace(plain.captions[0], phrases=(phrase,)), plain.captions[1]))
-    with pytest.warns(
-        DataWarning, match="caption 0: a mask of 20x20 pixels, .* does not fit an image of 20x"
-    ):
+    with pytest.warns(DataWarning, match="caption 0: a mask of 20x20 pixels, .* is not of an image of 20x"):
         data = training_set(told)
     assert data.left_out == 1
     assert training_set(told, learned=Learned(COLUMNS)).left_out == 0

@@ -488,7 +488,7 @@ def test_settings_that_do_not_fit(setting: str, message: str) -> None:
         ("def other(): pass", "has no function `recipe`"),
         ("def recipe(: pass", "cannot be imported: SyntaxError"),
         ("import nowhere_at_all", "cannot be imported: ModuleNotFoundError"),
-        ("def recipe(): return []", "returns no runs"),
+        ("def recipe(): return []", "must return a list of runs"),
         ("def recipe(folder): return []", "needs folder: give --set folder="),
     ],
 )

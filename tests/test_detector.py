@@ -182,7 +182,7 @@ def test_all_images_of_a_measurement_come_in_order(batch: int) -> None:
         near = 1e-4 if batch == 1 else 0.2
         assert_close(seen.scores, scores, rtol=0, atol=near)
         assert seen.boxes.shape == boxes.shape == (CONFIG.queries, 4)
-    with pytest.raises(ValueError, match="a batch of 0 images"):
+    with pytest.raises(ValueError, match="batch must be 1 image or more, given 0"):
         list(detect_all(net, images, batch=0))
 
 
@@ -197,7 +197,7 @@ def test_load_gives_what_the_folder_holds(folder: Path, tmp_path: Path) -> None:
     )
     assert isinstance(groundling.load(model_folder(tmp_path / "lads")), groundling.Grounder)
     assert isinstance(groundling.load(folder, runtime="auto"), Detector)  # what is best here is the eager one
-    with pytest.raises(ValueError, match="runs eager, given runtime='openvino'"):
+    with pytest.raises(ValueError, match="with runtime='eager' only, given 'openvino'"):
         groundling.load(folder, runtime="openvino")
 
 
@@ -213,13 +213,13 @@ def test_what_a_model_cannot_do_is_refused_and_what_can_is_named(folder: Path, t
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, "0.5", True, float("nan")])
 def test_a_threshold_is_a_score(folder: Path, threshold: Any) -> None:
-    with pytest.raises(ValueError, match=r"a number in \[0, 1\], given"):
+    with pytest.raises(ValueError, match=r"must be a number from 0 to 1, given"):
         load_detector(folder).detect(photo(), threshold=threshold)
 
 
 @pytest.mark.parametrize("options", [{"cache_mib": -1}, {"max_pixels": 0}, {"device": "tpu"}])
 def test_options_are_checked(folder: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"cache_mib=-1|max_pixels=0|device 'tpu'"):
+    with pytest.raises(ValueError, match=r"given -1|max_pixels must be .* given 0|device 'tpu'"):
         load_detector(folder, **options)
 
 
@@ -262,7 +262,9 @@ def test_objects_are_drawn_with_a_colour_for_each_category() -> None:
     colours = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in ink.BOXES[:2]]
     edges = [drawn.getpixel((int(each.box[2]), int(each.box[3]) - 2)) for each in objects]
     assert edges == [colours[0], colours[1], colours[0]]
-    with pytest.raises(ValueError, match="detections in an image of 90x60 does not fit this image of 60x90"):
+    with pytest.raises(
+        ValueError, match="detections of an image of 90x60 cannot be drawn on this image of 60x90"
+    ):
         draw_detections(photo(60, 90), found(0.9))
 
 

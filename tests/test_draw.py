@@ -227,7 +227,7 @@ def test_tiny_and_transparent_pictures_can_be_drawn_on() -> None:
 
 def test_what_does_not_fit_is_said() -> None:
     image = Image.new("RGB", (100, 80))
-    with pytest.raises(ValueError, match=r"image of 80x100 does not fit this image of 100x80"):
+    with pytest.raises(ValueError, match=r"of an image of 80x100 cannot be drawn on this image of 100x80"):
         draw_grounding(image, [grounding(size=(80, 100))])
     with pytest.raises(ValueError, match=r"20 is not a box; truth is a list"):
         draw_grounding(image, [], truth=(20, 30, 60, 70))  # type: ignore[arg-type]

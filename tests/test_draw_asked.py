@@ -148,7 +148,7 @@ def test_a_small_picture_is_drawn_larger() -> None:
     drawn = draw_phrases(Image.new("RGB", (192, 192), GREY), small)
     assert drawn.width == 768
     assert drawn.getpixel((140, 240)) == rgb(ink.PHRASES[0])
-    with pytest.raises(ValueError, match="phrases in an image of 192x192 does not fit this image of 480x400"):
+    with pytest.raises(ValueError, match="of an image of 192x192 cannot be drawn on this image of 480x400"):
         draw_phrases(IMAGE, small)
 
 
@@ -352,9 +352,9 @@ def test_cells_know_whether_they_are_right() -> None:
         "5.0 ms on average"
     )
     assert asked_summary([*captions, *questions, *masks]) == said
-    with pytest.raises(ValueError, match="2 phrases do not fit true boxes of 1"):
+    with pytest.raises(ValueError, match="2 phrases, and true boxes of 1"):
         CaptionCell(IMAGE, grounded([], []), ((LEFT,),))
-    with pytest.raises(ValueError, match=r"a mask of 400×480 .* does not fit a true one of 480×400"):
+    with pytest.raises(ValueError, match=r"mask has 400×480 pixels .*, and the true one 480×400"):
         MaskCell(IMAGE, segmented(MASK), MASK.T)
 
 

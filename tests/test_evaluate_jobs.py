@@ -136,7 +136,7 @@ def test_all_boxes_of_expressions_come_at_once(reader: Grounder, scenes: Path) -
         assert found[0].box == pytest.approx(tuple(reader.ground(image, text)), abs=1e-3)
         assert found.objects == rank_boxes(net, tokenizer, image, [text])[0].objects
     assert together[1].cost.macs < rank_boxes(net, tokenizer, image, texts[1:])[0].cost.macs
-    with pytest.raises(ValueError, match="expressions are a list of texts with at least one, given 'man'"):
+    with pytest.raises(ValueError, match="expressions must be a list of one text or more, given 'man'"):
         rank_boxes(net, tokenizer, image, "man")
 
 

@@ -73,7 +73,7 @@ def test_long_runs_survive_compression() -> None:
         ({"size": [2, 3], "counts": [1.0, 5]}, "counts that are a string or a list of whole numbers"),
         ({"size": 6, "counts": [6]}, r"a size of \[height, width\], given 6"),
         ({"size": [6], "counts": [6]}, r"a size of \[height, width\], given \[6\]"),
-        ({"size": [2, 3], "counts": [1, 4]}, "run lengths of 5 pixels do not fit a mask of 2×3"),
+        ({"size": [2, 3], "counts": [1, 4]}, "run lengths are of 5 pixels, and the mask has 2×3"),
         ({"size": [2, 3], "counts": "1!1"}, "has no character '!'"),
         ({"size": [2, 3], "counts": "o" * 50}, "a count that no mask can have"),
         ({"size": [2, 3], "counts": "14o"}, "ends in the middle of a count"),

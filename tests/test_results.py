@@ -165,7 +165,7 @@ def test_a_picture_is_at_hand_while_its_owner_keeps_it(grounder: Grounder) -> No
     photo().save(data, "PNG")
     with pytest.raises(ValueError, match=r"give it once more, as in answer\.save\(path, image\)"):
         grounder.ground(data.getvalue(), "left").draw()
-    with pytest.raises(ValueError, match="does not fit this image"):
+    with pytest.raises(ValueError, match="cannot be drawn on this image of 50x40"):
         gone.draw(photo(50, 40))
 
 

@@ -265,9 +265,10 @@ def fit(
     fresh: Iterable[str] = (),
     discard: Iterable[str] = (),
 ) -> None:
-    """Copy tensors that come from `file` into a model, or change nothing and say what does not fit.
+    """Copy tensors that come from `file` into a model, or change nothing and say what differs.
 
-    A 1×1 convolution fits a linear map: DETR projects by the one, what reads words with it by the other.
+    A 1×1 convolution can stand for a linear map: DETR projects by the one, systems that read words by the
+    other.
     """
     own = model.state_dict()
     tensors = {name: _like(tensor, own.get(name)) for name, tensor in tensors.items()}

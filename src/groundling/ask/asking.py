@@ -4,7 +4,7 @@
     for phrase in found:
         phrase.phrase, phrase.span, [(each.box, each.score) for each in phrase.objects]
 
-The way of a request: image → `open_image`, `Framing.see` · text → tokens with their characters → network →
+A request, end to end: image → `open_image`, `Framing.see` · text → tokens with their characters → network →
 soft tokens and boxes of each query → phrases by their tokens, boxes by `Placement.boxes`.
 Functions of a model in evaluation mode: nothing of a request stays anywhere. Of many texts of one image
 (`ground_captions`, `rank_boxes`, `answer_all`, `segment_all`) each is answered as it would be alone, and the
@@ -94,7 +94,9 @@ def ground_captions(
     threshold = _threshold(model, threshold)
     _check_texts(captions, "caption")
     if spans is not None and len(spans) != len(captions):
-        raise ValueError(f"{len(captions)} captions have spans each, given {len(spans)} lists of spans")
+        raise ValueError(
+            f"spans must be a list for each of {len(captions)} captions, given {len(spans)} lists"
+        )
     for caption in captions:
         tokenizer.offsets(caption)  # first: what is too long need not be split
     name = "given"
@@ -290,7 +292,8 @@ def _split(caption: str, how: Splitter) -> list[Span]:
     spans = [words.back(phrase.span) for phrase in how.split(words.text)]
     if not spans:
         raise ValueError(
-            f"no noun phrase in {caption[:80]!r} ({how.name}): give its spans, or ground it as one expression"
+            f"no noun phrase was found in {caption[:80]!r} (by {how.name}); give its spans, or ground it as "
+            "one expression"
         )
     return spans
 
@@ -309,7 +312,7 @@ def _ask(
     Where words choose what runs, each text has a subnet, and the image is seen by each of them.
     """
     if model.net.training or model.text.training:
-        raise ValueError("a model in training mode answers at random: call model.eval() first")
+        raise ValueError("a model in training mode answers at random; call model.eval() first")
     offsets = [tokenizer.offsets(text) for text in texts]  # first: too long is an error, `encode` would cut
     tokens = tokenizer.encode(texts)
     framing = model.config.framing
@@ -357,7 +360,7 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
     for given in names:
         name = normalised(given).text
         if name in read:
-            raise ValueError(f"names are texts that differ; {given!r} comes twice")
+            raise ValueError(f"names must differ; {given!r} comes twice")
         read.add(name)
         longer = f"{caption} {name}." if caption else f"{name}."
         if spans and len(tokenizer.pieces(longer)) >= tokenizer.limit:
@@ -371,7 +374,7 @@ def captions_of(names: Sequence[str], tokenizer: ByteTokenizer) -> list[tuple[st
 def _check_texts(texts: Sequence[str], what: str) -> None:
     """ValueError unless these are texts with words, at least one."""
     if isinstance(texts, str) or not texts:
-        raise ValueError(f"{what}s are a list of texts with at least one, given {texts!r}")
+        raise ValueError(f"{what}s must be a list of one text or more, given {texts!r}")
     for text in texts:
         read_words(text, what)
 
@@ -381,7 +384,7 @@ def _threshold(model: ObjectFinder, threshold: float | None) -> float:
     if threshold is None:
         return float(model.config.threshold)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-        raise ValueError(f"a threshold is a score, a number in [0, 1], given {threshold!r}")
+        raise ValueError(f"threshold must be a number from 0 to 1, given {threshold!r}")
     return threshold
 
 

@@ -4,7 +4,7 @@
     for found in model.detect("street.jpg"):
         found.label, found.box, found.score
 
-The way of a request: image → `open_image`, `Resize.see` → network (or a subnet of it) → of each query its
+A request, end to end: image → `open_image`, `Resize.see` → network (or a subnet of it) → of each query its
 best category and, as a share of the image, its box → pixels of the original image.
 """
 
@@ -56,9 +56,11 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
-            raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
+            raise ValueError(
+                f"cache_mib must be a whole number of MiB, 0 to keep no subnets, given {cache_mib!r}"
+            )
         if not isinstance(max_pixels, int) or max_pixels < 1:
-            raise ValueError(f"max_pixels={max_pixels!r}: a whole number fits, 1 or more")
+            raise ValueError(f"max_pixels must be a whole number, 1 or more, given {max_pixels!r}")
         self.name, self.device = name, torch.device(checked(device))
         self.model, self.max_pixels = model.eval().to(self.device), max_pixels
         self.subnets = BlockCache(self.model, cache_mib * 2**20)
@@ -74,10 +76,11 @@ class Detector:
 
         image: as in `Grounder.ground`, and boxes are pixels of it as people see it. selection: runs this
         subnet instead of the whole network. `milliseconds` is from pixels to boxes, decoding is not in it.
-        Raises ValueError and FileNotFoundError for what does not fit.
+        Raises ValueError for input that is not accepted, FileNotFoundError
+        for a missing file.
         """
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-            raise ValueError(f"a threshold is a score, a number in [0, 1], given {threshold!r}")
+            raise ValueError(f"threshold must be a number from 0 to 1, given {threshold!r}")
         config, picture = self.model.config, open_image(image, self.max_pixels)
         placed = config.framing.see(picture)
         pictures = config.framing.input([placed], self.device)
@@ -131,7 +134,7 @@ def detect_all(
     one they are those of `Detector.detect`. Runs the model where and as it is; it is put in evaluation mode.
     """
     if batch < 1:
-        raise ValueError(f"a batch of {batch} images holds none; give 1 or more")
+        raise ValueError(f"batch must be 1 image or more, given {batch}")
     model.eval()
     framing, device = model.config.framing, next(model.parameters()).device
     rest = iter(images)

@@ -4,7 +4,7 @@
     answer = model.ground("street.jpg", "the red car left of the tree")
     answer.box, answer.score, answer.cost.share
 
-The way of a request, all of it here: image → `open_image`, `Framing.see` · expression → tokens, features and
+A request, end to end: image → `open_image`, `Framing.see` · expression → tokens, features and
 relevance (kept for words that come again) → Selection (within a budget) → subnet (cached) → box on the
 network's frame → `Placement.boxes` → Grounding.
 Nothing of a request stays on the object: threads can share one.
@@ -77,12 +77,14 @@ class Grounder:
         reader: Reader | None = None,
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
-            raise ValueError(f"cache_mib={cache_mib!r}: a whole number of MiB fits, 0 to keep no subnets")
+            raise ValueError(
+                f"cache_mib must be a whole number of MiB, 0 to keep no subnets, given {cache_mib!r}"
+            )
         if not isinstance(max_pixels, int) or max_pixels < 1:
-            raise ValueError(f"max_pixels={max_pixels!r}: a whole number fits, 1 or more")
+            raise ValueError(f"max_pixels must be a whole number, 1 or more, given {max_pixels!r}")
         if not isinstance(compiled_mib, int) or compiled_mib < 0:
             raise ValueError(
-                f"compiled_mib={compiled_mib!r}: a whole number of MiB fits, 0 to compile nothing"
+                f"compiled_mib must be a whole number of MiB, 0 to compile nothing, given {compiled_mib!r}"
             )
         self.name, self.device = name, torch.device(checked(device))
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
@@ -138,15 +140,18 @@ class Grounder:
         """One Grounding per expression, a list for a list.
 
         image: path, bytes, PIL image or (H, W, 3) uint8 RGB array; boxes are pixels of it as people see it
-        (EXIF orientation applied). budget: the largest share of the supernet's MACs to spend, in (0, 1].
+        (EXIF orientation applied). budget: the largest share of the full network's MACs to spend, in (0, 1].
         selection: run this subnet instead of the one that the words choose (`Selection.all_on(units)` is
         the whole network). `milliseconds` of a Grounding is words to box; decoding the image, shared by
-        all expressions, is not in it. Raises ValueError and FileNotFoundError for what does not fit.
+        all expressions, is not in it. Raises ValueError for input that is not accepted, and
+        FileNotFoundError for a missing file.
         """
         if isinstance(expressions, str):
             return self.ground(image, [expressions], budget=budget, selection=selection)[0]
         if not isinstance(expressions, Sequence):
-            raise ValueError(f"expressions are a text or a list of texts, given {type(expressions).__name__}")
+            raise ValueError(
+                f"expressions must be a text or a list of texts, given {type(expressions).__name__}"
+            )
         if budget is not None and selection is not None:
             raise ValueError("give a budget or a selection, not both")
         seen = self._seen(image)
@@ -205,7 +210,7 @@ class Grounder:
         """
         finder = self.finder()
         if not names:
-            raise ValueError("this model detects what it is given names of: give names, such as dog")
+            raise ValueError("this model finds objects by their names; give names, such as dog")
         found = detect_names(*finder, image, names, threshold=threshold, max_pixels=self.max_pixels)
         return self._given(found, image, *names)
 
@@ -336,7 +341,9 @@ class Grounder:
             check_budget(budget)
         if relevance is None:
             if budget is not None and budget < 1:
-                raise ValueError("a static model has one size: it takes no budget below 1")
+                raise ValueError(
+                    "this model runs the same network for all words, so it takes no budget below 1"
+                )
             return [Selection(())] * len(rows)
         if budget is None:
             return decided(relevance)
@@ -442,7 +449,7 @@ def load(
     checked(device)  # before anything is read
     if checkpoint.can(model, Ability.DETECTS, download=download):
         if runtime not in ("eager", "auto"):
-            raise ValueError(f"a model that detects runs eager, given runtime={runtime!r}")
+            raise ValueError(f"a model that detects runs with runtime='eager' only, given {runtime!r}")
         return load_detector(
             model, device=device, download=download, cache_mib=cache_mib, max_pixels=max_pixels
         )

@@ -134,7 +134,7 @@ def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor
     if score == "token":
         return likely[:, list(tokens)].amax(-1)
     if score != "object":
-        raise ValueError(f"no score {score!r}; object and token are")
+        raise ValueError(f"score must be object or token, given {score!r}")
     own = likely[:, list(tokens)].amax(-1) >= ALIKE * likely.amax(-1)
     return torch.where(own, found.scores()[0], -1.0)
 

@@ -29,7 +29,7 @@ SPELLING = {
     "init=": "--init",
     "text=": "--text",
     "answers=": "--answers",
-    "max_pixels=": "--max-pixels=",
+    "max_pixels": "--max-pixels",
 }
 
 

@@ -40,7 +40,7 @@ def parsed(texts: Sequence[str]) -> dict[str, str]:
 
 
 def applied(recipe: Recipe, settings: Mapping[str, str]) -> tuple[Run, ...]:
-    """The runs of a recipe with these settings; ValueError for one that does not fit, naming close ones."""
+    """The runs of a recipe with these settings; ValueError for an unknown one, naming close ones."""
     own = inspect.signature(recipe).parameters
     runs = _runs(recipe, {name: text for name, text in settings.items() if name in own})
     drafts = [_Draft(run) for run in runs]
@@ -90,7 +90,7 @@ class _Draft:
             self.said[LENGTHS[path[0]]] = None
 
     def run(self) -> Run:
-        """The changed run; ValueError where a value does not fit."""
+        """The changed run; ValueError where a value is not accepted."""
         try:
             config = TrainConfig.model_validate(self.said)
         except ValidationError as error:
@@ -174,12 +174,12 @@ def _runs(recipe: Recipe, given: Mapping[str, str]) -> list[Run]:
         raise ValueError(f"recipe {recipe.__name__} needs {', '.join(missing)}: give --set {missing[0]}=…")
     runs = recipe(**arguments)
     if not isinstance(runs, Sequence) or not runs or not all(isinstance(run, Run) for run in runs):
-        raise ValueError(f"recipe {recipe.__name__} returns no runs but {type(runs).__name__}")
+        raise ValueError(f"recipe {recipe.__name__} must return a list of runs, not {type(runs).__name__}")
     return list(runs)
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that does not fit, where, and what was given."""
+    """The first value that is not accepted, where it stands, and what was given."""
     first = error.errors()[0]
     place, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}, given {first['input']!r}" if place else message

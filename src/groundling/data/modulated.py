@@ -327,6 +327,6 @@ def check_masks(caption: Caption, sizes: Sizes) -> None:
 def _check_fits(mask: Rle, width: int, height: int) -> None:
     if (mask.height, mask.width) != (height, width):
         raise DataError(
-            f"a mask of {mask.height}x{mask.width} pixels, height first, does not fit an image of "
+            f"a mask of {mask.height}x{mask.width} pixels, height first, is not of an image of "
             f"{height}x{width}"
         )

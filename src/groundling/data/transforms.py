@@ -178,7 +178,7 @@ def pad(image: Image.Image, size: int, rng: random.Random | None = None) -> Seen
     """
     width, height = image.size
     if max(width, height) > size:
-        raise ValueError(f"an image of {width}x{height} does not fit a canvas of {size}; resize it first")
+        raise ValueError(f"an image of {width}x{height} is larger than a canvas of {size}; resize it first")
     left = rng.randint(0, size - width) if rng else (size - width) // 2
     top = rng.randint(0, size - height) if rng else (size - height) // 2
     return on_canvas(image, size, left, top)

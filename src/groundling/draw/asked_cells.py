@@ -22,7 +22,7 @@ class CaptionCell:
 
     def __post_init__(self) -> None:
         if len(self.truth) != len(self.found):
-            raise ValueError(f"{len(self.found)} phrases do not fit true boxes of {len(self.truth)}")
+            raise ValueError(f"there are {len(self.found)} phrases, and true boxes of {len(self.truth)}")
 
     @property
     def right(self) -> tuple[bool, ...]:
@@ -68,7 +68,7 @@ class MaskCell:
         size = (self.found.height, self.found.width)
         if self.truth.shape != size:
             given, fitting = ("×".join(map(str, shape)) for shape in (self.truth.shape, size))
-            raise ValueError(f"a mask of {fitting} (height × width) does not fit a true one of {given}")
+            raise ValueError(f"the mask has {fitting} pixels (height × width), and the true one {given}")
 
     @property
     def iou(self) -> float:

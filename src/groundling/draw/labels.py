@@ -108,7 +108,7 @@ def fitting(image: ImageSource, what: str, sizes: Sequence[tuple[int, int]]) -> 
     for width, height in sizes:
         if picture.size != (width, height):
             raise ValueError(
-                f"{what} in an image of {width}x{height} does not fit this image of "
+                f"{what} of an image of {width}x{height} cannot be drawn on this image of "
                 f"{picture.width}x{picture.height}; give the upright original image"
             )
     return picture

@@ -3,7 +3,7 @@
     import_detr("detr-r50-e632da11.pth", "models/detr-r50")
 
 Two layouts: facebookresearch's `.pth` and what `transformers` saves, with timm's backbone or its own. Every
-weight has a place in ours and every place is filled, or an error names what does not fit.
+weight has a place in ours and every place is filled, or an error names what differs.
 """
 
 import re

@@ -4,7 +4,7 @@
 
 Pre-trained, RefCOCO/+/g, GQA (split heads or one), PhraseCut, and CLEVR (ResNet-18 and DistilRoBERTa). Of a
 file that holds both, the moving average of the weights (`model_ema`) is taken, which the published numbers
-are of. Every weight has a place in ours and every place is filled, or an error names what does not fit.
+are of. Every weight has a place in ours and every place is filled, or an error names what differs.
 """
 
 import re

@@ -2,7 +2,7 @@
 
     import_transvg("TransVG_R50_unc.pth", "models/transvg", text="bert-base-uncased/")
 
-Every weight has a place in ours and every place is filled, or an error names what does not fit. Left out is
+Every weight has a place in ours and every place is filled, or an error names what differs. Left out is
 what nothing is computed from: BERT's pooler, and its layers behind those that were read (`bert_enc_num`).
 """
 

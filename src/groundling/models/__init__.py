@@ -165,7 +165,7 @@ def build(config: SupernetConfig | DetrConfig | Mapping[str, Any]) -> Supernet |
 
 
 def parse_config(fields: Mapping[str, Any]) -> Config:
-    """The frozen configuration these fields are; ValueError says which does not fit."""
+    """The frozen configuration these fields are; ValueError says which is not accepted."""
     system = fields.get("system")
     if system not in _SYSTEMS:
         raise ValueError(f"no system {system!r}; there are {', '.join(_SYSTEMS)}")

@@ -51,7 +51,7 @@ class GatingConfig(Frozen):
 
 
 class LadsConfig(SupernetConfig):
-    """Sizes of a LADS network; `gating=None` is its static twin."""
+    """Sizes of a LADS network; `gating=None` is the same network run in full."""
 
     system: Literal["lads"] = "lads"
     head: Literal["cls", "dense"] = "cls"
@@ -241,7 +241,7 @@ class Lads(Supernet):
         self.detector = Detector(config) if config.categories else None
 
     def units(self) -> tuple[Unit, ...]:
-        """Everything that can be left out, in network order; empty for a static twin."""
+        """Everything that can be left out, in network order; empty for a network that always runs in full."""
         gating = self.config.gating
         if gating is None:
             return ()

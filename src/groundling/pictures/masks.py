@@ -36,7 +36,7 @@ class Rle:
             raise ValueError(f"a mask has at least one pixel, given a size of {self.height}×{self.width}")
         if min(self.counts, default=0) < 0 or sum(self.counts) != self.height * self.width:
             raise ValueError(
-                f"run lengths of {sum(self.counts)} pixels do not fit a mask of {self.height}×{self.width}"
+                f"run lengths are of {sum(self.counts)} pixels, and the mask has {self.height}×{self.width}"
             )
 
     @property

@@ -9,13 +9,13 @@
 COCO detection). *ground*: the supernet learns to ground with everything on, several expressions sharing one
 pass of the backbone. Both are done at 128 pixels and again at 160: small parts need the pixels, the rest is
 learned faster without. *adapt* and *settle*: words choose; statistics of the norms are frozen, as in the
-paper. *polish*: the choice is settled, and the network learns to be the subnets that will run. The static
-twin trains as many steps with everything on; the other twin leaves the packaged model's way at *polish*.
+paper. *polish*: the choice is settled, and the network learns to be the subnets that will run.
+`lads_street_static` trains as many steps with everything on; `lads_street_twin` does so from *polish* on.
 
 Four hours on two cores: `OMP_NUM_THREADS=1 torchrun --nproc_per_node 2 -m groundling train …`. Reached on
 scenes of another seed: Prec@0.5 of 91.3 / 93.0 / 90.9 on val / testA / testB with 45.4 / 50.5 / 43.4 % of
-the MACs (docs/results.md); the twin that leaves at *polish* has 92.8 / 93.2 / 92.3. The goals are 90 on each
-with at most 50 %, and half a point within the twin.
+the MACs (docs/results.md); `lads_street_twin` has 92.8 / 93.2 / 92.3. The goals are 90 on each
+with at most 50 %, and half a point within `lads_street_twin`.
 """
 
 from pathlib import Path

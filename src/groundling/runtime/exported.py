@@ -152,7 +152,8 @@ class ExportedGrounder:
     def ground(self, image: ImageSource, expressions: str | Sequence[str] | None = None) -> list[Grounding]:
         """One Grounding per expression; a file made for one expression needs none, and takes no other.
 
-        Raises ValueError and FileNotFoundError for what does not fit.
+        Raises ValueError for input that is not accepted, FileNotFoundError
+        for a missing file.
         """
         asked = self.asked(expressions)
         seen = self.card.framing.see(open_image(image, self.max_pixels))

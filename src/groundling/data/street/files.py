@@ -1,4 +1,4 @@
-"""Annotation files that grow row by row while scenes are drawn, and are whole or not there."""
+"""Annotation files that grow row by row while scenes are drawn, and are saved whole at the end."""
 
 from __future__ import annotations
 
