@@ -187,7 +187,7 @@ def save(folder: Path, *rows: object) -> Path:
 
 def test_rows_by_hand(tmp_path) -> None:
     full = {"spans": [[12, 18], [4, 8]], "boxes": [BOX, BOX], "category": "sofa"}
-    full |= {"masks": [[[1, 2, 9, 2, 9, 9]], {"size": [2, 3], "counts": [1, 4, 1]}]}
+    full |= {"masks": [[[1, 2, 9, 2, 9, 9]], {"size": [50, 50], "counts": [1, 4, 2495]}]}
     second = CAPTION | {"phrases": [full], "id": "x", "negatives": [[0, 3]], "referring": True}
     second |= {"subsets": ["p_att"]}
     second |= {"answer": {"text": "two", "kind": "global", "boxes": [BOX], "detailed": "howMany"}}
@@ -195,7 +195,7 @@ def test_rows_by_hand(tmp_path) -> None:
     expression = {"image": "a.jpg", "expression": "left dog", "box": BOX}
     file = save(tmp_path, CAPTION, second, third, expression)
     image, box, text = tmp_path / "a.jpg", (1, 2, 30, 35), "Two dogs on a sofa"
-    masks = (((1, 2, 9, 2, 9, 9),), Rle(2, 3, (1, 4, 1)))
+    masks = (((1, 2, 9, 2, 9, 9),), Rle(50, 50, (1, 4, 2495)))
     phrase = Phrase(((4, 8), (12, 18)), (box, box), masks, "sofa")
     answer = Answer("two", "global", (box,), "howMany")
     assert jsonl.read_captions(file).captions == (
@@ -326,3 +326,54 @@ def test_warnings_of_a_reader_are_told_once(tmp_path) -> None:
     with pytest.warns(DataWarning) as told:
         assert convert(tmp_path, tmp_path / "o.jsonl", "phrasecut", "val", captions=True) == Converted(1, 1)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (5, "a mask is neither"),
+        ([[1, 2]], "a polygon of 2 numbers"),
+        ({"size": [2, 3], "counts": [1, 4, 1]}, "run lengths of 3x2 pixels in an image of 50x50"),
+    ],
+)
+def test_a_bad_mask_never_costs_the_boxes_of_its_phrase(tmp_path, mask, reason) -> None:
+    file = save(tmp_path, phrase(masks=[mask]), phrase(masks=[[[]]]))
+    with pytest.warns(DataWarning, match=rf"masks left out, their boxes kept: 1 \(val\.jsonl:1: {reason}"):
+        captions = jsonl.read_captions(file).captions
+    assert [(len(c.phrases[0].boxes), c.phrases[0].masks) for c in captions] == [(1, ()), (1, ())]
+
+
+def test_a_phrase_that_lost_a_box_is_left_out_and_not_its_caption(tmp_path) -> None:
+    """It would look like one that means a single thing."""
+    both = CAPTION["phrases"] + [{"spans": [[12, 18]], "boxes": [BOX, [60, 2, 70, 9]]}]
+    with pytest.warns(DataWarning, match=r"val\.jsonl:1 phrase: box .* lies outside"):
+        (caption,) = jsonl.read_captions(save(tmp_path, CAPTION | {"phrases": both})).captions
+    assert [phrase.spans for phrase in caption.phrases] == [((0, 8),)]
+    referring = CAPTION | {"referring": True, "phrases": both[1:]}
+    with pytest.warns(DataWarning, match=r"1 of 2 rows left out\. val\.jsonl:2: box .* lies outside"):
+        assert len(jsonl.read_captions(save(tmp_path, CAPTION, referring))) == 1
+
+
+def test_captions_that_come_twice_are_counted(tmp_path) -> None:
+    test_phrasecut.write(
+        tmp_path, test_phrasecut.task(), test_phrasecut.task(), test_phrasecut.task(phrase="a dog")
+    )
+    with pytest.warns(DataWarning) as told:
+        captions = open_captions(tmp_path, "phrasecut", "val")
+    first, second = (str(warning.message) for warning in told)
+    assert ([c.text for c in captions.captions], captions.left_out) == (["small dogs", "a dog"], 1)
+    assert "1 of 3 rows left out. caption 77__0: it comes twice" in first
+    assert "captions that have the id of another, both kept: 1 (caption 77__0: 'a dog')" in second
+
+
+@pytest.mark.parametrize("to", ["jsonl", "mdetr"])
+def test_convert_never_writes_over_what_it_reads(tmp_path, shell, to) -> None:
+    """A file, a picture, or either under another name; with --replace too."""
+    file = save(tmp_path / "", CAPTION)
+    (tmp_path / "link.jsonl").symlink_to(file)
+    (tmp_path / "hard.jpg").hardlink_to(tmp_path / "a.jpg")
+    before = {name: (tmp_path / name).read_bytes() for name in ("val.jsonl", "a.jpg")}
+    for out in ("val.jsonl", "link.jsonl", "a.jpg", "hard.jpg"):
+        ran = shell("data", "convert", file, tmp_path / out, "--captions", "--to", to, "--replace")
+        assert "would be written over" in ran.complaint()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before

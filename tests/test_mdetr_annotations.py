@@ -225,3 +225,40 @@ def test_splits_are_files(tmp_path) -> None:
         open_captions(root, "mdetr", "val")
     with pytest.raises(FileNotFoundError, match="dataset folder not found"):
         open_captions(root / "gone", "mdetr", "val")
+
+
+@pytest.mark.parametrize("kind", [str, float, "{:05}".format])
+def test_ids_of_any_kind_are_ids(tmp_path, kind) -> None:
+    """And lists may be objects that have their rows by id."""
+    rows = [annotation(1, [MAN]), annotation(2, [DOGS], category_id=2)]
+    plain = open_captions(write(tmp_path, [image()], rows), "mdetr", "final_mixed_train").captions
+    other = [row | {key: kind(row[key]) for key in ("id", "image_id", "category_id")} for row in rows]
+    without = {str(row["id"]): {k: v for k, v in row.items() if k != "id"} for row in other}
+    for lists in (other, without):
+        write(tmp_path, [image(id=kind(0))], lists)
+        (caption,) = open_captions(tmp_path, "mdetr", "final_mixed_train").captions
+        assert caption.phrases == plain[0].phrases
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"segmentation": [[1, 2]]}, "masks left out"),
+        ({"segmentation": {"size": [2, 2], "counts": [4]}}, "masks left out"),
+        ({"segmentation": "none"}, "masks left out"),
+        ({"isfinal": "yes"}, "marks of what is asked for left out"),
+        ({"id": None}, "annotations without an id that can be used"),
+    ],
+)
+def test_a_bad_field_never_costs_the_box(tmp_path, changes, what) -> None:
+    root = write(tmp_path, [image()], [annotation(1, [MAN]), annotation(2, [DOGS]) | changes])
+    with pytest.warns(DataWarning, match=f"{what}, their boxes kept: 1 "):
+        captions = open_captions(root, "mdetr", "final_mixed_train")
+    assert [len(phrase.boxes) for phrase in captions.captions[0].phrases] == [1, 1]
+    assert captions.left_out == 0
+
+
+def test_a_segmentation_of_nothing_is_none(tmp_path) -> None:
+    root = write(tmp_path, [image()], [annotation(1, [MAN], segmentation=[[]])])
+    (caption,) = open_captions(root, "mdetr", "final_mixed_train").captions  # a warning would be an error
+    assert caption.phrases[0].masks == ()

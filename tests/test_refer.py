@@ -444,3 +444,36 @@ def test_human_expressions_in_the_refer_layout(tmp_path, name, folder, by, expre
         x, y, w, h = row["bbox"]
         assert (sample.image.name, sample.expression) == (row["image"], row["expression"])
         assert sample.box == (x, y, x + w, y + h)
+
+
+@pytest.mark.parametrize("kind", [str, float])
+def test_ids_of_any_kind_are_ids(tmp_path, kind):
+    """Refs have numbers, and some copies of instances.json texts."""
+    root = write(tmp_path, [a_ref(0, "val")], [an_annotation(0), an_annotation(1)])
+    plain = refer.read(root, "refcoco", "val")
+    file = root / "refcoco" / "instances.json"
+    content = json.loads(file.read_text())
+    for name in ("images", "annotations", "categories"):
+        content[name] = [
+            row | {key: kind(row[key]) for key in ("id", "image_id", "category_id") if key in row}
+            for row in content[name]
+        ]
+    for annotations in (content["annotations"], {row["id"]: row for row in content["annotations"]}):
+        file.write_text(json.dumps(content | {"annotations": annotations}))
+        found = refer.read(root, "refcoco", "val")
+        assert (found.samples, found.things) == (plain.samples, plain.things)
+
+
+def test_boxes_are_held_against_the_picture_itself(tmp_path):
+    """instances.json said 1920x1080 of a picture of 100x50, and was believed."""
+    root = write(tmp_path, [a_ref(0, "val")], [an_annotation(0, bbox=[10, 5, 800, 20])])
+    file = root / "refcoco" / "instances.json"
+    content = json.loads(file.read_text())
+    content["images"][0] |= {"width": 1920, "height": 1080}
+    file.write_text(json.dumps(content))
+    with pytest.warns(DataWarning) as told:
+        found = refer.read(root, "refcoco", "val")
+    assert [sample.box for sample in found.samples] == [(10, 5, 100, 25)] * 2
+    resized, cut = (str(warning.message) for warning in told)
+    assert "1920x1080 declared, 100x50 is its size" in resized
+    assert "cut at the edge of their picture: 1 (annotation 100" in cut

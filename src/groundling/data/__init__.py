@@ -21,7 +21,7 @@ from groundling.data import (
     voc,
     yolo,
 )
-from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, referring
+from groundling.data.caption import Answer, Caption, CaptionSet, Phrase, once, referring
 from groundling.data.rejects import Rejects
 from groundling.data.sample import DataError, Dataset, DataWarning, Sample, Thing
 
@@ -171,7 +171,7 @@ def stream_captions(
         for row in jsonl.stream(root, split, rejects, need_images):
             yield referring(row) if isinstance(row, Sample) else row
     elif dataset in CAPTIONS:
-        for caption in CAPTIONS[dataset].stream(root, split, rejects, need_images):
+        for caption in once(CAPTIONS[dataset].stream(root, split, rejects, need_images), rejects):
             kept += 1
             yield caption
         rejects.report(root, kept)

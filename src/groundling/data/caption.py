@@ -1,12 +1,13 @@
 """Text with phrases: what captions, questions and lists of classes become, whatever format they came in."""
 
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from groundling.data.mask import Mask, check_mask
+from groundling.data.rejects import Rejects
 from groundling.data.sample import (
     Box,
     DataError,
@@ -18,6 +19,8 @@ from groundling.data.sample import (
     spread,
 )
 from groundling.words.text import normalised
+
+SAME_ID = "captions that have the id of another, both kept"
 
 Span = tuple[int, int]  # characters of a text, from the first to before the second
 
@@ -138,6 +141,24 @@ class CaptionSet:
         """The expressions in these captions, for what learns or is measured on one box an expression."""
         found = tuple(sample for caption in self.captions for sample in caption.samples())
         return Dataset(self.name, self.split, found, left_out=self.left_out)
+
+
+def once(captions: Iterable[Caption], rejects: Rejects) -> Iterator[Caption]:
+    """The captions, of those that come twice in every respect the first; others of one id are noted.
+
+    Hashes are kept of them, and not they themselves: a split may be larger than memory.
+    """
+    seen: dict[int, int] = {}
+    for caption in captions:
+        identity, content = hash(caption.id), hash(caption)
+        if identity not in seen:
+            seen[identity] = content
+        elif seen[identity] == content:
+            rejects.add(f"caption {caption.id}", DataError("it comes twice"))
+            continue
+        else:
+            rejects.note(SAME_ID, f"caption {caption.id}", repr(caption.text))
+        yield caption
 
 
 def referring(sample: Sample) -> Caption:

@@ -26,7 +26,7 @@ from groundling.data.instances import (
     row_name,
 )
 from groundling.data.json_rows import Key, Size, as_key, checked, declared_size, field, key, optional
-from groundling.data.mask import Mask, usable_mask
+from groundling.data.mask import Mask, of_size, usable_mask
 from groundling.data.rejects import Rejects
 from groundling.data.sample import Box, DataError, Dataset, Thing, box_from_xywh, check_unicode
 
@@ -264,7 +264,8 @@ class _Content:
     def _fitted(self, instance: Instance, image: Path, size: Size | None, fitting: Fitting) -> Instance:
         self._categories.check(instance.category)
         box = fitting.box(instance.box, image, size, f"annotation {instance.id}")
-        return dataclasses.replace(instance, box=box, category=self._first[instance.category])
+        mask = of_size(instance.mask, size, f"annotation {instance.id}", self._rejects)
+        return dataclasses.replace(instance, box=box, mask=mask, category=self._first[instance.category])
 
 
 def _image_name(row: object) -> str:

@@ -103,8 +103,10 @@ def optional(row: object, key: str, kind: type[T]) -> T | None:
 
 
 def identity(row: object, key: str) -> str:
-    """A field that names something by a number or a text, as text."""
-    return str(field(row, key, int)) if type(checked(row).get(key)) is int else field(row, key, str)
+    """A field that names something by a number or a text, as text: 7 and 7.0 are "7"."""
+    value = checked(row).get(key)
+    found = None if isinstance(value, str) else as_key(value)
+    return field(row, key, str) if found is None else str(found)
 
 
 def key(row: object, name: str) -> Key:

@@ -28,7 +28,7 @@ from groundling.data.fitting import Fitting, is_small
 from groundling.data.image_folder import Listing
 from groundling.data.json_rows import Row, field, lines, optional, row_of
 from groundling.data.json_rows import identity as named_by
-from groundling.data.mask import Mask, as_segmentation, usable_mask
+from groundling.data.mask import Mask, as_segmentation, of_size, usable_mask
 from groundling.data.rejects import Rejects
 from groundling.data.sample import Box, BoxError, DataError, Dataset, Sample, box_from_xyxy
 
@@ -166,16 +166,19 @@ class _Reader:
                 raise
             self._rejects.add(f"{where} phrase", error)
             return None
-        spans, masks = spans_from(field(row, "spans", list)), self._masks(row, len(boxes), where)
+        spans, masks = spans_from(field(row, "spans", list)), self._masks(row, len(boxes), image, where)
         finals = _finals(optional(row, "finals", list) or [])
         return Phrase(spans, boxes, masks, optional(row, "category", str), finals)
 
-    def _masks(self, row: object, boxes: int, where: str) -> tuple[Mask, ...]:
+    def _masks(self, row: object, boxes: int, image: Path, where: str) -> tuple[Mask, ...]:
         """The mask of each box; none at all where one of them cannot be used."""
         given = optional(row, "masks", list) or []
         if given and len(given) != boxes:
             raise DataError(f"a phrase has {len(given)} masks for {boxes} boxes")
-        masks = [usable_mask(mask, where, self._rejects) for mask in given]
+        size = self._fitting.size(image) if given else None
+        masks = [
+            of_size(usable_mask(mask, where, self._rejects), size, where, self._rejects) for mask in given
+        ]
         return () if None in masks else tuple(mask for mask in masks if mask is not None)
 
     def _answer(self, value: object, image: Path, where: str) -> Answer | None:

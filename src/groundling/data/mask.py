@@ -56,6 +56,15 @@ def usable_mask(value: object, row: str, rejects: Rejects) -> Mask | None:
         return None
 
 
+def of_size(mask: Mask | None, size: tuple[int, int] | None, row: str, rejects: Rejects) -> Mask | None:
+    """The mask; None, and a note, for run lengths that are of an image of another (width, height)."""
+    if isinstance(mask, Rle) and size is not None and (mask.width, mask.height) != size:
+        detail = f"run lengths of {mask.width}x{mask.height} pixels in an image of {size[0]}x{size[1]}"
+        rejects.note(LOST, row, detail)
+        return None
+    return mask
+
+
 def as_segmentation(mask: Mask) -> Any:
     """A mask as COCO writes it; `mask_from` reads it."""
     return mask.as_dict(compressed=False) if isinstance(mask, Rle) else mask

@@ -34,7 +34,7 @@ from groundling.data.json_rows import (
     key,
     optional,
 )
-from groundling.data.mask import Mask, as_segmentation, usable_mask
+from groundling.data.mask import Mask, as_segmentation, of_size, usable_mask
 from groundling.data.rejects import Rejects
 from groundling.data.sample import Box, DataError, box_from_xywh, check_split
 
@@ -95,7 +95,9 @@ def write(path: Path, captions: Iterable[Caption], name: str, inputs: Iterable[P
     this format, and the boxes of an answer, its detailed kind and subsets have no place in it.
     """
     images, annotations, categories, sizes = list[Any](), list[Any](), {ANYTHING: 1}, Sizes()
+    there = path.exists()
     for caption in captions:
+        files.check_kept(path, [caption.image] if there else [])
         images.append(_image_row(caption, len(images), name, path.parent, sizes))
         for phrase in caption.phrases:
             category = categories.setdefault(phrase.category or ANYTHING, len(categories) + 1)
@@ -169,7 +171,9 @@ class _Content:
             raise DataError("tokens_positive is empty")
         if mark.spans[-1][1] > len(text):
             raise DataError(f"span {mark.spans[-1]} leaves the caption of {len(text)} characters")
-        return replace(mark, box=self._fitting.box(mark.box, image, size, f"annotation {mark.id}"))
+        name = f"annotation {mark.id}"
+        mask = of_size(mark.mask, size, name, self._rejects)
+        return replace(mark, box=self._fitting.box(mark.box, image, size, name), mask=mask)
 
     def _phrase(self, spans: tuple[Span, ...], marks: list[_Mark]) -> Phrase:
         masks = tuple(mark.mask for mark in marks if mark.mask is not None)

@@ -13,33 +13,24 @@ a higher score halves the precision: AP 1/2, or 1 again if cats are not exhausti
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from groundling.protocols.averages import Averages, averages
 from groundling.protocols.detections import Detection, Id, Truth, Verified, curves
-from groundling.protocols.printing import printed
 
 FREQUENCIES = ("r", "c", "f")  # rare, common, frequent: in up to 10, up to 100, more training images
 LIMIT = 300
 
-NAMES = {
-    "ap": "AP", "ap_50": "AP50", "ap_75": "AP75", "ap_small": "APs", "ap_medium": "APm", "ap_large": "APl",
-    "ap_rare": "APr", "ap_common": "APc", "ap_frequent": "APf",
-    "ar": "AR@300", "ar_small": "ARs@300", "ar_medium": "ARm@300", "ar_large": "ARl@300",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
-class LvisAP:
-    """LVIS' thirteen numbers, in [0, 1]; None where there is no such object (LVIS prints −1)."""
+class LvisAP(Averages):
+    """LVIS' thirteen numbers; rare, common, frequent: of the categories of that frequency."""
 
-    of: str
-    objects: int
-    detections: int
-    ap: float | None
-    ap_50: float | None
-    ap_75: float | None
-    ap_small: float | None
-    ap_medium: float | None
-    ap_large: float | None
+    NAMES: ClassVar[dict[str, str]] = Averages.NAMES | {
+        "ap_rare": "APr", "ap_common": "APc", "ap_frequent": "APf",
+        "ar": "AR@300", "ar_small": "ARs@300", "ar_medium": "ARm@300", "ar_large": "ARl@300",
+    }  # fmt: skip
+
     ap_rare: float | None
     ap_common: float | None
     ap_frequent: float | None
@@ -47,10 +38,6 @@ class LvisAP:
     ar_small: float | None
     ar_medium: float | None
     ar_large: float | None
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values, for JSON, under LVIS' names."""
-        return printed(self, NAMES)
 
 
 def average_precision(
@@ -76,15 +63,7 @@ def average_precision(
     groups = [[name for name, frequency in frequencies.items() if frequency == one] for one in FREQUENCIES]
     rare, common, frequent = (found.ap(categories=set(group)) for group in groups)
     return LvisAP(
-        of=of,
-        objects=len(truths),
-        detections=len(detections),
-        ap=found.ap(),
-        ap_50=found.ap(0.5),
-        ap_75=found.ap(0.75),
-        ap_small=found.ap(area="small"),
-        ap_medium=found.ap(area="medium"),
-        ap_large=found.ap(area="large"),
+        **averages(found, of, len(truths), len(detections)),
         ap_rare=rare,
         ap_common=common,
         ap_frequent=frequent,
