@@ -19,8 +19,9 @@ from PIL import Image
 from groundling.analyze import Report, analyze, canvas
 from groundling.analyze.cloud import cloud_figure, layout
 from groundling.analyze.decisions import Decisions, decide
+from groundling.analyze.figures import _dead
 from groundling.analyze.projection import selection_map
-from groundling.analyze.spread import by_category, hamming, measure, rate
+from groundling.analyze.spread import Dead, by_category, hamming, measure, rate
 from groundling.analyze.subnets import Structure, examples
 from groundling.analyze.table import GateTable
 from groundling.analyze.words import WordScore, cloud, kind_of, places, score
@@ -253,6 +254,44 @@ def test_the_map_has_one_point_for_each_selection(distinct: int) -> None:
         shown = [texts[row] for row in region.rows]
         assert 1 <= len(shown) == len(set(shown)) <= 4
     assert np.array_equal(found.points, selection_map(table, texts).points)
+
+
+def test_regions_do_not_overlap_and_the_most_frequent_category_has_one() -> None:
+    """Circles lay on each other, and none was among the people of whom most expressions are."""
+    rng = np.random.default_rng(2)
+    kinds = [
+        name for name, often in (("person", 40), ("dog", 12), ("car", 9), ("cat", 6)) for _ in range(often)
+    ]
+    centres = {name: rng.random(16) < 0.5 for name in dict.fromkeys(kinds)}
+    bits = np.array([centres[kind] ^ (rng.random(16) < 0.12) for kind in kinds])
+    texts = [f"{kind} {row}" for row, kind in enumerate(kinds)]
+    found = selection_map(GateTable(UNITS, bits), texts, categories=kinds)
+    assert len(found.regions) > 1
+    for a, b in itertools.combinations(found.regions, 2):
+        assert np.hypot(a.x - b.x, a.y - b.y) >= a.radius + b.radius
+    assert any(texts[row].startswith("person") for row in found.regions[0].rows)
+
+
+def test_the_words_of_a_bar_stay_on_its_axis() -> None:
+    """A share of 5% at the end of a bar stood beyond the axis."""
+    drawn = canvas.figure((4, 3))
+    axes = drawn.add_subplot()
+    _dead(axes, [("gates", Dead(0.03, 0.05)), ("computed", Dead(0.3, 0.004))], True)
+    canvas.png(drawn)
+    renderer, frame = drawn.canvas.get_renderer(), axes.get_window_extent()
+    assert len(axes.texts) == 5
+    for text in axes.texts:
+        extent = text.get_window_extent(renderer)
+        assert frame.x0 - 1 <= extent.x0 < extent.x1 <= frame.x1 + 1
+
+
+def test_no_figure_draws_at_its_edge(analysis: tuple[Report, Path]) -> None:
+    """The bars of the subnets touched it."""
+    for path in analysis[1].glob("*.png"):
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"))
+        for edge in (pixels[:5], pixels[-5:], pixels[:, :5], pixels[:, -5:]):
+            assert edge.min() == 255, path.name
 
 
 def test_too_many_selections_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,12 @@ def analyze(
     decisions = decide(model, tokenizer, dataset.limited(limit).samples, progress)
     at_least = min(10, 1 + len(decisions.samples) // 1000)  # a rare word's score is noise
     report = summarise(dataset.name, dataset.split, decisions, at_least)
-    found = selection_map(decisions.gates, [sample.expression for sample in decisions.samples])
+    samples = decisions.samples
+    found = selection_map(
+        decisions.gates,
+        [sample.expression for sample in samples],
+        categories=[sample.category for sample in samples],
+    )
     shown = examples(decisions)
     files = tables(decisions, found, shown)
     files["dynamicity.png"] = dynamicity_figure(decisions.gates)

@@ -25,8 +25,10 @@ def figure(size: INCHES, *, constrained: bool = True) -> "Figure":
     """An empty figure on an Agg canvas."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    drawn = Figure(size, layout="constrained" if constrained else None, facecolor=ink.PAPER)
+    layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.12) if constrained else None  # inches to the edge
+    drawn = Figure(size, layout=layout, facecolor=ink.PAPER)
     FigureCanvasAgg(drawn)
     return drawn
 

@@ -39,7 +39,7 @@ def cloud_figure(scores: Sequence[WordScore], at_least: int) -> bytes:
         axes.set_title(title, loc="left", fontsize=13, color=ink.INK, fontweight="bold")
         words = cloud(scores, "backbone" if part == "backbone" else "fusion", at_least, MOST)
         _draw(axes, layout([(word.text, abs(word.lean)) for word in words], PANEL), colour)
-    note = "size: how far the word's score lies from that of a word to which all layers listen alike"
+    note = "the larger a word, the more of the attention to it comes from this part than from the other one"
     times = "" if at_least == 1 else f"; words said at least {at_least} times"
     drawn.text(0.012, 0.02, note + times, fontsize=9, color=ink.QUIET)
     return canvas.png(drawn)

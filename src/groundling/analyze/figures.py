@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COLOURS = {"layer": ink.LAYER, "filters": ink.LAYER, "attention": ink.ATTENTION, "ffn": ink.FFN}
 PART_COLOURS = {"backbone": ink.LAYER, "fusion": ink.ATTENTION}
 MOST_CATEGORIES = 24
+NARROW = 0.12  # a share whose number has no room on its part of a bar
 
 
 def dynamicity_figure(table: GateTable) -> bytes:
@@ -147,14 +148,22 @@ def _dead(axes: "Axes", rows: Sequence[tuple[str, Dead]], gated: bool) -> None:
         }
         for name, (share, colour) in shares.items():
             axes.barh(place, share, 0.5, left=left, color=colour, label=name if place == 0 else None)
-            if share > 0.04:
-                middle, letters = left + share / 2, ink.on(colour)
-                axes.text(middle, place, f"{share:.0%}", ha="center", va="center", fontsize=9, color=letters)
+            _share(axes, left, share, place, ink.on(colour))
             left += share
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows) - 0.5, -0.8)
     axes.legend(fontsize=8, frameon=False, ncols=3, loc="upper left")
+
+
+def _share(axes: "Axes", left: float, share: float, place: int, colour: str) -> None:
+    """A part's share in its middle, or above it where it is too narrow; never over the axis' ends."""
+    if share >= NARROW:
+        axes.text(left + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=9, color=colour)
+    elif share >= 0.005:
+        right = left + share / 2 > 0.5
+        x, side = (left + share, "right") if right else (left, "left")
+        axes.text(x, place - 0.27, f"{share:.0%}", ha=side, va="bottom", fontsize=9, color=ink.INK)
 
 
 def _categories(axes: "Axes", categories: Mapping[str, tuple[int, float]]) -> None:

@@ -87,7 +87,12 @@ def _read_out(axes: "Axes", decisions: Decisions, regions: list[Region], *, left
             fontsize=9,
             color=ink.INK,
             bbox={"boxstyle": "round,pad=0.5", "facecolor": "#f3f5f7", "edgecolor": ink.OFF},
-            arrowprops={"arrowstyle": "-", "color": ink.QUIET, "linewidth": 0.8},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": ink.QUIET,
+                "linewidth": 0.8,
+                "relpos": (1.0 if left else 0.0, 0.5),
+            },
             annotation_clip=False,
         )
     axes.set_aspect("equal", adjustable="datalim")
