@@ -319,7 +319,8 @@ def test_captions_of_names_share_what_was_seen(tokenizer: ByteTokenizer) -> None
     lengths = [len(tokenizer.offsets(caption)) for caption, _ in captions]
     each = [mdetr.cost_model.asked(length) for length in lengths]
     vision = sum(each[0].parts[part] for part in ("stem", "layer1", "layer2", "layer3"))
-    projected = mdetr.cost_model.visual * mdetr.net.backbone.channels * ASKED.dim
+    cells = mdetr.net.backbone.macs(*mdetr.config.framing.sides).cells
+    projected = cells * mdetr.net.backbone.channels * ASKED.dim
     saved = (len(captions) - 1) * (vision + projected)
     assert found.cost.macs == sum(cost.macs for cost in each) - saved
 
@@ -487,7 +488,8 @@ def test_many_texts_are_answered_as_each_alone(
         assert replace(many, milliseconds=one.milliseconds, cost=one.cost) == one
     assert found[0].cost == alone[0].cost
     vision = sum(alone[0].cost.parts[part] for part in ("stem", "layer1", "layer2", "layer3"))
-    projected = mdetr.cost_model.visual * mdetr.net.backbone.channels * ASKED.dim
+    cells = mdetr.net.backbone.macs(*mdetr.config.framing.sides).cells
+    projected = cells * mdetr.net.backbone.channels * ASKED.dim
     for one, many in zip(alone[1:], found[1:], strict=True):
         assert one.cost.macs - many.cost.macs == many.cost.shared == vision + projected
         assert one.cost.full == many.cost.full + many.cost.shared

@@ -28,7 +28,9 @@ class Structure:
     @classmethod
     def of(cls, cost: CostModel) -> "Structure":
         """The structure of a network whose costs are known, gated or not."""
-        return cls(tuple((block.name, block.width) for block in cost.blocks), cost.fusion[0])
+        return cls(
+            tuple((block.name, block.width) for block in cost.blocks), len(cost.part("attention").units)
+        )
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundling.layers.fused import Packs
+from groundling.layers.macs import Count
 from groundling.selection import Selection, Unit
 from groundling.words.tokens import Tokens
 
@@ -139,11 +140,11 @@ class LanguageGates(nn.Module, Packs):
             return group
         return group * self.parts + self.heads_of[unit.group].index(unit)
 
-    def macs(self) -> tuple[int, int]:
-        """MACs (per token, once): pooling words, and mapping what was pooled."""
+    def macs(self) -> Count:
+        """MACs of a text: pooling its words, and mapping what was pooled."""
         weights = {name: p.numel() for name, p in self.named_parameters() if "weight" in name}
         maps = sum(count for name, count in weights.items() if not name.startswith(("pool.", "norms.")))
-        return 2 * weights["pool.weight"], maps
+        return Count(maps, 2 * weights["pool.weight"])
 
     def _hidden(self, pooled_EGD: Tensor) -> Tensor:
         """(E, G, parts, K): one hidden map per layer, or one per unit of it (released)."""

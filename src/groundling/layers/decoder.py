@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
+from groundling.layers.macs import Count, linear_map
 from groundling.layers.sharing import share
 from groundling.layers.transformer import Attention, SelfAttention, gated
 from groundling.selection import Selection, Unit
@@ -77,6 +78,18 @@ class DecoderLayer(nn.Module):
             x = x + gated(self.dropout(self.linear2(self.dropout(self.linear1(x, relu=True)))), ffn)
         return self.norm3(x)  # type: ignore[no-any-return]
 
+    def macs(self, queries: Count, memory: Count) -> dict[str, Count]:
+        """MACs of each sublayer for so many queries and tokens of the memory."""
+        assert self.self_attn is not None
+        assert self.multihead_attn is not None
+        assert self.linear1 is not None
+        dim, ffn = self.linear1.in_features, self.linear1.out_features
+        return {
+            "attention": self.self_attn.macs(queries, queries),
+            "cross_attention": self.multihead_attn.macs(queries, memory),
+            "ffn": linear_map(queries, dim, 2 * ffn),
+        }
+
     def extract(self, attention: bool, cross_attention: bool, ffn: bool) -> "DecoderLayer":
         """The same layer without the sublayers that are off; the weights of what stays are shared."""
         off = [] if attention else ["self_attn"]
@@ -119,6 +132,14 @@ class Decoder(nn.Module):
             on = tuple(selection.on(f"{prefix}.{i}.{kind}") for kind in SUBLAYERS)
             layers[str(i)] = cutter.part((f"{prefix}.{i}", *on), partial(layer.extract, *on))
         return cutter.around(self, {"layers": cutter.around(self.layers, layers)})
+
+    def macs(self, queries: Count, memory: Count, prefix: str = "decoder") -> dict[str, Count]:
+        """MACs of each sublayer by its unit's name, for so many queries and tokens of the memory."""
+        found: dict[str, Count] = {}
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, DecoderLayer)
+            found |= {f"{prefix}.{i}.{kind}": macs for kind, macs in layer.macs(queries, memory).items()}
+        return found
 
     def units(self, prefix: str = "decoder") -> tuple[Unit, ...]:
         """All three sublayers of every layer."""

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundling.layers.macs import Count, linear_map
 from groundling.layers.sharing import share
 
 Operator = Callable[..., Tensor]
@@ -133,6 +134,10 @@ class Linear(nn.Linear, Packs):
     def forward(self, input: Tensor, relu: bool = False) -> Tensor:
         """(…, K) → (…, N), with a ReLU or without."""
         return linear(input, self.weight, self.bias, self.packed[0] if self.packed else None, relu)
+
+    def macs(self, rows: Count) -> Count:
+        """MACs of so many rows."""
+        return linear_map(rows, self.in_features, self.out_features)
 
     def pack(self) -> None:
         """As `Packs` says."""

@@ -8,6 +8,7 @@ Shapes: B images, C channels, H, W; gates are (B, 1) for a layer and (B, filters
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from math import prod
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import conv_relu
+from groundling.layers.macs import BackboneMacs, BlockMacs, Sides, halved
 from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
 
@@ -143,6 +145,13 @@ class Bottleneck(nn.Module):
         y = F.relu(gated(self.bn2(self.conv2(y)), filters))
         return F.relu(shortcut + gated(self.bn3(self.conv3(y)), layer))
 
+    def macs(self, name: str, sides: Sides) -> tuple[BlockMacs, Sides]:
+        """MACs of this block under its name, on a map of these sides, and the sides of what comes out."""
+        out = halved(sides, self.stride)
+        always = 0 if self.downsample is None else self.inputs * self.outputs * prod(out)
+        first, last = self.inputs * prod(sides), self.outputs * prod(out)
+        return BlockMacs(name, first, 9 * prod(out), last, always, self.width), out
+
     @property
     def idle(self) -> bool:
         """Whether what goes in comes out."""
@@ -199,6 +208,13 @@ class BasicBlock(nn.Module):
             return conv_relu(conv_relu(x, self.conv1), self.conv2, shortcut)
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(shortcut + gated(self.bn2(self.conv2(y)), layer))
+
+    def macs(self, name: str, sides: Sides) -> tuple[BlockMacs, Sides]:
+        """As those of a bottleneck; without filters that could be left out it is all or nothing."""
+        out = halved(sides, self.stride)
+        always = 0 if self.downsample is None else self.inputs * self.outputs * prod(out)
+        both = 9 * (self.inputs + self.outputs) * prod(out)
+        return BlockMacs(name, 0, 0, both, always, self.width), out
 
     @property
     def idle(self) -> bool:
@@ -324,6 +340,20 @@ class ResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         return F.max_pool2d(x, 3, 2, 1) if self.stem == "conv7" else F.relu(self.bn2(self.conv2(x)))
 
+    def macs(self, height: int, width: int) -> BackboneMacs:
+        """MACs of the stem and of each block, for images of these sides."""
+        stem, sides = _convolved(self.conv1, (height, width))
+        if self.stem == "conv7":
+            sides = halved(sides, 2)  # the pool
+        else:
+            second, sides = _convolved(self.conv2, sides)
+            stem += second
+        blocks = []
+        for name, block in self.named_blocks():
+            macs, sides = block.macs(name, sides)
+            blocks.append(macs)
+        return BackboneMacs(stem, tuple(blocks), sides)
+
     def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "ResNet":
         """The dense ResNet that a Selection keeps."""
         stem = {"conv1": "bn1"} | ({"conv2": "bn2"} if self.stem == "conv3" else {})
@@ -335,6 +365,12 @@ class ResNet(nn.Module):
             parts = {str(i): cut(f"{name}.{i}", block, selection, cutter) for i, block in enumerate(blocks)}
             dense[name] = cutter.around(blocks, parts)
         return cutter.around(self, dense)
+
+
+def _convolved(conv: nn.Conv2d, sides: Sides) -> tuple[int, Sides]:
+    """MACs of a convolution on a map of these sides, and the sides of what comes out."""
+    out = halved(sides, conv.stride[0])
+    return conv.weight.numel() * prod(out), out
 
 
 def units(resnet: ResNet, gated: Literal["released", "paper", "all"], inner: bool) -> tuple[Unit, ...]:

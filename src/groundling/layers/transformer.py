@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear, Packs, linear, pack
+from groundling.layers.macs import Count, attention, linear_map
 from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
 
@@ -48,6 +49,13 @@ class Attention(nn.Module, Packs):
             mask = None if mask is None else mask.expand(-1, -1, tokens, -1)
             out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out_proj(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+    def macs(self, queries: Count, keys: Count) -> Count:
+        """MACs of so many queries that ask so many keys, with all four projections."""
+        dim = self.in_proj_weight.shape[1]
+        return (
+            linear_map(queries, dim, 2 * dim) + linear_map(keys, dim, 2 * dim) + attention(queries, keys, dim)
+        )
 
     def pack(self) -> None:
         """As `layers.fused.Packs` says."""
@@ -113,6 +121,13 @@ class EncoderLayer(nn.Module):
             x = x + gated(self.dropout(self.linear2(self.dropout(self.linear1(x, relu=True)))), ffn)
         return self.norm2(x)  # type: ignore[no-any-return]
 
+    def macs(self, tokens: Count) -> dict[str, Count]:
+        """MACs of each sublayer over so many tokens."""
+        assert self.self_attn is not None
+        assert self.linear1 is not None
+        dim, ffn = self.linear1.in_features, self.linear1.out_features
+        return {"attention": self.self_attn.macs(tokens, tokens), "ffn": linear_map(tokens, dim, 2 * ffn)}
+
     def extract(self, attention: bool, ffn: bool) -> "EncoderLayer":
         """The same layer without the sublayers that are off; the weights of what stays are shared."""
         off = ([] if attention else ["self_attn"]) + ([] if ffn else ["linear1", "linear2"])
@@ -153,6 +168,14 @@ class Encoder(nn.Module):
             layers[str(i)] = cutter.part((f"{prefix}.{i}", *on), partial(layer.extract, *on))
         return cutter.around(self, {"layers": cutter.around(self.layers, layers)})
 
+    def macs(self, tokens: Count, prefix: str = "encoder") -> dict[str, Count]:
+        """MACs of each sublayer by its unit's name, over so many tokens."""
+        found: dict[str, Count] = {}
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, EncoderLayer)
+            found |= {f"{prefix}.{i}.{kind}": macs for kind, macs in layer.macs(tokens).items()}
+        return found
+
     def units(self, prefix: str = "encoder") -> tuple[Unit, ...]:
         """Both sublayers of every layer."""
         return tuple(
@@ -180,6 +203,10 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = layer(x, relu=True)
         return self.layers[-1](x)  # type: ignore[no-any-return]
+
+    def macs(self) -> int:
+        """MACs of one row."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.dim() > 1)
 
 
 def sine_positions(height: int, width: int, dim: int, temperature: float = 10_000.0) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import DetectionCost
+from groundling.dynamic.cost import CostModel
 from groundling.layers.resnet import Gates
 from groundling.selection import Unit
 
@@ -49,7 +49,7 @@ class CategoryDetector(nn.Module, ABC):
         """Everything that can be left out, in network order."""
 
     @abstractmethod
-    def cost_model(self, height: int, width: int) -> DetectionCost:
+    def cost_model(self, height: int, width: int) -> CostModel:
         """What each part of this network costs for one image of these sides, as the network is given it."""
 
     @abstractmethod

@@ -15,10 +15,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import DetectionCost
+from groundling.dynamic.cost import CostModel, Part, backbone_parts, sublayer_parts
 from groundling.layers.cutting import ANEW, Cutter
-from groundling.layers.decoder import Decoder
+from groundling.layers.decoder import SUBLAYERS, Decoder
 from groundling.layers.fused import Linear
+from groundling.layers.macs import Count, linear_map
 from groundling.layers.resnet import Gates, units
 from groundling.layers.transformer import (
     MLP,
@@ -30,7 +31,7 @@ from groundling.layers.transformer import (
 from groundling.models.abilities import Ability
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.detecting import CategoryDetector, SetPrediction
-from groundling.models.supernet import Sizes, resnet_cost
+from groundling.models.supernet import Sizes
 from groundling.pictures.placement import Framing, Resize, check_sides
 from groundling.selection import Selection, Unit
 from groundling.words.tokens import exporting
@@ -150,19 +151,18 @@ class Detr(CategoryDetector):
         prediction: SetPrediction = self.net(images_B3HW, shown_BHW, gates)
         return prediction
 
-    def cost_model(self, height: int, width: int) -> DetectionCost:
+    def cost_model(self, height: int, width: int) -> CostModel:
         """What each part of this network costs for one image of these sides, as the network is given it."""
-        config = self.config
-        stem, blocks, visual = resnet_cost(self.net.backbone, height, width)
-        classes = len(config.categories) + 1
-        return DetectionCost(
-            stem=stem,
-            blocks=blocks,
-            visual=visual,
-            channels=self.net.backbone.channels,
-            queries=config.queries,
-            dim=config.dim,
-            ffn=config.ffn,
-            layers=(config.encoder_layers, config.decoder_layers),
-            head=config.queries * config.dim * (classes + 2 * config.dim + 4),
+        net, seen = self.net, self.net.backbone.macs(height, width)
+        cells, queries = Count(seen.cells), Count(self.config.queries)
+        encoder = {kind: f"encoder {kind}" for kind in ("attention", "ffn")}
+        decoder = {kind: f"decoder {kind.replace('_', ' ')}" for kind in SUBLAYERS}
+        return CostModel(
+            (
+                *backbone_parts(seen),
+                Part("projection", linear_map(cells, net.backbone.channels, self.config.dim)),
+                *sublayer_parts(net.encoder.macs(cells), encoder),
+                *sublayer_parts(net.decoder.macs(queries, cells), decoder),
+                Part("head", net.class_embed.macs(queries) + queries * net.bbox_embed.macs()),
+            )
         )

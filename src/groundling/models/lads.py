@@ -18,10 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import CostModel
+from groundling.dynamic.cost import CostModel, Part, backbone_parts, sublayer_parts
 from groundling.dynamic.gates import Coin, LanguageGates
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
+from groundling.layers.macs import TEXT, Count
 from groundling.layers.resnet import Gates, units
 from groundling.layers.transformer import MLP, Encoder, sine_positions
 from groundling.models.abilities import Ability
@@ -31,7 +32,7 @@ from groundling.models.supernet import (
     Prediction,
     Supernet,
     SupernetConfig,
-    resnet_cost,
+    words_parts,
 )
 from groundling.pictures.boxes import cxcywh_to_xyxy, iou
 from groundling.selection import Selection, Unit
@@ -248,16 +249,21 @@ class Lads(Supernet):
         return units(self.net.backbone, gating.blocks, gating.inner_filters) + self.net.encoder.units()
 
     def _costs(self, height: int, width: int) -> CostModel:
-        config, net, gates = self.config, self.net, self.selector
-        stem, blocks, visual = resnet_cost(net.backbone, height, width)
-        outputs, rows = (4, 1) if config.head == "cls" else (5, visual)
+        net, seen = self.net, self.net.backbone.macs(height, width)
+        cells, words = Count(seen.cells), net.text_proj[0]
+        assert isinstance(words, Linear)
+        if self.config.head == "dense":
+            assert net.dense_head is not None
+            head = cells * net.dense_head.macs()
+        else:
+            assert net.box_head is not None
+            head = Count(net.box_head.macs())
         return CostModel(
-            text=(config.text.layers, config.text.dim, config.text.ffn),
-            stem=stem,
-            blocks=blocks,
-            visual=visual,
-            channels=net.backbone.channels,
-            fusion=(config.layers, config.dim, config.ffn),
-            head=rows * config.dim * (2 * config.dim + outputs),
-            selector=(0, 0) if gates is None else gates.macs(),
+            (
+                *words_parts(self.text, self.selector),
+                *backbone_parts(seen),
+                Part("projection", net.visual_proj.macs(cells) + words.macs(TEXT)),
+                *sublayer_parts(net.encoder.macs(TEXT + cells), {"attention": "attention", "ffn": "ffn"}),
+                Part("head", head),
+            )
         )

@@ -22,12 +22,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from groundling.dynamic.blocks import BlockCache
-from groundling.dynamic.cost import MdetrCost
+from groundling.dynamic.cost import SELECTOR, CostModel, Part, backbone_parts, sublayer_parts
 from groundling.dynamic.extract import extract
 from groundling.dynamic.gates import LanguageGates
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.decoder import Decoder
 from groundling.layers.fused import Linear
+from groundling.layers.macs import TEXT, Count
 from groundling.layers.mask_head import MaskHead
 from groundling.layers.resnet import Gates, units
 from groundling.layers.transformer import MLP, Encoder, shown_cells, sine_positions_within
@@ -36,8 +37,9 @@ from groundling.models.answers import AnswerHeads, AnswersConfig
 from groundling.models.finder import ObjectFinder
 from groundling.models.lads import GatingConfig
 from groundling.models.objects import Objects, joined
-from groundling.models.supernet import Network, Prediction, SupernetConfig, resnet_cost
+from groundling.models.supernet import Network, Prediction, SupernetConfig, words_parts
 from groundling.pictures.placement import Framing, Resize
+from groundling.results import Cost
 from groundling.selection import Selection, Unit
 from groundling.words.roberta import RobertaEncoder, RobertaTextConfig
 from groundling.words.tokens import Tokens, exporting
@@ -337,6 +339,46 @@ def _lower_channels(config: MdetrConfig) -> list[int]:
     return [first * 2**stage for stage in reversed(range(len(config.blocks) - 1))][:3]
 
 
+@dataclass(frozen=True)
+class MdetrCost(CostModel):
+    """A CostModel of an MDETR, with what questions and masks take.
+
+    `of_image`: what of the projection is the image's; `masks`: of an image, and of each query.
+    """
+
+    of_image: int
+    answers: int
+    masks: tuple[int, int]
+
+    def asked(
+        self,
+        tokens: int,
+        selection: Selection | None = None,
+        *,
+        answers: bool = False,
+        masks: int = 0,
+        seen: bool = False,
+    ) -> Cost:
+        """Cost of a caption of so many tokens, with a question's answers or with masks of so many queries.
+
+        `selection`: the subnet that its words chose, of a network whose words choose. `seen`: another
+        caption's request has the image through the backbone already, whose MACs are `shared` then.
+        """
+        parts = self.count(selection or Selection(()), tokens)
+        alone = sum(parts.values())
+        less = self.full(tokens) + parts[SELECTOR] - alone
+        if seen:
+            image = {"stem", *(part.name for part in self.parts if part.blocks)}
+            parts = {name: macs for name, macs in parts.items() if name not in image}
+            parts["projection"] -= self.of_image
+        shared = alone - sum(parts.values())
+        if answers:
+            parts["answers"] = self.answers
+        if masks:
+            parts["masks"] = self.masks[0] + masks * self.masks[1]
+        return Cost(parts, sum(parts.values()) + less, shared)
+
+
 class Mdetr(ObjectFinder):
     """RoBERTa, the network that sees and, with gating, what chooses by the words how much of it runs."""
 
@@ -370,25 +412,27 @@ class Mdetr(ObjectFinder):
         return found
 
     def _costs(self, height: int, width: int) -> MdetrCost:
-        config, net, dim = self.config, self.net, self.config.dim
-        stem, blocks, visual = resnet_cost(net.backbone, height, width)
-        each = dim * (config.slots + 1) + dim * (2 * dim + 4) + dim * config.is_final
-        asked = 0 if config.answers is None else config.answers.queries
-        masks = (0, 0)
-        if net.mask_head is not None:
-            masks = net.mask_head.macs(_stages(config, height, width))
+        config, net, seen = self.config, self.net, self.net.backbone.macs(height, width)
+        cells, words = Count(seen.cells), net.resizer[0]
+        assert isinstance(words, Linear)
+        queries, memory = Count(config.queries), cells + TEXT
+        asking = queries + Count(0 if config.answers is None else config.answers.queries)
+        heads = [net.class_embed.macs(queries), queries * net.bbox_embed.macs()]
+        heads += [] if net.final_embed is None else [net.final_embed.macs(queries)]
+        decoder = net.decoder.macs(asking, memory)
+        parts = (
+            *words_parts(self.text, self.selector),
+            *backbone_parts(seen),
+            Part("projection", net.input_proj.macs(cells) + words.macs(TEXT)),
+            *sublayer_parts(net.encoder.macs(memory), {"attention": "attention", "ffn": "ffn"}),
+            Part("head", sum(heads, Count())),
+            Part("decoder", units=tuple(decoder.items())),
+        )
         return MdetrCost(
-            text=(config.text.layers, config.text.dim, config.text.ffn),
-            stem=stem,
-            blocks=blocks,
-            visual=visual,
-            channels=net.backbone.channels,
-            fusion=(config.layers, dim, config.ffn),
-            head=config.queries * each,
-            selector=(0, 0) if self.selector is None else self.selector.macs(),
-            decoder=(config.decoder_layers, config.queries + asked),
+            parts,
+            of_image=net.input_proj.macs(cells).once,
             answers=0 if net.answers is None else net.answers.macs(),
-            masks=masks,
+            masks=(0, 0) if net.mask_head is None else net.mask_head.macs(_stages(config, height, width)),
         )
 
 

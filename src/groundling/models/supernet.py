@@ -3,7 +3,6 @@
 Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D channels.
 """
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +10,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import BlockCost, CostModel
+from groundling.dynamic.cost import SELECTOR, CostModel, Part
 from groundling.dynamic.gates import LanguageGates
 from groundling.layers.cutting import ANEW, Cutter
-from groundling.layers.resnet import BasicBlock, Block, BlockKind, Gates, Norm, ResNet
+from groundling.layers.fused import Linear
+from groundling.layers.macs import Count
+from groundling.layers.resnet import BlockKind, Gates, Norm, ResNet
 from groundling.layers.transformer import Encoder
 from groundling.models.abilities import Ability
 from groundling.pictures.placement import Canvas, Framing
@@ -139,7 +140,7 @@ class FusionNetwork(Network):
     Backbone, `visual_proj`, then an encoder over what `joined` puts together, then the heads of `predict`.
     """
 
-    visual_proj: nn.Module
+    visual_proj: Linear
     encoder: Encoder
 
     @abstractmethod
@@ -196,40 +197,6 @@ class Supernet(nn.Module, ABC):
         return prediction
 
 
-def resnet_cost(resnet: ResNet, height: int, width: int) -> tuple[int, tuple[BlockCost, ...], int]:
-    """MACs of the stem, of each block, and the cells of what comes out, for images of these sides."""
-    stem, sides = _stem_cost(resnet, (height, width))
-    blocks = []
-    for name, block in resnet.named_blocks():
-        cost, sides = _block_cost(name, block, sides)
-        blocks.append(cost)
-    return stem, tuple(blocks), math.prod(sides)
-
-
-def _halved(sides: tuple[int, int], stride: int) -> tuple[int, int]:
-    return -(-sides[0] // stride), -(-sides[1] // stride)
-
-
-def _conv_cost(conv: nn.Conv2d, sides: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-    out = _halved(sides, conv.stride[0])
-    return conv.in_channels * conv.out_channels * conv.kernel_size[0] ** 2 * math.prod(out), out
-
-
-def _stem_cost(resnet: ResNet, sides: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-    """MACs of the stem, and the sides of what comes out."""
-    macs, sides = _conv_cost(resnet.conv1, sides)
-    if resnet.stem == "conv7":
-        return macs, _halved(sides, 2)
-    second, sides = _conv_cost(resnet.conv2, sides)
-    return macs + second, sides
-
-
-def _block_cost(name: str, block: Block, sides: tuple[int, int]) -> tuple[BlockCost, tuple[int, int]]:
-    out = _halved(sides, block.stride)
-    before, after = math.prod(sides), math.prod(out)
-    always = block.inputs * block.outputs * after if block.downsample is not None else 0
-    if isinstance(block, BasicBlock):  # all or nothing
-        both = 9 * (block.inputs + block.outputs) * after
-        return BlockCost(name, 0, 0, both, always, block.width), out
-    first, middle, last = block.inputs * before, 9 * after, block.outputs * after
-    return BlockCost(name, first, middle, last, always, block.width), out
+def words_parts(text: TextEncoder | RobertaEncoder, selector: LanguageGates | None) -> tuple[Part, ...]:
+    """What the words cost: the text encoder, and what they choose by."""
+    return Part("text", text.macs()), Part(SELECTOR, Count() if selector is None else selector.macs())

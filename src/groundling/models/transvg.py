@@ -8,19 +8,19 @@ Deng et al., "TransVG: End-to-End Visual Grounding with Transformers", ICCV 2021
 Shapes: I images of side S, E expressions, L tokens, V = grid² visual tokens, D channels.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from groundling.dynamic.cost import CostModel
+from groundling.dynamic.cost import CostModel, Part, backbone_parts, sublayer_parts
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
+from groundling.layers.macs import TEXT, Count
 from groundling.layers.resnet import Gates
 from groundling.layers.transformer import MLP, Encoder, shown_cells, sine_positions_within
 from groundling.models.abilities import Ability
-from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, resnet_cost
+from groundling.models.supernet import Network, Prediction, Supernet, SupernetConfig, words_parts
 from groundling.pictures.placement import Canvas, Framing
 from groundling.selection import Selection, Unit
 from groundling.words.bert import TextConfig, TextEncoder
@@ -123,24 +123,6 @@ def _mask(keep: Tensor) -> Tensor | None:
     return keep if exporting() or not bool(keep.all()) else None
 
 
-@dataclass(frozen=True)
-class TransVGCost(CostModel):
-    """A CostModel with an encoder over visual tokens before the fusion, and a [REG] token in it."""
-
-    visual_layers: int
-
-    def count(self, selection: Selection | None, tokens: int) -> dict[str, int]:
-        """MACs per part; `visual_encoder` is the DETR encoder."""
-        parts = super().count(selection, tokens)
-        attention, ffn = super()._sublayers(0)
-        parts["visual_encoder"] = self.visual_layers * (attention + ffn)
-        parts["projection"] += self.visual * self.fusion[1] ** 2
-        return parts
-
-    def _sublayers(self, tokens: int) -> tuple[int, int]:
-        return super()._sublayers(tokens + 1)
-
-
 class TransVG(Supernet):
     """The static baseline: no units, no selector."""
 
@@ -159,16 +141,20 @@ class TransVG(Supernet):
         return ()
 
     def _costs(self, height: int, width: int) -> CostModel:
-        config = self.config
-        stem, blocks, visual = resnet_cost(self.net.backbone, height, width)
-        return TransVGCost(
-            text=(config.text.layers, config.text.dim, config.text.ffn),
-            stem=stem,
-            blocks=blocks,
-            visual=visual,
-            channels=self.net.backbone.channels,
-            fusion=(config.layers, config.dim, config.ffn),
-            head=config.dim * (2 * config.dim + 4),
-            selector=(0, 0),
-            visual_layers=config.visual_layers,
+        net, seen = self.net, self.net.backbone.macs(height, width)
+        cells, words = Count(seen.cells), net.text_proj
+        assert isinstance(words, Linear)
+        fused = TEXT + Count(seen.cells + 1)  # with [REG]
+        visual = net.visual_encoder.macs(cells, "visual_encoder")
+        return CostModel(
+            (
+                *words_parts(self.text, None),
+                *backbone_parts(seen),
+                Part(
+                    "projection", net.input_proj.macs(cells) + net.visual_proj.macs(cells) + words.macs(TEXT)
+                ),
+                *sublayer_parts(net.encoder.macs(fused), {"attention": "attention", "ffn": "ffn"}),
+                Part("head", Count(net.box_head.macs())),
+                Part("visual_encoder", units=tuple(visual.items())),
+            )
         )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from groundling.layers.fused import adopt
+from groundling.layers.macs import TEXT, Count, attention, linear_map
 from groundling.words.tokens import Tokens
 
 
@@ -47,6 +48,16 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""
         return features(self.bert, tokens)
+
+    def macs(self) -> Count:
+        """MACs of a text."""
+        return encoder_macs(self.config)
+
+
+def encoder_macs(config: TextConfig) -> Count:
+    """MACs of a text through an encoder of these sizes."""
+    dim, ffn = config.dim, config.ffn
+    return (linear_map(TEXT, dim, 4 * dim + 2 * ffn) + attention(TEXT, TEXT, dim)) * config.layers
 
 
 def hf_sizes(config: TextConfig) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from groundling.layers.fused import adopt
-from groundling.words.bert import TextConfig, features, hf_sizes
+from groundling.layers.macs import Count
+from groundling.words.bert import TextConfig, encoder_macs, features, hf_sizes
 from groundling.words.byte_pairs import PAD
 from groundling.words.tokens import Tokens
 
@@ -45,6 +46,10 @@ class RobertaEncoder(nn.Module):
     def forward(self, tokens: Tokens) -> Tensor:
         """Features (E, L, D) of the last layer; those of padding mean nothing."""
         return features(self.roberta, tokens, _positions(tokens))
+
+    def macs(self) -> Count:
+        """MACs of a text."""
+        return encoder_macs(self.config)
 
 
 def _positions(tokens: Tokens) -> Tensor:
