@@ -100,6 +100,16 @@ def test_two_processes_learn_the_same_of_captions(tmp_path: Path) -> None:
     check_alike(one, tmp_path / "two/final", set())
 
 
+def test_two_processes_end_early_together(tmp_path: Path) -> None:
+    """The first one measures; the other would have waited for it at the next step."""
+    process = launched(tmp_path / "two", "--judged", "evaluate_every=1", "patience=2", "log_every=1")
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert told.count("no better after step 1, whose weights are kept") == 1
+    assert checkpoint.read_config(tmp_path / "two/final")["training"]["step"] == 1
+    assert logged(tmp_path / "two")[-1]["step"] == 3
+
+
 def test_processes_go_from_run_to_run(tmp_path: Path) -> None:
     """They left their group between runs: who joined anew met the other's old group, and both waited."""
     process = launched(tmp_path / "two", "--twice", "steps=2", "schedule=constant")

@@ -153,8 +153,7 @@ def train(
                 if evaluate and (last or due(trainer.step, config.evaluate_every)):
                     trainer.scores = measured(trainer, evaluate, out)
                     progress.log(trainer.step, trainer.scores)
-                    if config.patience is not None:
-                        last = group.any(no_better(trainer, out, config.patience)) or last
+                    last = no_better(trainer, out) or last
                 if last or stopping or due(trainer.step, config.checkpoint_every):
                     saved = save(trainer, out)
                 if stopping and not last:
@@ -163,19 +162,22 @@ def train(
                     )
                 if last:
                     break
-            for line in verdict.after(trainer.scores, learned, trainer.best.step, trainer.step):
+            scores = trainer.best.scores or trainer.scores
+            for line in verdict.after(scores, learned, trainer.best.step, trainer.step):
                 progress.say(f"{run.name}: {line}")
             return publish(trainer, out)
 
 
-def no_better(trainer: Trainer, out: Path, patience: int) -> bool:
-    """Whether so many measurements in a row were no better than the best, whose weights are kept."""
-    if not trainer.scores:  # another process measures
+def no_better(trainer: Trainer, out: Path) -> bool:
+    """Whether as many measurements as are borne were no better than the best, whose weights are kept."""
+    patience = trainer.run.config.patience
+    if patience is None:
         return False
-    trainer.best = trainer.best.after(verdict.merit(trainer.scores), trainer.step)
-    if trainer.best.step == trainer.step:
-        keep(trainer, out)
-    return trainer.best.since >= patience
+    if trainer.scores:  # those of other processes are empty
+        trainer.best = trainer.best.after(verdict.merit(trainer.scores), trainer.step, trainer.scores)
+        if trainer.best.step == trainer.step:
+            keep(trainer, out)
+    return trainer.group.any(trainer.best.since >= patience)
 
 
 def micro_batches(trainer: Trainer, step: int) -> list[Part]:

@@ -1,6 +1,7 @@
 """A run while it trains: what changes at every step, and what is needed to change it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,10 +23,13 @@ class Best:
     merit: float = -1.0
     step: int = 0
     since: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
 
-    def after(self, merit: float, step: int) -> "Best":
+    def after(self, merit: float, step: int, scores: Mapping[str, float]) -> "Best":
         """With one measurement more."""
-        return Best(merit, step) if merit > self.merit else Best(self.merit, self.step, self.since + 1)
+        if merit > self.merit:
+            return Best(merit, step, 0, dict(scores))
+        return replace(self, since=self.since + 1)
 
 
 @dataclass
