@@ -31,7 +31,7 @@ from groundling.ask.asking import (
 )
 from groundling.ask.grounder import Grounder
 from groundling.ask.reply import Reply
-from groundling.models.mdetr import Mdetr, Objects
+from groundling.models.mdetr import Mdetr, SoftTokens
 from groundling.pictures.masks import decode
 from groundling.pictures.placement import normalise
 from groundling.words.byte_pairs import ByteTokenizer
@@ -77,7 +77,8 @@ def speaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Mdetr]:
             for token, value in likely.items():
                 p[0, query, token] = value
         boxes = torch.tensor(BOX).expand(1, ASKED.queries, 4)
-        monkeypatch.setattr(mdetr.net, "objects", lambda hidden: Objects(p.log(), boxes, final))
+        told = SoftTokens(p.log(), boxes, final)
+        monkeypatch.setattr(mdetr.net, "objects", lambda hidden: told.objects(mdetr.config.overlap))
         return mdetr
 
     return make
@@ -131,7 +132,8 @@ def test_boxes_that_overlap_a_little_are_of_two_objects(
     boxes = torch.tensor(BOX).repeat(1, ASKED.queries, 1)
     boxes[0, 2, 0] = 0.75
     said = mdetr.net.objects(torch.zeros(1))
-    monkeypatch.setattr(mdetr.net, "objects", lambda hidden: Objects(said.logits, boxes, None))
+    moved = replace(said, boxes_cxcywh01=boxes)
+    monkeypatch.setattr(mdetr.net, "objects", lambda hidden: replace(moved, overlap=mdetr.config.overlap))
     for overlap, kept in ((0.3, [0.994]), (0.4, [0.98, 0.7])):
         mdetr.config = mdetr.config.model_copy(update={"overlap": overlap})
         found = ground_phrases(mdetr, tokenizer, PHOTO, CAPTION, spans=[(0, 9)], most=2)
@@ -214,13 +216,13 @@ def test_it_is_the_networks_answer(tokenizer: ByteTokenizer, tmp_path: Path) -> 
     tokens = reader.encode([CAPTION])
     with torch.no_grad():
         net = mdetr.net
-        objects = net.objects(
+        objects = net.soft_tokens(
             net.decode(net.read(normalise(pixels[None]), mdetr.text(tokens), tokens, shown=shown))[-1]
         )
     likely = objects.logits.softmax(-1)[0]
     expected = likely[:, [TWO, ALSO_RED, DOGS]].amax(1).sort(descending=True).values
     assert_close(torch.tensor([o.score for o in found.phrases[1].objects]), expected)
-    assert one.score == pytest.approx(float(objects.scores().max()), rel=1e-4)
+    assert one.score == pytest.approx(float(objects.objects().objectness.max()), rel=1e-4)
     assert found.image.endswith("photo.png")
 
 

@@ -1,5 +1,6 @@
 """MDETR against a second implementation on torch's own attention, as its authors order it, and its cost."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from groundling.dynamic.extract import extract
 from groundling.models import PRESETS, build, parse_config
 from groundling.models.answers import CLEVR, GQA, AnswerKind, AnswersConfig
-from groundling.models.mdetr import Mdetr, MdetrConfig, Objects, joined
+from groundling.models.mdetr import Mdetr, MdetrConfig, SoftTokens
+from groundling.models.objects import Objects, joined
 from groundling.pictures.placement import Seen, together
 from groundling.selection import Selection
 from groundling.words.roberta import RobertaTextConfig
@@ -228,7 +230,7 @@ def everything(
     net = mdetr.net
     memory = net.read(images, mdetr.text(tokens), tokens, index, shown=shown)
     hidden = net.decode(memory)
-    objects = net.objects(hidden[-1])
+    objects = net.soft_tokens(hidden[-1])
     assert objects.final is not None
     queries, words = net.align(hidden[-1], memory)
     return {
@@ -312,21 +314,36 @@ def test_queries_of_one_object_make_it_likelier() -> None:
     assert surest[0].tolist() == [1, 1, 2, 2]
 
 
+def test_a_system_says_by_its_own_rule_how_sure_it_is_of_a_span() -> None:
+    """GLIP's sub-words have a mean, X-DETR's phrase is one token, MDETR's query is a word's or not."""
+    boxes = torch.full((1, 2, 4), 0.5)
+    tokens = torch.tensor([[[0.9, 0.5, 0.1], [0.2, 0.1, 0.8]]])
+    glip = Objects(boxes, tokens, torch.ones(1, 2), "mean")
+    assert_close(glip.of_span([0, 1]), torch.tensor([[0.7, 0.15]]))
+    assert_close(replace(glip, span="max").of_span([0, 1]), torch.tensor([[0.9, 0.2]]))
+    assert_close(glip.of_span([2]), torch.tensor([[0.1, 0.8]]))
+    mdetr = Objects(boxes, tokens, torch.tensor([[0.6, 0.3]]))
+    assert_close(mdetr.of_span([0, 1]), torch.tensor([[0.6, -1.0]]))
+    assert_close(mdetr.of_likeliest([0, 1]), torch.tensor([[0.9, 0.2]]))
+    box, sure = mdetr.surest()
+    assert_close((box, sure), (boxes[:, 0], torch.tensor([0.6])))
+
+
 def test_the_object_of_an_expression_is_what_most_queries_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """A box of half the height has an IoU of ½; an empty one is the same as itself."""
     net = model(CONFIG.model_copy(update={"overlap": 0.45, "is_final": False})).net
     boxes = torch.tensor([(0.5, 0.5, 0.4, 0.4), (0.5, 0.5, 0.4, 0.2), (0.2, 0.2, 0.1, 0.1), (0.8, 0.8, 0, 0)])
     there = torch.tensor([0.4, 0.5, 0.6, 0.1])
     logits = torch.stack((there, 1 - there), -1).log()
-    said = Objects(logits[None], boxes[None], None)
-    assert said.same(0.45)[0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    assert said.same(0.55)[0].int().tolist() == torch.eye(4).int().tolist()
+    said = SoftTokens(logits[None], boxes[None], None).objects(0.45)
+    assert said.same()[0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert replace(said, overlap=0.55).same()[0].int().tolist() == torch.eye(4).int().tolist()
     monkeypatch.setattr(net, "objects", lambda hidden: said)
     tokens, text = some_tokens((3,)), torch.zeros(1, 3, 16)
     found = net(some_images()[:1], text, tokens)
     assert_close(found.scores, torch.tensor([1 - 0.6 * 0.5]))
     assert_close(found.boxes_cxcywh01, boxes[None, 1])
-    net.config = CONFIG.model_copy(update={"is_final": False})
+    monkeypatch.setattr(net, "objects", lambda hidden: replace(said, overlap=1.0))
     apart = net(some_images()[:1], text, tokens)
     assert_close(apart.boxes_cxcywh01, boxes[None, 2])
 

@@ -96,7 +96,7 @@ def test_each_query_is_the_released_one(grounder: Grounder, number: int) -> None
         memory = model.net.read(given.images, model.text(tokens), tokens, shown=given.shown)
         found = model.net.objects(model.net.decode(memory)[-1])
     assert_close(found.boxes_cxcywh01[0], torch.tensor(case["boxes_cxcywh01"]), atol=1e-4, rtol=0)
-    assert_close(found.scores()[0], torch.tensor(case["scores"]), atol=1e-4, rtol=0)
+    assert_close(found.objectness[0], torch.tensor(case["scores"]), atol=1e-4, rtol=0)
     longest = max(case["width"], case["height"])
     pixels, expected = seen.placement.pixels(found.boxes_cxcywh01[0]), torch.tensor(case["boxes_xyxy"])
     assert_close(pixels, expected, atol=0.05 * longest / 1000, rtol=0)

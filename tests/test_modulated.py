@@ -63,7 +63,7 @@ def test_the_losses_are_the_parts_written_out() -> None:
     found = modulated_losses(net, memory, targets, weights)
     hidden = net.decode(memory)
     for layer, suffix in enumerate((".0", ".1", "")):
-        objects = net.objects(hidden[layer])
+        objects = net.soft_tokens(hidden[layer])
         cost = soft_token_cost(objects.logits, targets.positive)
         pairs = match(cost, objects.boxes_cxcywh01, targets.boxes_cxcywh01, targets.counts)
         assert sorted(zip(pairs.image.tolist(), pairs.target.tolist(), strict=True)) == [
@@ -129,7 +129,7 @@ def test_the_one_object_that_a_question_is_about_learns_to_answer_it() -> None:
     assert mdetr.net.answers is not None
     kind = SMALL_ANSWERS.types[0]
     for hidden, suffix in zip(mdetr.net.decode(memory), (".0", ".1", ""), strict=True):
-        objects = mdetr.net.objects(hidden)
+        objects = mdetr.net.soft_tokens(hidden)
         cost = soft_token_cost(objects.logits, targets.positive)
         pairs = match(cost, objects.boxes_cxcywh01, targets.boxes_cxcywh01, targets.counts)
         (query,) = pairs.prediction[pairs.image == 1].tolist()
@@ -171,7 +171,7 @@ def test_targets_without_a_mask_and_captions_without_a_question_teach_the_rest()
     assert_close({name: found[name] for name in same}, {name: everything[name] for name in same})
     memory = read(mdetr)
     hidden = mdetr.net.decode(memory)
-    objects = mdetr.net.objects(hidden[-1])
+    objects = mdetr.net.soft_tokens(hidden[-1])
     cost = soft_token_cost(objects.logits, targets.positive)
     pairs = match(cost, objects.boxes_cxcywh01, targets.boxes_cxcywh01, targets.counts)
     ((query,),) = [pairs.prediction[(pairs.image == 0) & (pairs.target == 1)].tolist()]

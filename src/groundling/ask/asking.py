@@ -133,7 +133,7 @@ def rank_boxes(
     _check_texts(expressions, "expression")
     found: list[Detections] = []
     for asked in _ask(model, tokenizer, image, expressions, max_pixels, clip=clip):
-        objects = asked.objects(asked.found.scores()[0], threshold, most, asked.text)
+        objects = asked.objects(asked.found.objectness[0], threshold, most, asked.text)
         _, cost, width, height, milliseconds, name = asked.known()
         found.append(Detections(objects, cost, width, height, milliseconds, name))
     return found
@@ -260,7 +260,7 @@ def _answer(model: ObjectFinder, config: AnswersConfig, asked: Reply, threshold:
         likely, place = logits["type"][0].softmax(-1).max(-1)
         kind, sure = config.types[int(place)], float(likely)
     words, confidence = said(logits[kind][0], kinds[kind])
-    evidence = asked.objects(asked.found.scores()[0], threshold)
+    evidence = asked.objects(asked.found.objectness[0], threshold)
     return Answer(
         *asked.known(),
         answer=words,
@@ -272,7 +272,7 @@ def _answer(model: ObjectFinder, config: AnswersConfig, asked: Reply, threshold:
 
 def _segmentation(model: ObjectFinder, asked: Reply, threshold: float) -> Segmentation:
     """The union of the masks of objects above the threshold."""
-    scores = asked.found.scores()[0]
+    scores = asked.found.objectness[0]
     kept = [query for query, _ in asked.best(scores, threshold)]
     place = asked.placement
     union = torch.zeros(place.height, place.width, dtype=torch.bool)
@@ -332,8 +332,7 @@ def _ask(
         again = shared is not None and row > 0
         cost = costs.asked(length, selection, answers=answers, seen=again)
         place, found = (name_of(image), offsets[row], placed.placement), net.objects(hidden[-1])
-        overlap = model.config.overlap
-        yield Reply(text, *place, memory, hidden, found, overlap, cost, length, selection, again, began, clip)
+        yield Reply(text, *place, memory, hidden, found, cost, length, selection, again, began, clip)
 
 
 def chosen(model: ObjectFinder, words_1LD: Tensor, tokens: Tokens) -> Selection | None:

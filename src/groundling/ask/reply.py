@@ -1,6 +1,6 @@
-"""From what an MDETR's queries say of a text to objects: whose they are, which are one, where they lie.
+"""From what a system's queries say of a text to objects: whose they are, which are one, where they lie.
 
-A Reply is a text on its way back: the network's queries with their soft tokens and boxes, and the placement
+A Reply is a text on its way back: the network's queries as `Objects`, and the placement
 of the image in its input. Shapes: Q queries, C tokens.
 """
 
@@ -21,12 +21,10 @@ from groundling.selection import Selection
 from groundling.words.phrases import characters_of, tokens_of
 from groundling.words.text import Span, normalised
 
-# How sure it is that a query is of a phrase. "object": 1 − P(no object), times σ(is final) where the model
-# says that, of the queries to which a token of the phrase is about as likely as any. "token": the likeliest
-# of the phrase's tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
+# How sure it is that a query is of a phrase. "object": by the system's own rule (`Objects.of_span`). "token":
+# the likeliest of the phrase's tokens, of every query, which MDETR's Recall@k on Flickr30k Entities ranks by.
 Score = Literal["object", "token"]
 
-ALIKE = 0.5  # a model learns the same probability for all words of a phrase, and may take more for one phrase
 NAMED = 0.1  # a query is named after the tokens that are at least as likely, as in the published demo
 
 
@@ -41,7 +39,6 @@ class Reply:
     memory: Any  # what the network read, for its other heads
     hidden: list[Tensor]
     found: Objects
-    overlap: float  # of MdetrConfig
     cost: Cost
     length: int
     selection: Selection | None  # what the words chose to run, of a network whose words choose
@@ -58,8 +55,14 @@ class Reply:
         """The objects of one span of the text, under its words."""
         begin, end = map(int, span)
         text = self.text[begin:end]
-        scores = phrase_scores(self.found, tokens_of([span], self.offsets), score)
+        scores = self.of(tokens_of([span], self.offsets), score)
         return PhraseObjects(text, (begin, end), self.objects(scores, threshold, most, text))
+
+    def of(self, tokens: Sequence[int], score: Score = "object") -> Tensor:
+        """How sure it is that each query is of these tokens, (Q,)."""
+        if score not in ("object", "token"):
+            raise ValueError(f"score must be object or token, given {score!r}")
+        return (self.found.of_span(tokens) if score == "object" else self.found.of_likeliest(tokens))[0]
 
     def objects(
         self, scores_Q: Tensor, threshold: float, most: int | None = None, label: str | None = None
@@ -68,7 +71,7 @@ class Reply:
 
         Without a label they are named after their tokens, and one place may hold objects of several names.
         """
-        likely, boxes = self.found.token_probabilities()[0].tolist(), self._boxes()
+        likely, boxes = self.found.tokens[0].tolist(), self._boxes()
 
         @cache
         def name(query: int) -> str:
@@ -89,11 +92,11 @@ class Reply:
         overlap and their names, if they have any, are the same. The first is the answer of MdetrNet.forward.
         """
         threshold = max(threshold, 0.0)
-        if self.overlap == 1:
+        if self.found.overlap == 1:
             scores = scores_Q.tolist()
             order = scores_Q.argsort(descending=True, stable=True).tolist()
             return [(query, scores[query]) for query in order if scores[query] >= threshold]
-        same = self.found.same(self.overlap)[0]
+        same = self.found.same()[0]
         if name is not None:
             first = dict[str, int]()
             names = [first.setdefault(name(query), query) for query in range(len(same))]
@@ -126,17 +129,6 @@ class Reply:
             end += 1
         begin, end = read.back((begin, end))
         return self.text[begin:end]
-
-
-def phrase_scores(found: Objects, tokens: Sequence[int], score: Score) -> Tensor:
-    """How sure it is that each query of the first row is of these tokens, (Q,); −1 for those that are not."""
-    likely = found.token_probabilities()[0]
-    if score == "token":
-        return likely[:, list(tokens)].amax(-1)
-    if score != "object":
-        raise ValueError(f"score must be object or token, given {score!r}")
-    own = likely[:, list(tokens)].amax(-1) >= ALIKE * likely.amax(-1)
-    return torch.where(own, found.scores()[0], -1.0)
 
 
 def at_image_size(logits_hw: Tensor, place: Placement) -> Tensor:

@@ -127,7 +127,7 @@ def layer_losses(
     weights: ModulatedLoss,
 ) -> tuple[dict[str, Tensor], Matching]:
     """Weighted losses of one decoder layer, and which of its queries learn which targets."""
-    found = net.objects(hidden_BQD)
+    found = net.soft_tokens(hidden_BQD)
     matching = match(
         soft_token_cost(found.logits, targets.positive),
         found.boxes_cxcywh01,

@@ -36,7 +36,7 @@ from groundling.models.abilities import Ability
 from groundling.models.answers import AnswerHeads, AnswersConfig
 from groundling.models.finder import ObjectFinder
 from groundling.models.lads import GatingConfig
-from groundling.models.objects import Objects, joined
+from groundling.models.objects import Objects
 from groundling.models.supernet import Network, Prediction, SupernetConfig, words_parts
 from groundling.pictures.placement import Framing, Resize
 from groundling.results import Cost
@@ -142,6 +142,25 @@ class Memory:
             rows if self.image_index is None else self.image_index[rows],
             self.gates and {name: gate[rows] for name, gate in self.gates.items()},
         )
+
+
+@dataclass(frozen=True)
+class SoftTokens:
+    """Of each query: soft token logits (E, Q, C), boxes cxcywh01 (E, Q, 4), is-final logits (E, Q) or None.
+
+    The last of the C says that there is no object, and has its part in the softmax.
+    """
+
+    logits: Tensor
+    boxes_cxcywh01: Tensor
+    final: Tensor | None
+
+    def objects(self, overlap: float = 1.0) -> Objects:
+        """A thing as sure as 1 − P(no object), times σ(is final) where the model says that."""
+        likely = self.logits.softmax(-1)
+        there = 1 - likely[..., -1]
+        there = there if self.final is None else there * self.final.sigmoid()
+        return Objects(self.boxes_cxcywh01, likely[..., :-1], there, "likeliest", overlap)
 
 
 class RegionWords(nn.Module):
@@ -254,11 +273,15 @@ class MdetrNet(Network):
         return hidden
 
     def objects(self, hidden_EQD: Tensor) -> Objects:
-        """Which tokens, if any, the object of each query is of, and its box."""
+        """What each query found: its box, its tokens, and how sure it is that it is a thing."""
+        return self.soft_tokens(hidden_EQD).objects(self.config.overlap)
+
+    def soft_tokens(self, hidden_EQD: Tensor) -> "SoftTokens":
+        """The same as logits, which losses read."""
         hidden = hidden_EQD[:, : self.config.queries]
         boxes = self.bbox_embed(hidden).float().sigmoid()
         final = None if self.final_embed is None else self.final_embed(hidden)[..., 0].float()
-        return Objects(self.class_embed(hidden).float(), boxes, final)
+        return SoftTokens(self.class_embed(hidden).float(), boxes, final)
 
     def align(self, hidden_EQD: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Queries (E, Q, P) and words (E, L, P) in one space, of length 1."""
@@ -313,14 +336,7 @@ class MdetrNet(Network):
     ) -> Prediction:
         """The object that each expression as a whole is about: the query with the best (joined) score."""
         memory = self.read(images, text_ELD, tokens, image_index, gates, shown)
-        found = self.objects(self.decode(memory)[-1])
-        scores, overlap = found.scores(), self.config.overlap
-        surest = None
-        if overlap < 1:
-            scores, surest = joined(scores, found.same(overlap))
-        sure, best = scores.max(dim=1)
-        rows = torch.arange(len(best), device=best.device)
-        return Prediction(found.boxes_cxcywh01[rows, best if surest is None else surest[rows, best]], sure)
+        return Prediction(*self.objects(self.decode(memory)[-1]).surest())
 
     def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "MdetrNet":
         """The dense network that holds only what the Selection keeps, its batch norms folded."""
