@@ -51,7 +51,7 @@ class Detector:
         import torch
 
         from groundling.pictures.boxes import clip, cxcywh_to_xyxy
-        from groundling.pictures.images import normalise
+        from groundling.pictures.placement import normalise
 
         with torch.inference_mode():
             pixels, undo = self._fitted(picture)
@@ -66,12 +66,12 @@ class Detector:
         import torch
         from PIL import Image
 
-        from groundling.pictures.images import letterbox, to_tensor
+        from groundling.pictures.placement import letterbox, to_tensor
 
         height, width = self.size.height, self.size.width
         if self.padded:
-            canvas, placement = letterbox(picture, width)
-            return canvas, lambda boxes: placement.undo(boxes * width)
+            seen = letterbox(picture, width)
+            return seen.pixels, lambda boxes: seen.placement.undo(boxes * width)
         pixels = to_tensor(picture.resize((width, height), Image.Resampling.BILINEAR))
         return pixels, lambda boxes: boxes * torch.tensor(picture.size * 2)
 

@@ -35,15 +35,16 @@ def batch(config: Config, images: int, texts: int) -> Batch | CaptionBatch:
     """Random images, so many texts about each; of a caption three objects with masks, all of it questions."""
     generator = torch.Generator().manual_seed(0)
     size, rows = config.image_size, images * texts
-    shown: tuple[Any, ...] = (
+    given: tuple[Any, ...] = (
         torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8, generator=generator),
+        torch.ones(images, size, size, dtype=torch.bool),
         torch.arange(rows) // texts,
         torch.randint(5, config.text.vocabulary, (rows, TOKENS), generator=generator),
         torch.zeros(rows, TOKENS, dtype=torch.bool),
     )
     names = tuple(map(str, range(rows)))
     if isinstance(config, LadsConfig):
-        return Batch(*shown, 0.25 + 0.5 * torch.rand(rows, 4, generator=generator), names)
+        return Batch(*given, 0.25 + 0.5 * torch.rand(rows, 4, generator=generator), names)
     boxes = 0.25 + 0.5 * torch.rand(rows, OBJECTS, 4, generator=generator)
     tokens = torch.zeros(rows, OBJECTS, TOKENS, dtype=torch.bool)
     tokens[..., 1] = True
@@ -58,7 +59,7 @@ def batch(config: Config, images: int, texts: int) -> Batch | CaptionBatch:
         answers=None if config.answers is None else torch.zeros(rows, dtype=torch.long),
         types=None if config.answers is None or not config.answers.types else torch.arange(rows) % 2,
     )
-    return CaptionBatch(*shown, targets, names)
+    return CaptionBatch(*given, targets, names)
 
 
 def step(config: Config, given: Batch | CaptionBatch) -> Callable[[int], float]:

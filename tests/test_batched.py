@@ -153,7 +153,7 @@ def test_batches_of_nothing_and_of_what_is_wrong(model: Grounder, tmp_path: Path
     (picture,) = pictures(1)
     with pytest.raises(ValueError, match="no words"):
         model.ground_batch([(picture, "left"), (picture, " ")])
-    with pytest.raises(ValueError, match="an expression is a text, given 5"):
+    with pytest.raises(ValueError, match=r"a request is an image and an expression, .*; number 0 is .* 5\)"):
         model.ground_batch([(picture, 5)])  # type: ignore[list-item]
     with pytest.raises(FileNotFoundError):
         model.ground_batch([(tmp_path / "none.png", "left")])

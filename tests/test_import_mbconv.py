@@ -14,7 +14,8 @@ from groundling.checkpoint import CheckpointError
 from groundling.importers import read
 from groundling.importers.mbconv import MEAN, STD, WHEELS, load_mbconv, wheel
 from groundling.layers.mbconv import MbConvNet, efficientnet_lite
-from groundling.pictures.images import open_image, to_tensor
+from groundling.pictures.images import open_image
+from groundling.pictures.placement import to_tensor
 
 COCO = Path(__file__).parents[2] / "shared" / "data" / "tiny_coco"
 # COCO's categories that ImageNet knows, by ImageNet's numbers.
