@@ -259,7 +259,11 @@ def test_a_caption_that_is_too_long_is_not_split(
     [
         ("it is there", {}, r"no noun phrase was found in 'it is there' \(by rules\); give its spans"),
         ("a dog " * 30, {}, r"a text of \d+ tokens is too long for a model that reads 24"),
-        (CAPTION, {"spans": [(3, 99)]}, r"span \(3, 99\) does not lie in a text of 30 characters"),
+        (
+            CAPTION,
+            {"spans": [(3, 99)]},
+            r"span \(3, 99\) must begin before it ends, within the 30 characters",
+        ),
         (CAPTION, {"spans": [(0.5, 2)]}, r"a span is \(begin, end\) in whole characters, given \(0.5, 2\)"),
         (CAPTION, {"spans": [3]}, "a span is .* given 3"),  # these two were TypeErrors
         (CAPTION, {"spans": [(1, 2, 3)]}, r"a span is .* given \(1, 2, 3\)"),
@@ -531,7 +535,9 @@ def test_captions_have_spans_each(tokenizer: ByteTokenizer) -> None:
     mdetr, texts = model(), ["a red car", "two dogs"]
     with pytest.raises(ValueError, match="spans must be a list for each of 2 captions, given 1 lists"):
         ground_captions(mdetr, tokenizer, PHOTO, texts, spans=[[(0, 5)]])
-    with pytest.raises(ValueError, match=r"span \(0, 9\) does not lie in a text of 8 characters: 'two dogs'"):
+    with pytest.raises(
+        ValueError, match=r"span \(0, 9\) must begin .* within the 8 characters of 'two dogs'"
+    ):
         ground_captions(mdetr, tokenizer, PHOTO, texts, spans=[[(0, 9)], [(0, 9)]])
     found = ground_captions(mdetr, tokenizer, PHOTO, texts, split="rules")
     assert [[phrase.phrase for phrase in one] for one in found] == [["a red car"], ["two dogs"]]

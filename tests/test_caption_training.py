@@ -425,13 +425,13 @@ def test_expressions_are_captions_that_are_all_phrase(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (run("grounding"), "objective grounding does not train a mdetr"),
-        (run("detr"), "objective detr does not train a mdetr"),
-        (run(model=tiny.MODEL), "objective mdetr does not train a lads"),
+        (run("grounding"), "objective grounding cannot train a mdetr"),
+        (run("detr"), "objective detr cannot train a mdetr"),
+        (run(model=tiny.MODEL), "objective mdetr cannot train a lads"),
         (run(loss={"eos": 1}), "loss eos: Extra inputs"),
-        (run(compile=True), "compile does nothing for a model that learns from captions"),
-        (run(data=DataConfig(path=Path("."), dataset="drawn", augment="detr")), "none and mirror do"),
-        (run(data=DataConfig(path=Path("."), dataset="drawn", things=True)), "learns those of its captions"),
+        (run(compile=True), "compile must be false for a model that learns from captions"),
+        (run(data=DataConfig(path=Path("."), dataset="drawn", augment="detr")), "must be none or mirror"),
+        (run(data=DataConfig(path=Path("."), dataset="drawn", things=True)), "must be false for captions"),
     ],
 )  # fmt: skip
 def test_runs_that_make_no_sense_are_refused(tmp_path: Path, given: Run, message: str) -> None:

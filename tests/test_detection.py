@@ -208,13 +208,13 @@ def test_a_training_that_goes_on_ends_with_the_same_weights(tmp_path: Path, draw
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (run("grounding"), "objective grounding does not train a detr"),
-        (run("detection"), "objective detection does not train a detr"),
-        (run(model=tiny.MODEL), "objective detr does not train a lads"),
+        (run("grounding"), "objective grounding cannot train a detr"),
+        (run("detection"), "objective detection cannot train a detr"),
+        (run(model=tiny.MODEL), "objective detr cannot train a lads"),
         (run(loss={"eos": 1}), "loss eos: Extra inputs"),
         (run(expressions_per_image=2), "expressions_per_image is 1, given 2"),
         (run(text="bert"), "a detr reads no words"),
-        (run(data=DataConfig(path=Path("."), dataset="drawn", augment="lads")), "mirror and detr detect"),
+        (run(data=DataConfig(path=Path("."), dataset="drawn", augment="lads")), "none, mirror or detr"),
     ],
 )  # fmt: skip
 def test_runs_that_make_no_sense_are_refused(
@@ -228,7 +228,7 @@ def test_an_expression_has_no_view_of_all_objects(tmp_path: Path, drawn: Dataset
     odd = Run(
         "odd", tiny.config(data=DataConfig(path=Path("."), dataset="drawn", augment="detr")), "grounding"
     )
-    with pytest.raises(ValueError, match=r"augment 'detr' .* is for objective detr"):
+    with pytest.raises(ValueError, match=r"augment 'detr' .* is for the objective detr"):
         train(odd, tmp_path / "run", dataset=tiny.drawn(tmp_path / "images"))
 
 

@@ -522,9 +522,9 @@ def test_the_moving_average_by_hand() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": None}, "either steps or epochs"),
-        ({"epochs": 1}, "either steps or epochs"),
-        ({"accumulate": 3}, "4 images cannot be cut into 3"),
+        ({"steps": None}, "give steps or epochs, and not both"),
+        ({"epochs": 1}, "give steps or epochs, and not both"),
+        ({"accumulate": 3}, "must be a multiple of accumulate, given 4 and 3"),
         ({"learning_rate": 1}, "learning_rate"),
     ],
 )

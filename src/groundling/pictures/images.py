@@ -275,7 +275,9 @@ def _eight_bits(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
     top = next((top for top in _RANGES.get(mode, (65535,)) if low >= 0 and high <= top), None)
     if top is None:
-        raise ImageError(f"grey values {low:g} to {high:g} fit neither 8 nor 16 bits; scale them to 0..255")
+        raise ImageError(
+            f"grey values {low:g} to {high:g} are in neither 0 to 255 nor 0 to 65535; scale them to 0 to 255"
+        )
     return np.rint(values * np.float32(255 / top)).astype(np.uint8)
 
 

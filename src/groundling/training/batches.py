@@ -135,7 +135,7 @@ def training_set(
     from groundling.data.transforms import lads_train, transvg_train
 
     if config.data.augment == "detr":
-        raise ValueError("augment 'detr' shows all objects of an image: it is for objective detr")
+        raise ValueError("data.augment 'detr' shows all objects of an image; it is for the objective detr")
     sizes: Any = model.config
     views = {"lads": lads_train, "transvg": transvg_train}
     plan = Plan(
@@ -161,7 +161,9 @@ def detection_set(dataset: Dataset, model: nn.Module, config: TrainConfig) -> de
     sizes: Any = model.config
     data, augment = config.data, config.data.augment
     if augment not in ("none", "mirror", "detr"):
-        raise ValueError(f"augment '{augment}' draws a view per expression; none, mirror and detr detect")
+        raise ValueError(
+            f"data.augment must be none, mirror or detr for a model that detects, given '{augment}'"
+        )
     if config.expressions_per_image != 1:
         raise ValueError(
             f"a detector reads no words: expressions_per_image is 1, given {config.expressions_per_image}"
@@ -186,9 +188,9 @@ def caption_set(
     sizes: Any = model.config
     data = config.data
     if data.augment not in ("none", "mirror"):
-        raise ValueError(f"augment '{data.augment}' shows other boxes than a caption's; none and mirror do")
+        raise ValueError(f"data.augment must be none or mirror for captions, given '{data.augment}'")
     if data.things:
-        raise ValueError("data.things are objects beside expressions: an mdetr learns those of its captions")
+        raise ValueError("data.things must be false for captions: the objects are those of their phrases")
     assert isinstance(tokenizer, ByteTokenizer)
     plan = Plan(
         config.seed,
@@ -234,5 +236,7 @@ def tokenizer_for(
     else:
         tokenizer = kind_for(sizes.text).train(expressions, room, limit)
     if len(tokenizer) > room:
-        raise ValueError(f"the tokenizer has {len(tokenizer)} pieces, the model's text.vocabulary is {room}")
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} pieces, and the model room for text.vocabulary={room}"
+        )
     return tokenizer

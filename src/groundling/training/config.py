@@ -91,10 +91,11 @@ class TrainConfig(_Frozen):
     @model_validator(mode="after")
     def _one_length(self) -> "TrainConfig":
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs")
+            raise ValueError("give steps or epochs, and not both")
         if self.images_per_batch % self.accumulate:
             raise ValueError(
-                f"{self.images_per_batch} images cannot be cut into {self.accumulate} micro-batches"
+                f"images_per_batch must be a multiple of accumulate, given {self.images_per_batch} and "
+                f"{self.accumulate}"
             )
         if self.data.augment in ("lads", "transvg") and (self.expressions_per_image > 1 or self.data.things):
             raise ValueError(

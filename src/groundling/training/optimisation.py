@@ -39,7 +39,7 @@ def parameter_groups(
         undecayed = name.startswith(tuple(no_decay)) or (parameter.ndim <= 1 and not decay_vectors)
         groups.setdefault((rate, 0.0 if undecayed else weight_decay), []).append(parameter)
     if not groups:
-        raise ValueError("every parameter is frozen: nothing to train")
+        raise ValueError("every parameter is frozen, so there is nothing to train")
     return [
         {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
         for (rate, decay), parameters in groups.items()

@@ -53,7 +53,7 @@ def prepare(
     init = checkpoint.locate(source, download=config.download) if source and not saved else None
     kind = batches.learns(parse_config(config.model))
     if named and run.objective not in batches.OBJECTIVES_OF[kind]:
-        raise ValueError(f"objective {run.objective} does not train a {config.model.get('system')}")
+        raise ValueError(f"the objective {run.objective} cannot train a {config.model.get('system')}")
     told, held = batches.learned(config, kind, dataset)
     digest, texts = batches.fingerprint(told, kind), batches.texts(told)
     check_same_samples(group, digest)
@@ -161,7 +161,9 @@ def built(
         if (
             batches.learns(parse_config(config.model)) == "captions"
         ):  # its objective calls methods of the network, not the whole
-            raise ValueError("compile does nothing for a model that learns from captions; leave it out")
+            raise ValueError(
+                "compile must be false for a model that learns from captions: it would do nothing"
+            )
         for part in model.children():  # objectives call the parts, not the whole
             part.compile()
     return model, origin, tokenizer

@@ -26,7 +26,7 @@ class ByteTokenizer(Tokenizer):
     @classmethod
     def _check(cls, fast: FastTokenizer) -> None:
         if fast.token_to_id("<pad>") != PAD:
-            raise ValueError(f"this tokenizer has no <pad> at {PAD}; RoBERTa's byte-level BPE has")
+            raise ValueError(f"this tokenizer has no <pad> at {PAD}, as RoBERTa's byte-level BPE has")
 
     @staticmethod
     def _pad(fast: FastTokenizer) -> int:

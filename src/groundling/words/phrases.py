@@ -42,11 +42,12 @@ def check_spans(text: str, spans: Sequence[Span]) -> None:
     """ValueError for a span that does not lie in the text or holds no character that could be read."""
     for span in spans:
         if not isinstance(span, Sequence) or [isinstance(at, SupportsIndex) for at in span] != [True, True]:
-            raise ValueError(f"a span is (begin, end) in whole characters, given {span!r}")
+            raise ValueError(f"a span must be (begin, end) in whole characters, given {span!r}")
         begin, end = span
         if not 0 <= begin < end <= len(text):
             raise ValueError(
-                f"span ({begin}, {end}) does not lie in a text of {len(text)} characters: {text[:60]!r}"
+                f"span ({begin}, {end}) must begin before it ends, within the {len(text)} characters of "
+                f"{text[:60]!r}"
             )
         if not normalised(text[begin:end]).text:
             raise ValueError(f"span ({begin}, {end}) of {text[:60]!r} holds nothing but spaces")
@@ -99,7 +100,7 @@ def splitter(kind: Literal["auto", "spacy", "rules"] = "auto") -> Splitter:
     ValueError for "spacy" where it is not there.
     """
     if kind not in ("auto", "spacy", "rules"):
-        raise ValueError(f"no splitter {kind!r}; auto, spacy and rules are")
+        raise ValueError(f"split must be auto, spacy or rules, given {kind!r}")
     if kind != "rules" and (read := _spacy()) is not None:
         return Splitter(f"spacy/{MODEL}", read)
     if kind == "spacy":

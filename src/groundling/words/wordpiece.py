@@ -33,7 +33,7 @@ class Tokenizer:
 
     def __init__(self, fast: FastTokenizer, limit: int) -> None:
         if limit < 3:
-            raise ValueError(f"a token limit of {limit} leaves no room for words; give at least 3")
+            raise ValueError(f"a token limit must be 3 or more, to leave room for words, given {limit}")
         # Published tokenizer files may cut and pad by themselves, which would hide long expressions.
         fast.no_truncation()
         fast.no_padding()
@@ -139,7 +139,7 @@ class Tokenizer:
         except ValueError:
             raise
         except Exception as error:  # the Rust side raises bare Exception
-            raise ValueError(f"not a tokenizer: {error}") from error
+            raise ValueError(f"this is not a tokenizer: {error}") from error
 
     @classmethod
     def load(cls, path: Path, limit: int) -> Self:
