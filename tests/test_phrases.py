@@ -214,3 +214,23 @@ def test_rules_look_at_each_word_once(word: str) -> None:
         return len(seen)
 
     assert calls(400) < 3 * calls(200)
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        (
+            "The woman wearing orange is in front of a woman in black.",
+            ["The woman wearing orange", "a woman in black"],
+        ),
+        ("A girl dressed in blue and white walks", ["A girl", "blue and white walks"]),  # a noun may follow
+        ("The man in orange shorts", ["The man", "orange shorts"]),  # clothing is a phrase of its own
+        ("two men in red, and a dog", ["two men in red", "a dog"]),
+    ],
+)
+def test_a_colour_alone_stays_with_who_wears_it(text: str, phrases: list[str]) -> None:
+    """Of "the woman wearing orange" only "the woman" was looked for, which is any of them."""
+    found = by_rules(text)
+    assert [phrase.text for phrase in found] == phrases
+    assert all(text[slice(*phrase.span)] == phrase.text for phrase in found)
+    assert all(phrase.span[0] <= phrase.head[0] < phrase.head[1] <= phrase.span[1] for phrase in found)

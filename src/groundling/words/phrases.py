@@ -5,6 +5,7 @@ goes by the tokenizer's offsets, never by searching the text for words: "man" is
 second "dog" is not the first.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -137,7 +138,9 @@ def _spacy() -> Callable[[str], tuple[Phrase, ...]] | None:
 def by_rules(text: str) -> tuple[Phrase, ...]:
     """Noun phrases of an English caption without a tagger: closed word classes, and endings of verbs.
 
-    Good enough for captions ("A man in a red shirt is riding a horse"), not for prose.
+    Good enough for captions ("A man in a red shirt is riding a horse"), not for prose. Clothing with a noun
+    is a phrase of its own, as in Flickr30k Entities; a colour alone ("the woman wearing orange") has nothing
+    to be found by itself, and stays with the phrase before it.
     """
     words = _words(text)
     phrases: list[Phrase] = []
@@ -154,7 +157,16 @@ def by_rules(text: str) -> tuple[Phrase, ...]:
             phrase.append(word)
             reached = max(reached, _rank(word))
     _close(text, phrase, phrases)
-    return tuple(phrases)
+    return tuple(_dressed(text, phrase, phrases) for phrase in phrases)
+
+
+def _dressed(text: str, phrase: Phrase, phrases: Sequence[Phrase]) -> Phrase:
+    """The phrase with the colours that follow it alone, as in "a woman in black"."""
+    worn = _WORN.match(text, phrase.span[1])
+    if worn is None or any(phrase.span[1] <= other.span[0] < worn.end() for other in phrases):
+        return phrase
+    span = phrase.span[0], worn.end()
+    return Phrase(text[slice(*span)], span, phrase.head)
 
 
 @dataclass(frozen=True)
@@ -307,4 +319,8 @@ _VERBS = _these(
     "travel travels move moves turns stop stops bite bites chase chases touch touches "
     "enjoy enjoys graze grazes share shares laugh laughs dance dances sing sings blow blows point points "
     "begins begin start starts keep keeps let lets put puts set sets see sees fall falls"
+)
+_COLOUR = "(?:black|white|red|green|blue|yellow|orange|brown|pink|purple|gr[ae]y|beige|tan|navy)"
+_WORN = re.compile(
+    rf"\s+(?:wearing|(?:(?:all )?dressed )?in)\s+(?:all )?{_COLOUR}(?:\s+and\s+{_COLOUR})?\b(?!-)", re.I
 )
