@@ -17,7 +17,7 @@ from groundling.ask.asking import answer_all, detect_names, ground_captions, ran
 from groundling.ask.detector import Detector
 from groundling.ask.grounder import Grounder
 from groundling.data import OBJECTS, CaptionSet, has_objects, open_captions, open_dataset
-from groundling.data.caption import Caption, Span
+from groundling.data.caption import Caption, Phrase, Span
 from groundling.data.image_folder import Sizes
 from groundling.data.modulated import check_masks
 from groundling.data.rejects import Rejects
@@ -92,10 +92,15 @@ def task_of(captions: CaptionSet) -> Task:
     if name == "gqa" or any(caption.answer for caption in captions.captions):
         return "questions"
     told = [phrase for caption in captions.captions for phrase in caption.phrases]
-    if name == "phrasecut" or (told and all(phrase.masks for phrase in told)):
+    if name == "phrasecut" or _mostly_masked(told):
         return "masks"
     single = all(caption.referring for caption in captions.captions)
     return "expressions" if single and all(len(phrase.boxes) == 1 for phrase in told) else "phrases"
+
+
+def _mostly_masked(phrases: Sequence[Phrase]) -> bool:
+    """Whether most phrases have masks: a few may have lost a bad one."""
+    return 2 * sum(bool(phrase.masks) for phrase in phrases) > len(phrases)
 
 
 def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watch) -> Callable[[], Found]:
