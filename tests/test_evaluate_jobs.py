@@ -199,7 +199,9 @@ def test_what_cannot_be_asked_or_measured_is_left_out_before_all_else_is(
     assert ran.code == 0, ran
     assert json.loads(ran.out)["items"] == 1
     assert "1 of 3 captions left out. caption long: a text of" in ran.err
-    assert "masks left out, their boxes kept: 1 (all.jsonl:3: run lengths of 4x3 pixels in an image" in ran.err
+    assert (
+        "masks left out, their boxes kept: 1 (all.jsonl:3: run lengths of 4x3 pixels in an image" in ran.err
+    )
 
 
 def test_masks(shell: Shell, mdetr: Path, reader: Grounder, scenes: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from small import Shell
 
 from groundling.data import (
     DataError,
@@ -12,6 +13,7 @@ from groundling.data import (
     DataWarning,
     Thing,
     available,
+    jsonl,
     open_captions,
     open_dataset,
 )
@@ -307,3 +309,14 @@ def test_things_of_three_formats_are_those_of_coco(tmp_path) -> None:
     found.append(objects_of(open_dataset(tmp_path / "coco", "coco", "val")))
     assert found == [{image: [(n, b) for n, b in objects] for image, objects in OBJECTS.items()}] * 4
     assert isinstance(next(iter(open_dataset(tmp_path / "coco", "coco", "val").things.values()))[0], Thing)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_becomes_json_lines(tmp_path, name, capsys) -> None:
+    """The only split there is needs no name."""
+    root, _ = FORMATS[name](tmp_path / "own")
+    out = tmp_path / "out.jsonl"
+    done = Shell(capsys)("data", "convert", root, out)
+    assert done.out.splitlines()[0] == f"2 expressions in {out}; 1 rows and phrases left out"
+    found = jsonl.read(out).samples
+    assert [(s.expression, s.box) for s in found] == [("dog", (10, 5, 18, 25)), ("dog", (6, 8, 12, 16))]

@@ -62,7 +62,9 @@ def convert(
     dataset: Annotated[
         str | None, typer.Option(help="Dataset to convert, not needed where the folder has only one.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split to convert, val without it.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split to convert; without it the only one there is, or val.")
+    ] = None,
     captions: Annotated[
         bool, typer.Option("--captions", help="Write captions with their phrases; else expressions.")
     ] = False,
@@ -87,7 +89,7 @@ def convert(
     if out.exists() and not replace:
         raise ValueError(f"{out} exists already; choose another file, or replace it with --replace")
     name = datasets.name_in(folder, dataset)
-    part = split or (folder.stem if folder.is_file() else "val")
+    part = split or datasets.split_in(folder, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # said below, reason by reason
         done = convert(folder, out, name, part, captions, to, need_images=not without_images)

@@ -36,6 +36,14 @@ def name_in(root: Path, name: str | None) -> str:
     return _only(there, root, "dataset" if name is None else "TransVG dataset")
 
 
+def split_in(root: Path, name: str) -> str:
+    """The split that is meant where nobody says it: the only one there is, or else val."""
+    from groundling.data.check import splits_of
+
+    there = splits_of(root, name)
+    return there[0] if len(there) == 1 else "val"
+
+
 def _only(there: Sequence[str], root: Path, what: str) -> str:
     if not there:
         raise ValueError(

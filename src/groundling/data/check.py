@@ -65,12 +65,15 @@ class Checked:
 
 
 def splits_of(root: Path, dataset: str) -> list[str]:
-    """The splits of a dataset in a folder; of a file the one that it is."""
+    """The splits of a dataset in a folder; of a file the one that it is, and none of an unknown dataset."""
     if dataset == "jsonl":
         return jsonl.splits(root)
     if dataset in CAPTIONS:
         return CAPTIONS[dataset].splits(root)
-    return transvg.splits(root, dataset) if dataset in transvg.DATASETS else refer.splits(root, dataset)
+    if dataset in transvg.DATASETS:
+        return transvg.splits(root, dataset)
+    known = dataset.partition("(")[0] in refer.DATASETS
+    return refer.splits(root, dataset) if known else []
 
 
 def check(
