@@ -264,9 +264,13 @@ def test_a_caption_that_is_too_long_is_not_split(
             {"spans": [(3, 99)]},
             r"span \(3, 99\) must begin before it ends, within the 30 characters",
         ),
-        (CAPTION, {"spans": [(0.5, 2)]}, r"a span is \(begin, end\) in whole characters, given \(0.5, 2\)"),
-        (CAPTION, {"spans": [3]}, "a span is .* given 3"),  # these two were TypeErrors
-        (CAPTION, {"spans": [(1, 2, 3)]}, r"a span is .* given \(1, 2, 3\)"),
+        (
+            CAPTION,
+            {"spans": [(0.5, 2)]},
+            r"a span must be \(begin, end\) in whole characters, given \(0.5, 2\)",
+        ),
+        (CAPTION, {"spans": [3]}, "a span must be .* given 3"),  # these two were TypeErrors
+        (CAPTION, {"spans": [(1, 2, 3)]}, r"a span must be .* given \(1, 2, 3\)"),
         (None, {}, "a caption is a text, given None"),
         (CAPTION, {"threshold": 1.2}, "threshold must be a number from 0 to 1"),
         (CAPTION, {"score": "mean"}, "score must be object or token, given 'mean'"),

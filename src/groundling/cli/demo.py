@@ -36,7 +36,9 @@ def demo(
     ] = "mdetr_street",
     seed: Annotated[int, typer.Option(help="Another seed draws other scenes; 0 was trained on.")] = 2023,
 ) -> None:
-    """Ask about fresh street scenes: expressions; captions, questions and masks too.
+    """Show on fresh street scenes what the packaged models can do.
+
+    One grounds expressions; one finds phrases of captions, answers questions and segments.
 
     Prints what part of the network ran for each expression and how long it took, and of everything that was
     asked how much is right, beside what the model reaches on thousands of held-out scenes. Two contact sheets
