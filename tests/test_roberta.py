@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import random_tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scrambled import scrambled
@@ -12,6 +13,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from groundling.layers.fused import Linear, packed
+from groundling.words.bert import TextConfig, TextEncoder
 from groundling.words.byte_pairs import ByteTokenizer
 from groundling.words.phrases import tokens_of
 from groundling.words.reading import read_tokenizer
@@ -171,3 +173,23 @@ def test_every_token_has_a_position() -> None:
     full = RobertaTextConfig(vocabulary=300, layers=1, dim=8, heads=2, ffn=8, tokens=12, positions=14)
     ids = torch.full((1, 12), 9)
     assert RobertaEncoder(full).eval()(Tokens(ids, torch.zeros(1, 12).bool())).shape == (1, 12, 8)
+
+
+@pytest.mark.parametrize("bert", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_words_are_read_for_answers_as_transformers_reads_them(bert: bool, padded: bool) -> None:
+    """Without gradients the encoder's layers are called one by one: the library's way is slower."""
+    encoder: nn.Module
+    if bert:
+        encoder = TextEncoder(TextConfig(vocabulary=50, layers=2, dim=24, heads=2, ffn=40, tokens=12))
+    else:
+        encoder = RobertaEncoder(SMALL)
+    encoder = scrambled(encoder).double().eval()
+    tokens = some_tokens() if not bert else random_tokens(3, 7, 50, padded=padded)
+    if not padded:
+        tokens = Tokens(tokens.ids[:1, :4], torch.zeros(1, 4, dtype=torch.bool))
+    library = encoder(tokens)
+    assert library.requires_grad
+    with torch.no_grad():
+        ours = encoder(tokens)
+    assert_close(ours[~tokens.padding], library[~tokens.padding].detach(), atol=1e-9, rtol=1e-9)
