@@ -16,6 +16,7 @@ from groundling import Grounder, Selection
 from groundling.benchmark import (
     PARTS,
     Attention,
+    Point,
     Way,
     _row,
     benchmark,
@@ -24,6 +25,7 @@ from groundling.benchmark import (
     in_turns,
     middle_half,
     p95,
+    plot,
 )
 from groundling.cli import console
 from groundling.models import PRESETS, build
@@ -170,11 +172,24 @@ def test_drawn_selections_have_the_papers_rates() -> None:
 
 
 def test_selections_of_all_sizes(folder: Path, requests: list[tuple[Image.Image, str]]) -> None:
-    points, static = curve(groundling.load(folder), requests[0], selections=9, rounds=1)
-    shares = [share for share, _ in points]
+    points, full = curve(groundling.load(folder), requests[0], selections=9, rounds=3)
+    shares = [point.share for point in points]
     assert len(points) == 9
-    assert min(shares) < 0.5 < 0.8 < max(shares)
-    assert static > 0
+    assert min(shares) < 0.5 < 0.8 < max(shares) < full.share == 1
+    for point in (*points, full):
+        assert 0 < point.half[0] <= point.milliseconds <= point.half[1]
+
+
+def test_the_plot_shows_the_spread_within_its_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("groundling.analyze.canvas.png", lambda figure: drawn.append(figure) or b"")
+    plot([Point(0.4, 5.0, (4.5, 7.0)), Point(0.8, 9.0, (8.0, 30.0))], Point(1, 10.0, (9.5, 11.0)), "a_$b")
+    (axes,) = drawn[0].axes
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] > 30
+    assert axes.get_xlim()[0] <= 40 < 100 < axes.get_xlim()[1]
+    assert [bars.has_yerr for bars in axes.containers] == [True, True]
+    assert axes.get_ylabel() == "milliseconds per answer"
 
 
 def test_a_static_model_has_nothing_to_measure(requests: list[tuple[Image.Image, str]]) -> None:

@@ -447,10 +447,19 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@dataclass(frozen=True)
+class Point:
+    """A Selection's share of the MACs, and of its answers' milliseconds the median and the middle half."""
+
+    share: float
+    milliseconds: float
+    half: tuple[float, float]
+
+
 def curve(
     model: Grounder, request: Request, *, selections: int = 50, rounds: int = 5
-) -> tuple[list[tuple[float, float]], float]:
-    """(MACs share, milliseconds) of Selections of all sizes, and the static network's milliseconds.
+) -> tuple[list[Point], Point]:
+    """The times of Selections of all sizes, and those of the full network.
 
     Subnets are extracted ahead: this is what their MACs cost, not what choosing them does.
     """
@@ -464,9 +473,13 @@ def curve(
             if turn:  # the first round extracts
                 times[place].append(found.milliseconds)
     length = model.tokenizer.encode([request[1]]).ids.shape[1]
-    shares = [model.model.cost_model.cost(selection, length).share for selection in asked]
-    medians = [statistics.median(each) for each in times]
-    return list(zip(shares[1:], medians[1:], strict=True)), medians[0]
+    full, *others = (
+        Point(
+            model.model.cost_model.cost(selection, length).share, statistics.median(each), middle_half(each)
+        )
+        for selection, each in zip(asked, times, strict=True)
+    )
+    return others, full
 
 
 def _of_size(chance: float, units: Sequence[Unit], rng: random.Random) -> Selection:
@@ -474,7 +487,7 @@ def _of_size(chance: float, units: Sequence[Unit], rng: random.Random) -> Select
     return Selection(tuple((u.name, tuple(rng.random() < chance for _ in range(u.size))) for u in units))
 
 
-def plot(points: Sequence[tuple[float, float]], static: float, name: str) -> bytes:
+def plot(points: Sequence[Point], full: Point, name: str) -> bytes:
     """Time against MACs as a PNG, with the line on which every MAC left out saves its time."""
     from groundling.analyze import canvas
     from groundling.draw import ink
@@ -482,14 +495,25 @@ def plot(points: Sequence[tuple[float, float]], static: float, name: str) -> byt
     canvas.need_extra()
     drawn = canvas.figure((7, 5))
     axes = drawn.add_subplot()
-    canvas.titled(
-        axes, f"{name}: time and MACs of {len(points)} subnets", "MACs, share of the full network", "ms"
+    title = f"{canvas.literal(name)}: time of an answer against MACs, {len(points)} subnets"
+    canvas.titled(axes, title, "MACs, % of the full network", "milliseconds per answer")
+    limit = "all time saved that the MACs would save"
+    axes.plot((0, 100), (0, full.milliseconds), "--", color=ink.QUIET, linewidth=1, label=limit)
+    for several, colour, label in ((points, ink.LAYER, "subnets"), ([full], ink.ATTENTION, "full network")):
+        medians = [point.milliseconds for point in several]
+        spread = [
+            [point.milliseconds - point.half[0] for point in several],
+            [point.half[1] - point.milliseconds for point in several],
+        ]
+        shares = [100 * point.share for point in several]
+        axes.errorbar(shares, medians, spread, fmt="o", markersize=4, color=colour, elinewidth=1, label=label)
+    axes.set_xlim(0, 104)
+    axes.set_ylim(0, 1.08 * max(point.half[1] for point in (*points, full)))
+    axes.legend(
+        frameon=False,
+        fontsize=9,
+        loc="upper left",
+        title="median, and the middle half of all times",
+        title_fontsize=8,
     )
-    shares, times = zip(*points, strict=True)
-    axes.plot((0, 1), (0, static), color=ink.QUIET, linewidth=1, linestyle="--", label="the limit")
-    axes.scatter(shares, times, s=18, color=ink.LAYER, label="subnets")
-    axes.scatter((1,), (static,), s=40, color=ink.ATTENTION, label="the full network")
-    axes.set_xlim(0, 1.03)
-    axes.set_ylim(0, 1.1 * max(*times, static))
-    axes.legend(frameon=False, fontsize=9)
     return canvas.png(drawn)
