@@ -65,7 +65,9 @@ def test_help_texts_are_sentences(words: tuple[str, ...]) -> None:
         text = parameter.help or ""
         assert re.fullmatch(r"[A-Z].*\.", text), f"{parameter.name}: {text!r}"
         assert len(text.split()) > 1, f"{parameter.name}: {text!r}"
-        assert not text.startswith(("Of ", "As ", "Or ", "And ")), f"{parameter.name}: {text!r}"
+        assert not text.startswith(("Of ", "As ", "Or ", "And ", "The same", "Another ")), (
+            f"{parameter.name}: {text!r}"
+        )
 
 
 def test_the_list_of_verbs_cuts_no_sentence(shell: Shell) -> None:

@@ -30,7 +30,7 @@ Json = Annotated[
     typer.Option("--json", help="Print JSON, one line an answer; milliseconds are those of a first use."),
 ]
 Threshold = Annotated[
-    float | None, typer.Option(help="Least confidence, in [0, 1]; the model's own without it.")
+    float | None, typer.Option(help="Least confidence, from 0 to 1; the model's own without it.")
 ]
 Every = Annotated[int, typer.Option(help="Read one frame in so many of a video.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")]

@@ -32,9 +32,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the contact sheets.")] = Path("demo"),
     model: Annotated[str, typer.Option(help="A packaged model or a checkpoint folder.")] = "lads_street",
     asked_model: Annotated[
-        str, typer.Option(help="The same, of one that answers questions and segments too.")
+        str, typer.Option(help="A packaged model or a checkpoint folder that answers and segments.")
     ] = "mdetr_street",
-    seed: Annotated[int, typer.Option(help="Another seed draws other scenes; 0 was trained on.")] = 2023,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the scenes; the packaged models were trained on scenes of seed 0.")
+    ] = 2023,
 ) -> None:
     """Show on fresh street scenes what the packaged models can do.
 

@@ -28,7 +28,7 @@ def detect(
         str, typer.Option(help="A packaged model, a checkpoint folder of a detr or mdetr, or a hub id.")
     ] = "mdetr_street",
     threshold: Annotated[
-        float | None, typer.Option(help="Least confidence, in [0, 1]; 0.7 or an mdetr's own without it.")
+        float | None, typer.Option(help="Least confidence, from 0 to 1; 0.7 or an mdetr's own without it.")
     ] = None,
     json: Json = False,
     out: Out = None,
