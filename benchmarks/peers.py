@@ -139,7 +139,7 @@ def ours(name: str, config: "SupernetConfig", words: Sequence[str]) -> Contender
         found = grounder.ground(image, expression)
         return Answer(found.box, found.cost.macs)
 
-    return Contender(name, config.image_size, config.image_size, _parameters(model), ask)
+    return Contender(name, *config.framing.sides, _parameters(model), ask)
 
 
 def theirs(name: str, detector: Detector) -> Contender:

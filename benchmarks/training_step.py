@@ -34,10 +34,10 @@ Config = LadsConfig | MdetrConfig
 def batch(config: Config, images: int, texts: int) -> Batch | CaptionBatch:
     """Random images, so many texts about each; of a caption three objects with masks, all of it questions."""
     generator = torch.Generator().manual_seed(0)
-    size, rows = config.image_size, images * texts
+    (height, width), rows = config.framing.sides, images * texts
     given: tuple[Any, ...] = (
-        torch.randint(0, 256, (images, 3, size, size), dtype=torch.uint8, generator=generator),
-        torch.ones(images, size, size, dtype=torch.bool),
+        torch.randint(0, 256, (images, 3, height, width), dtype=torch.uint8, generator=generator),
+        torch.ones(images, height, width, dtype=torch.bool),
         torch.arange(rows) // texts,
         torch.randint(5, config.text.vocabulary, (rows, TOKENS), generator=generator),
         torch.zeros(rows, TOKENS, dtype=torch.bool),
@@ -55,7 +55,7 @@ def batch(config: Config, images: int, texts: int) -> Batch | CaptionBatch:
         torch.full((rows,), OBJECTS),
         positive,
         tokens,
-        masks=torch.rand(rows, OBJECTS, size, size, generator=generator) < 0.5 if config.masks else None,
+        masks=torch.rand(rows, OBJECTS, height, width, generator=generator) < 0.5 if config.masks else None,
         answers=None if config.answers is None else torch.zeros(rows, dtype=torch.long),
         types=None if config.answers is None or not config.answers.types else torch.arange(rows) % 2,
     )
