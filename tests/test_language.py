@@ -219,7 +219,7 @@ def test_a_tokenizer_of_another_kind_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_limit_without_room_for_words_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="limit of 2 leaves no room"):
+    with pytest.raises(ValueError, match="a token limit must be 3 or more, to leave room for words, given 2"):
         Tokenizer.load(vocab_file(tmp_path), 2)
 
 
