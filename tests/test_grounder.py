@@ -259,7 +259,7 @@ def test_a_picture_too_large() -> None:
         ({"device": "cuda"}, r"no device 'cuda': PyTorch .* finds 0 GPUs; use cpu"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         ({"device": 7.5}, "no device 7.5"),
-        ({"cache_mib": -1}, "cache_mib must be a whole number of MiB, 0 to keep no subnets, given -1"),
+        ({"cache_mib": -1}, "cache_mib must be a whole number of MiB, 0 to keep nothing, given -1"),
         ({"cache_mib": "256"}, "cache_mib must be a whole number of MiB, .* given '256'"),
         ({"max_pixels": 0}, "max_pixels must be a whole number, 1 or more, given 0"),
         ({"max_pixels": 1e6}, "max_pixels must be a whole number, .* given 1000000.0"),

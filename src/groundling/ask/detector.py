@@ -57,7 +57,7 @@ class Detector:
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
             raise ValueError(
-                f"cache_mib must be a whole number of MiB, 0 to keep no subnets, given {cache_mib!r}"
+                f"cache_mib must be a whole number of MiB, 0 to keep nothing, given {cache_mib!r}"
             )
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise ValueError(f"max_pixels must be a whole number, 1 or more, given {max_pixels!r}")

@@ -78,7 +78,7 @@ class Grounder:
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
             raise ValueError(
-                f"cache_mib must be a whole number of MiB, 0 to keep no subnets, given {cache_mib!r}"
+                f"cache_mib must be a whole number of MiB, 0 to keep nothing, given {cache_mib!r}"
             )
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise ValueError(f"max_pixels must be a whole number, 1 or more, given {max_pixels!r}")
@@ -440,7 +440,8 @@ def load(
     """A packaged model by name, a checkpoint folder, or with `download=True` a hub id ("owner/name").
 
     A Grounder of what grounds expressions, a Detector of what detects objects (eager only).
-    device: cpu, cuda or cuda:N. cache_mib: memory for weights of subnets; an eighth as much may hold words.
+    device: cpu, cuda or cuda:N. cache_mib: memory for weights that are cut out for subnets; an eighth as much
+    may hold words.
     compiled_mib: memory for weights of compiled subnets.
     runtime: "eager" is PyTorch; the others are for words that come again: from its second request on a subnet
     is compiled in the background, by "openvino", "onnx" (onnxruntime) or "compiled" (torch and a C++
