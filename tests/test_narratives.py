@@ -105,7 +105,7 @@ def test_bad_lines_are_left_out(tmp_path, row, reason) -> None:
 )
 def test_a_bad_trace_is_of_no_narrative_and_leaves_its_caption(tmp_path, row, reason) -> None:
     """Captions were left out for what nobody asked."""
-    root = write(tmp_path, narrative(), row)
+    root = write(tmp_path, narrative(), row | {"annotator_id": 94})
     assert len(open_captions(root, "narratives", "coco_val")) == 2
     rejects = Rejects()
     assert len(list(narratives.read(root, "coco_val", rejects))) == 1
