@@ -86,7 +86,7 @@ def _check_first(arguments: Sequence[str]) -> None:
     try:
         located(arguments[0])
     except FileNotFoundError as error:
-        if any(_is_picture(each) for each in arguments[1:]):
+        if any(_is_file(each) for each in arguments[1:]):
             raise FileNotFoundError(f"{error}; pictures come first, then the words") from error
         raise
 

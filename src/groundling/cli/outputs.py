@@ -85,9 +85,10 @@ class Place:
         elif kind in ENCODERS:
             self._check_video(stream, read)
         elif self.many:
+            lines = ", to a file *.jsonl" if self.lines else ""
             raise ValueError(
-                "answers about many pictures go to a folder, as in --out boxes/, to a file *.jsonl, or of "
-                f"one video to a video (*.mp4), not to {path.name!r}"
+                f"answers about many pictures go to a folder, as in --out boxes/{lines}, or of one video to "
+                f"a video (*.mp4), not to {path.name!r}"
             )
         elif not kind:
             raise ValueError(f"{self.out!r}: a picture's name ends in .png or .jpg, a folder's in {os.sep}")

@@ -114,7 +114,8 @@ class _Film:
         import av
 
         if self._stream is None:
-            self._stream = self._video.add_stream(self._codec, rate=self._speed.limit_denominator(1001))
+            speed = max(self._speed.limit_denominator(1001), Fraction(1, 1001))  # formats have no finer ones
+            self._stream = self._video.add_stream(self._codec, rate=speed)
             # Encoders store colours for every second pixel.
             self._stream.width, self._stream.height = (side + side % 2 for side in picture.size)
             self._stream.pix_fmt = "yuv420p"
