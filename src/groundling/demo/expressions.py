@@ -18,7 +18,7 @@ from groundling.pictures.images import open_image
 from groundling.selection import Selection
 
 SCENES, EACH, COLUMNS = 6, 2, 4
-WARM_UP = "anything"
+WARM_UP = "a bench"
 
 
 @dataclass(frozen=True)
