@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import nn
 
+from groundling.device import return_memory
 from groundling.dynamic.extract import Dense, Extractable
 from groundling.layers.cutting import Parts
 from groundling.layers.fused import packed
@@ -24,6 +25,7 @@ from groundling.selection import Selection, Unit, check
 # were measured for a block of lads_street.
 # Parts of whole layers share all weights, and without this their number had no bound.
 ENTRY_BYTES = 16 * 1024
+RETURNED = 64 * 2**20  # bytes of parts that were let go, after which freed memory goes back to the system
 
 M = TypeVar("M", bound=nn.Module)
 N = TypeVar("N", bound=Dense)
@@ -104,7 +106,7 @@ class _Shelf(Generic[N]):
         # Used last is last; the Future of one that is being cut, and the bytes of those that are complete.
         self._parts: OrderedDict[Hashable, nn.Module | Future[nn.Module]] = OrderedDict()
         self._sizes: dict[Hashable, int] = {}
-        self._bytes = 0
+        self._bytes = self._gone = 0
         self._whole: N | None = None
         self._shared: frozenset[int] = frozenset()
 
@@ -175,7 +177,14 @@ class _Shelf(Generic[N]):
             while self._bytes > self._limit_bytes:
                 oldest = next(other for other in self._parts if other in self._sizes)
                 del self._parts[oldest]
-                self._bytes -= self._sizes.pop(oldest)
+                gone = self._sizes.pop(oldest)
+                self._bytes -= gone
+                self._gone += gone
+            returns = self._gone >= RETURNED
+            if returns:
+                self._gone = 0
+        if returns:
+            return_memory()
 
 
 def storages(net: Dense | nn.Module) -> dict[int, int]:
