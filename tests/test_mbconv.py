@@ -1,5 +1,6 @@
 """Inverted residuals: against a second implementation, and the subnet against the masked supernet."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from scrambled import scrambled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from groundling.dynamic.cost import CostModel, backbone_parts
 from groundling.layers.mbconv import MbConvNet, MbConvSizes, Stage, efficientnet_lite, mobilenet_v2
 from groundling.selection import Selection
 
@@ -46,7 +48,7 @@ def reference(net: MbConvNet, x: Tensor) -> list[Tensor]:
         y = norm(conv(y, block.conv2, block.stride), block.bn2).clamp(0, 6)
         y = norm(conv(y, block.conv3, 1), block.bn3)
         x = x + y if y.shape == x.shape and block.stride == 1 else y
-        found += [x] if index in net.levels else []
+        found += [x] if f"blocks.{index}" in net.levels else []
     return found
 
 
@@ -97,6 +99,31 @@ def test_macs_are_those_of_a_second_counter_and_fall_linearly() -> None:
         selection = drawn(net, seed, rate)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net.extract(selection)(torch.randn(1, 3, 45, 60))
-        assert 2 * sum(net.macs(45, 60, selection).values()) == counter.get_total_flops()
-    block = dict(net.named_blocks())["blocks.1"]
-    assert block.macs((10, 10), 20) * 2 == block.macs((10, 10), 40)
+        seen = net.macs(45, 60)
+        assert (
+            2 * (seen.stem + sum(block.kept(selection) for block in seen.blocks)) == counter.get_total_flops()
+        )
+    block, sides = dict(net.named_blocks())["blocks.1"].macs("blocks.1", (10, 10))
+    assert sides == (5, 5)
+    assert block.of(block.width, 20) * 2 == block.of(block.width, 40)
+
+
+def test_a_block_without_a_shortcut_counts_in_what_is_expected() -> None:
+    """It has no gate of its own, and its channels cost what they cost all the same."""
+    net = small(2)
+    model = CostModel(backbone_parts(net.macs(45, 60)))
+    selection = drawn(net, 3, 0.4)
+    share = model.expected_share(selection.gates(), 0)
+    assert float(share) == pytest.approx(model.cost(selection).share, rel=1e-6)
+
+
+def test_a_subnet_continues_from_any_block() -> None:
+    net, images = small(4), torch.randn(1, 3, 40, 52)
+    with torch.no_grad():
+        levels = list(net.each_level(images))
+        later = list(net.levels_from(levels[0], 1 + int(net.levels[0].split(".")[1])))
+    for one, other in zip(levels[1:], later, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert {unit.name for unit in net.units(3)} == {
+        unit.name for unit in net.units() if int(unit.name.split(".")[1]) >= 3
+    }

@@ -100,6 +100,8 @@ class CostModel:
             for block in part.blocks:
                 if block.name in on:
                     total = total + on[block.name][:, 0] * _expected_of(block, on)
+                elif f"{block.name}.conv2" in on:  # it has no shortcut, and always runs
+                    total = total + _expected_of(block, on)
             for name, macs in part.units:
                 if name in on:
                     total = total + on[name][:, 0] * macs.at(tokens)

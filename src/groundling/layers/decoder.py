@@ -34,8 +34,8 @@ class CrossAttention(Attention):
         keep_BS: Tensor | None,
     ) -> Tensor:
         """`keep_BS` is True where the memory may be attended to (None: everywhere)."""
-        query, key = self._project(x_BQD + places_QD, 0, 1), self._project(memory_BSD + positions_SD, 1, 2)
-        return self.attend(query, key, self._project(memory_BSD, 2, 3), keep_BS)
+        query, key = self.project(x_BQD + places_QD, 0, 1), self.project(memory_BSD + positions_SD, 1, 2)
+        return self.attend(query, key, self.project(memory_BSD, 2, 3), keep_BS)
 
 
 class DecoderLayer(nn.Module):

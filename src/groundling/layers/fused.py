@@ -89,6 +89,16 @@ def conv_relu(x: Tensor, conv: nn.Conv2d, other: Tensor | None = None) -> Tensor
     return _FOUND[1](x, other, weight, conv.bias, *shape, "add", 1.0, "relu", [], "")
 
 
+def conv_relu6(x: Tensor, conv: nn.Conv2d, padding: tuple[int, int]) -> Tensor:
+    """min(max(conv(x), 0), 6), (B, C, H, W) → (B, C', H', W'), with this padding instead of its own."""
+    weight = conv.weight
+    shape = (padding, conv.stride, conv.dilation, conv.groups)
+    if _FOUND is None or not _fits(x, weight):
+        y = F.conv2d(x, weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
+        return F.relu6(y)
+    return _FOUND[0](x, weight, conv.bias, *shape, "hardtanh", [0.0, 6.0], "")
+
+
 def linear(
     x: Tensor, weight_NK: Tensor, bias_N: Tensor | None, packed: Tensor | None = None, relu: bool = False
 ) -> Tensor:

@@ -10,13 +10,17 @@ Shapes: B images, C channels, H, W; gates are (B, 1) for a layer and (B, expande
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groundling.layers.resnet import FOLDED, Gates, Norm, affine, gated, make_norm
+from groundling.layers.cutting import ANEW, Cutter
+from groundling.layers.fused import conv_relu6
+from groundling.layers.macs import BackboneMacs, BlockMacs, Sides, halved
+from groundling.layers.resnet import FOLDED, Gates, Norm, affine, cut, gated, make_norm
 from groundling.layers.sharing import share
 from groundling.selection import Selection, Unit
 
@@ -55,6 +59,7 @@ _B0 = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
+LITES = range(5)  # EfficientNet-Lite0 to 4
 _LITE = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2), 3: (1.2, 1.4), 4: (1.4, 1.8)}  # width, depth
 # Sandler et al., "MobileNetV2", CVPR 2018, Table 2.
 _V2 = (
@@ -100,21 +105,21 @@ def _multiple_of_8(channels: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-def convolved(x: Tensor, conv: nn.Conv2d, padding: Padding) -> Tensor:
-    """The convolution; "same" padding gives sides of those that went in over the stride, rounded up.
+def activated(x: Tensor, conv: nn.Conv2d, norm: nn.Module, padding: Padding) -> Tensor:
+    """relu6(norm(conv(x))); "same" padding gives sides of those that went in over the stride, rounded up.
 
     TensorFlow's rule: what has to be added is halved, and the odd row or column goes to the bottom or right.
     """
-    if padding == "centre" or conv.kernel_size == (1, 1):
-        plain: Tensor = conv(x)
-        return plain
     kernel, stride = conv.kernel_size[0], conv.stride[0]
     edges = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[2:]]
     (top, left), (bottom, right) = (edges[0] // 2, edges[1] // 2), (-(-edges[0] // 2), -(-edges[1] // 2))
-    if (top, left) == (bottom, right):
-        return F.conv2d(x, conv.weight, conv.bias, conv.stride, (top, left), groups=conv.groups)
-    padded = F.pad(x, (left, right, top, bottom))
-    return F.conv2d(padded, conv.weight, conv.bias, conv.stride, 0, groups=conv.groups)
+    if padding == "centre":
+        top = left = bottom = right = kernel // 2
+    if (top, left) != (bottom, right):
+        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+    if isinstance(norm, nn.Identity):
+        return conv_relu6(x, conv, (top, left))
+    return F.relu6(norm(F.conv2d(x, conv.weight, conv.bias, conv.stride, (top, left), groups=conv.groups)))
 
 
 class InvertedResidual(nn.Module):
@@ -154,8 +159,8 @@ class InvertedResidual(nn.Module):
         y = x
         if self.conv1 is not None:
             assert self.bn1 is not None
-            y = F.relu6(self.bn1(self.conv1(x)))
-        y = F.relu6(self.bn2(convolved(y, self.conv2, self.padding)))
+            y = activated(x, self.conv1, self.bn1, self.padding)
+        y = activated(y, self.conv2, self.bn2, self.padding)
         y = gated(self.bn3(self.conv3(gated(y, channels))), layer)
         return x + y if self.shortcut else y
 
@@ -166,9 +171,17 @@ class InvertedResidual(nn.Module):
         sides = (-(-side // self.stride) for side in x.shape[2:])
         return self.constant.expand(len(x), -1, *sides).contiguous(memory_format=torch.channels_last)
 
-    def extract(self, layer: bool, channels: Tensor | None) -> "InvertedResidual":
+    @property
+    def idle(self) -> bool:
+        """Whether what goes in comes out."""
+        return self.conv2 is None and self.constant is None
+
+    def extract(
+        self, layer: bool, channels: Tensor | None, inner: Tensor | None = None
+    ) -> "InvertedResidual":
         """The dense block that runs only the chosen channels (boolean (width,), None = all)."""
         assert self.conv2 is not None, "this block is extracted already"
+        assert inner is None, "units() gives these blocks no filters of their first 1×1"
         assert layer or self.shortcut, "units() gives blocks without a shortcut no layer gate"
         dense: dict[str, nn.Module | None] = dict.fromkeys(("bn1", "bn2", "bn3"), FOLDED)
         dense |= dict.fromkeys(("conv1", "conv2", "conv3"))
@@ -186,14 +199,13 @@ class InvertedResidual(nn.Module):
             dense["conv1"] = folded(self.conv1, self.bn1, rows=channels)
         return share(self, dense)
 
-    def macs(self, sides: tuple[int, int], channels: int | None = None) -> int:
-        """MACs for an input of these sides with so many of the expanded channels (None: all)."""
-        kept = self.width if channels is None else channels
-        if not kept:
-            return 0
-        before, after = math.prod(sides), math.prod(-(-side // self.stride) for side in sides)
-        each = self.kernel**2 * after + self.outputs * after
-        return kept * (each + (self.inputs * before if self.conv1 is not None else 0))
+    def macs(self, name: str, sides: Sides) -> tuple[BlockMacs, Sides]:
+        """MACs of this block under its name, on a map of these sides, and the sides of what comes out."""
+        out = halved(sides, self.stride)
+        each = (self.kernel**2 + self.outputs) * math.prod(out)
+        if self.conv1 is not None:
+            each += self.inputs * math.prod(sides)
+        return BlockMacs(name, 0, 0, each, 0, self.width), out
 
 
 def folded(
@@ -254,7 +266,7 @@ class MbConvNet(nn.Module):
                 last[stride] = (len(self.blocks) - 1, channels)
         self.channels, self.stride = channels, stride
         deep = [each for each in last if each >= 8]
-        self.levels = tuple(last[each][0] for each in deep)
+        self.levels = tuple(f"blocks.{last[each][0]}" for each in deep)
         self.level_channels, self.level_strides = tuple(last[each][1] for each in deep), tuple(deep)
 
     def named_blocks(self) -> Iterator[tuple[str, InvertedResidual]]:
@@ -270,11 +282,16 @@ class MbConvNet(nn.Module):
 
     def each_level(self, images_BCHW: Tensor, gates: Mapping[str, Tensor] | None = None) -> Iterator[Tensor]:
         """What comes out at the strides 8, 16 and 32, the finest first: (B, C, ⌈H/stride⌉, ⌈W/stride⌉)."""
-        gates = gates or {}
-        x = self.see(images_BCHW)
-        for index, (name, block) in enumerate(self.named_blocks()):
+        yield from self.levels_from(self.see(images_BCHW), 0, gates)
+
+    def levels_from(
+        self, x: Tensor, first: int, gates: Mapping[str, Tensor] | None = None
+    ) -> Iterator[Tensor]:
+        """The levels that blocks from number `first` on give, for what comes out of the block before it."""
+        gates, x = gates or {}, x.contiguous(memory_format=torch.channels_last)
+        for name, block in list(self.named_blocks())[first:]:
             x = block(x, gates.get(name), gates.get(f"{name}.conv2"))
-            if index in self.levels:
+            if name in self.levels:
                 yield x
 
     def see(self, images_BCHW: Tensor) -> Tensor:
@@ -283,42 +300,41 @@ class MbConvNet(nn.Module):
         Channels-last, where depthwise convolutions are three times faster on a CPU.
         """
         x = images_BCHW.contiguous(memory_format=torch.channels_last)
-        return F.relu6(self.bn1(convolved(x, self.conv1, self.sizes.padding)))
+        return activated(x, self.conv1, self.bn1, self.sizes.padding)
 
-    def extract(self, selection: Selection) -> "MbConvNet":
+    def extract(self, selection: Selection, cutter: Cutter = ANEW) -> "MbConvNet":
         """The dense network that a Selection keeps."""
-        blocks: dict[str, nn.Module | None] = {}
-        for name, block in self.named_blocks():
-            kept = selection.kept(f"{name}.conv2")
-            blocks[name.removeprefix("blocks.")] = block.extract(selection.on(name), kept)
-        return share(
+        blocks: dict[str, nn.Module | None] = {
+            name.removeprefix("blocks."): cut(name, block, selection, cutter)
+            for name, block in self.named_blocks()
+        }
+        return cutter.around(
             self,
             {
-                "conv1": folded(self.conv1, self.bn1),
+                "conv1": cutter.part("conv1", partial(folded, self.conv1, self.bn1)),
                 "bn1": FOLDED,
-                "blocks": share(self.blocks, blocks),
+                "blocks": cutter.around(self.blocks, blocks),
             },
         )
 
-    def units(self) -> tuple[Unit, ...]:
-        """A layer of each block with a shortcut, and the expanded channels of each block that expands."""
+    def units(self, first: int = 0) -> tuple[Unit, ...]:
+        """A layer of each block with a shortcut, and the expanded channels of each block that expands.
+
+        Of the blocks before number `first` none can be left out.
+        """
         found: list[Unit] = []
-        for name, block in self.named_blocks():
+        for name, block in list(self.named_blocks())[first:]:
             if block.shortcut:
                 found.append(Unit(name, "layer", 1, name))
             if block.conv1 is not None:
                 found.append(Unit(f"{name}.conv2", "filters", block.width, name))
         return tuple(found)
 
-    def macs(self, height: int, width: int, selection: Selection | None = None) -> dict[str, int]:
-        """MACs of the stem and of each block for an image of these sides (None: everything on)."""
-        sides = (-(-height // 2), -(-width // 2))
-        parts = {"stem": 27 * self.sizes.stem * math.prod(sides)}
+    def macs(self, height: int, width: int) -> BackboneMacs:
+        """MACs of the stem and of each block, for images of these sides."""
+        sides, blocks = halved((height, width), 2), []
+        stem = 27 * self.sizes.stem * math.prod(sides)
         for name, block in self.named_blocks():
-            on = selection is None or selection.on(name)
-            kept = block.width
-            if selection is not None:
-                kept = selection.count(f"{name}.conv2", block.width)
-            parts[name] = block.macs(sides, kept) if on else 0
-            sides = (-(-sides[0] // block.stride), -(-sides[1] // block.stride))
-        return parts
+            macs, sides = block.macs(name, sides)
+            blocks.append(macs)
+        return BackboneMacs(stem, tuple(blocks), sides)

@@ -9,7 +9,7 @@ Shapes: B images, C channels, H, W; gates are (B, 1) for a layer and (B, filters
 from collections.abc import Iterator, Mapping
 from functools import partial
 from math import prod
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -245,12 +245,16 @@ Block = Bottleneck | BasicBlock
 _BLOCKS: dict[BlockKind, type[Block]] = {"bottleneck": Bottleneck, "basic": BasicBlock}
 
 
-def cut(name: str, block: Block, selection: Selection, cutter: Cutter = ANEW) -> Block:
-    """The dense block that a Selection keeps of the block of this name."""
+B = TypeVar("B", bound=nn.Module)
+
+
+def cut(name: str, block: B, selection: Selection, cutter: Cutter = ANEW) -> B:
+    """The dense block that a Selection keeps of a block of any kind that `extract` cuts as a Bottleneck's."""
     on, filters, inner = selection.of_block(name)
 
-    def make() -> Block:
-        return block.extract(on, _mask(filters), _mask(inner))
+    def make() -> B:
+        part: Any = block
+        return part.extract(on, _mask(filters), _mask(inner))  # type: ignore[no-any-return]
 
     return cutter.part((name, on, filters, inner), make)
 
@@ -307,6 +311,7 @@ class ResNet(nn.Module):
                 channels = wide * expansion
             setattr(self, f"layer{stage + 1}", layer)
         self.channels, self.stride = channels, 2 ** (len(blocks) + 1)
+        self.levels = (f"layer{len(blocks)}.{blocks[-1] - 1}",)  # the blocks whose maps are read
 
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """Every block by its key, in the order they run."""

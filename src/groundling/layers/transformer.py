@@ -61,7 +61,7 @@ class Attention(nn.Module, Packs):
         """As `layers.fused.Packs` says."""
         self.packed = {place: pack(self.in_proj_weight[self._rows(*place)]) for place in self.PROJECTIONS}
 
-    def _project(self, x: Tensor, first: int, last: int) -> Tensor:
+    def project(self, x: Tensor, first: int, last: int) -> Tensor:
         """Of the three projections (query, key, value) those from `first` up to `last`, side by side."""
         rows = self._rows(first, last)
         return linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows], self.packed.get((first, last)))
@@ -78,8 +78,8 @@ class SelfAttention(Attention):
 
     def forward(self, x_BTD: Tensor, positions_TD: Tensor, keep_BT: Tensor | None) -> Tensor:
         """`keep_BT` is True where a token may be attended to (None: everywhere); positions: (B, T, D) too."""
-        query, key = self._project(x_BTD + positions_TD, 0, 2).chunk(2, -1)
-        return self.attend(query, key, self._project(x_BTD, 2, 3), keep_BT)
+        query, key = self.project(x_BTD + positions_TD, 0, 2).chunk(2, -1)
+        return self.attend(query, key, self.project(x_BTD, 2, 3), keep_BT)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, dropout: float) -> Tensor:

@@ -10,6 +10,7 @@ Shapes: I images, E rows (expressions), C channels, K filters, H, W; L tokens, D
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from groundling.dynamic.blocks import BlockCache
 from groundling.layers.cutting import ANEW, Cutter
-from groundling.layers.resnet import Block, Bottleneck, cut
+from groundling.layers.resnet import Bottleneck, cut
 from groundling.layers.transformer import Encoder, EncoderLayer
 from groundling.models.supernet import FusionNetwork, Network, Prediction
 from groundling.selection import Selection
@@ -76,15 +77,19 @@ def run(
     seen, chosen = net.backbone.see(rows.pixels), rows.selections
     state: State = [(seen, image) for image in rows.image_index.tolist()]
     order = sorted(range(len(rows)), key=lambda row: chosen[row].units) if at_once else [*range(len(rows))]
-    size = at_once or len(rows)
+    size, everyone = at_once or len(rows), range(len(rows))
+    levels: dict[str, State] = {name: list(state) for name in net.backbone.levels}
     for begin in range(0, len(rows), size):
+        some = order[begin : begin + size]
         for name, block in net.backbone.named_blocks():
-            _block(block, name, state, order[begin : begin + size], chosen, grouped, cutter)
-    x = _gathered(state, range(len(rows)))
-    visual = net.visual_proj(x.flatten(2).transpose(1, 2))
+            _block(block, name, state, some, chosen, grouped, cutter)
+            if name in levels:
+                for row in some:
+                    levels[name][row] = state[row]
+    visual = net.cells([_gathered(level, everyone) for level in levels.values()])
     joined, positions, keep = net.joined(visual, rows.text, rows.tokens)
     encoded = _encoded(net.encoder, joined, positions, keep, chosen)
-    return net.predict([encoded], rows.text.shape[1])
+    return net.predict([encoded], rows.text, rows.tokens)
 
 
 class Batcher:
@@ -132,23 +137,28 @@ class Batcher:
         return least if len(times[least]) < TRIALS else min(times, key=lambda way: times[way][-1])
 
     def _one_by_one(self, rows: Rows) -> Prediction:
-        boxes, scores, tokens = [], [], rows.tokens
+        answers, tokens = list[Prediction](), rows.tokens
         for row, selection in enumerate(rows.selections):
             words = slice(0, int((~tokens.padding[row]).sum()))
             image = rows.image_index[row : row + 1]
-            found = self.cache.get(selection)(
-                rows.pixels[image],
-                rows.text[row : row + 1, words],
-                Tokens(tokens.ids[row : row + 1, words], tokens.padding[row : row + 1, words]),
-                shown=None if rows.shown is None else rows.shown[image],
+            answers.append(
+                self.cache.get(selection)(
+                    rows.pixels[image],
+                    rows.text[row : row + 1, words],
+                    Tokens(tokens.ids[row : row + 1, words], tokens.padding[row : row + 1, words]),
+                    shown=None if rows.shown is None else rows.shown[image],
+                )
             )
-            boxes.append(found.boxes_cxcywh01)
-            scores += [] if found.scores is None else [found.scores]
-        return Prediction(torch.cat(boxes), torch.cat(scores) if scores else None)
+        boxes = torch.cat([answer.boxes_cxcywh01 for answer in answers])
+        scores = [answer.scores for answer in answers if answer.scores is not None]
+        present = [answer.present for answer in answers if answer.present is not None]
+        return Prediction(
+            boxes, torch.cat(scores) if scores else None, present=torch.cat(present) if present else None
+        )
 
 
 def _block(
-    block: Block,
+    block: nn.Module,
     name: str,
     state: State,
     rows: Sequence[int],
@@ -166,7 +176,7 @@ def _block(
         _put(state, [*kept], _grouped(block, _gathered(state, [*kept]), [*kept.values()]))
         groups = {kept: some for kept, some in groups.items() if not kept[0]}
     for some in groups.values():
-        dense = cut(name, block, selections[some[0]], cutter)
+        dense: Any = cut(name, block, selections[some[0]], cutter)
         if not dense.idle:
             _put(state, some, dense(_gathered(state, some)))
 
