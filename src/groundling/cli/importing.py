@@ -10,17 +10,25 @@ if TYPE_CHECKING:
     from groundling.pictures.placement import Resize
 
 # What each importer takes beside a source and a place.
-SYSTEMS = {"detr": ("categories",), "mdetr": ("text", "answers", "resize"), "transvg": ("text",)}
+SYSTEMS = {
+    "detr": ("categories",),
+    "mdetr": ("text", "answers", "resize"),
+    "transvg": ("text",),
+    "efficientnet-lite": ("text",),
+}
 WORDS = {
     "mdetr": "an mdetr, which reads as roberta-base,",
     "transvg": "a transvg, which reads as bert-base-uncased,",
+    "efficientnet-lite": "a network for photographs, which begins with a BERT such as minilm-l6,",
 }
 
 
 def bring_in(
-    source: Annotated[str, typer.Argument(help="A weight file, a folder with one, or a hub id.")],
+    source: Annotated[
+        str, typer.Argument(help="A weight file, a folder with one, an installed wheel, or a hub id.")
+    ],
     out: Annotated[Path, typer.Argument(help="The checkpoint folder to write.")],
-    system: Annotated[str, typer.Option(help="The system whose weights these are: detr, mdetr or transvg.")],
+    system: Annotated[str, typer.Option(help=f"Whose weights these are: {', '.join(SYSTEMS)}.")],
     categories: Annotated[
         Path | None,
         typer.Option(help="A text file with one class name a line, for a detr whose classes are not COCO's."),
@@ -28,7 +36,8 @@ def bring_in(
     text: Annotated[
         str | None,
         typer.Option(
-            help="A folder or hub id with the tokenizer: RoBERTa's of an mdetr, BERT's of a transvg."
+            help="A folder or hub id with the tokenizer: RoBERTa's of an mdetr, BERT's of a transvg; of an "
+            "efficientnet-lite with all of a BERT, or the wheel minilm-l6."
         ),
     ] = None,
     answers: Annotated[
@@ -48,6 +57,7 @@ def bring_in(
     from groundling.checkpoint import check_replaceable
     from groundling.files import check_folder_kept
     from groundling.importers.detr import import_detr
+    from groundling.importers.mbconv import import_mbconv
     from groundling.importers.mdetr import import_mdetr
     from groundling.importers.transvg import import_transvg
 
@@ -67,6 +77,8 @@ def bring_in(
                     source, out, text=text, answers=answers, resize=_resize(resize), download=download
                 )
             )
+        elif system == "efficientnet-lite":
+            print(import_mbconv(source, out, text=text, download=download))
         else:
             print(import_transvg(source, out, text=text, download=download))
         return

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, config_beside, read, resnet_name, source_file, whole_number
+from groundling.importers import resnet_name
+from groundling.importers.files import Source, config_beside, read, source_file, whole_number
 from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.coco_names import COCO_NAMES

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, read, source_file, whole_number
+from groundling.importers.files import Source, read, source_file, whole_number
 from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, AnswerKind, AnswersConfig

@@ -14,8 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from groundling import checkpoint
-from groundling.importers import Source, bert_tokenizer, read, source_file, whole_number
+from groundling.importers.bert import bert_tokenizer
 from groundling.importers.detr import check_options
+from groundling.importers.files import Source, read, source_file, whole_number
 from groundling.importers.weights import Weights, renamed
 from groundling.models import parse_config
 from groundling.models.transvg import TransVG, TransVGConfig

@@ -27,6 +27,13 @@ class TextConfig(BaseModel):
     ffn: int = Field(3072, gt=0, le=65_536)
     tokens: int = Field(40, ge=3, le=512)  # BERT has 512 positions
     dropout: float = Field(0.1, ge=0, lt=1)
+    # Each token also says what it is without its neighbours: sentence encoders make "left" and "right" alike.
+    bare: bool = False
+
+    @property
+    def features(self) -> int:
+        """Channels that a token has when it has been read."""
+        return 2 * self.dim if self.bare else self.dim
 
     @model_validator(mode="after")
     def _divides(self) -> "TextConfig":
@@ -46,8 +53,16 @@ class TextEncoder(nn.Module):
         self.bert = adopt(BertModel(BertConfig(**hf_sizes(config)), add_pooling_layer=False))
 
     def forward(self, tokens: Tokens) -> Tensor:
-        """Features (E, L, D) of the last layer; those of padding mean nothing."""
-        return features(self.bert, tokens)
+        """Features (E, L, D) of the last layer; those of padding mean nothing.
+
+        Where the configuration says `bare`, the token's own normed embedding stands behind: (E, L, 2·D).
+        """
+        found = features(self.bert, tokens)
+        if not self.config.bare:
+            return found
+        own: Any = self.bert
+        bare = own.embeddings.word_embeddings(tokens.ids)
+        return torch.cat((found, F.layer_norm(bare, bare.shape[-1:]).to(found.dtype)), dim=-1)
 
     def macs(self) -> Count:
         """MACs of a text."""

@@ -114,6 +114,10 @@ class Tokenizer:
             if self._UNKNOWN in pieces or (len(word) > 1 and all(len(piece) <= 1 for piece in pieces))
         )
 
+    def words(self, expression: str) -> tuple[str, ...]:
+        """The words of an expression as they are counted, without signs."""
+        return tuple(word for word, _ in self._cut(expression))
+
     def in_letters(self, expression: str) -> tuple[str, ...]:
         """Words that end in a single letter: those that are spelled, "hatched" where only "hat" is known."""
         return tuple(
