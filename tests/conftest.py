@@ -6,6 +6,7 @@ from hypothesis import settings
 from scrambled import scrambled
 
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
+from groundling.models.late import LateConfig, LateLads
 from groundling.selection import Selection, Unit
 from groundling.words.bert import TextConfig
 from groundling.words.tokens import Tokens
@@ -38,6 +39,17 @@ SHAPES = {
 }
 
 
+LATE = LateConfig(
+    image_size=64,
+    text=TEXT.model_copy(update={"vocabulary": 130, "dropout": 0.0, "bare": True}),
+    dim=16,
+    heads=2,
+    ffn=24,
+    layers=2,
+    gating=GatingConfig(hidden=8),
+)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)  # spinning threads on shared cores take longer than the sums
@@ -46,6 +58,11 @@ def _one_thread() -> None:
 def lads(shape: str, seed: int = 0) -> Lads:
     """A small supernet in evaluation mode, every weight random, norms too; about half of its gates open."""
     return scrambled(Lads(SHAPES[shape]), seed)
+
+
+def late(seed: int = 0) -> LateLads:
+    """A small supernet for photographs, as `lads` makes one."""
+    return scrambled(LateLads(LATE), seed)
 
 
 def random_selection(units: tuple[Unit, ...], generator: torch.Generator) -> Selection:

@@ -394,9 +394,8 @@ def _watched(who: Grounder, marks: dict[str, float]) -> Iterator[None]:
 
     def get(selection: Selection) -> Any:
         net = timed("extraction", extracted)(selection)
-        for part in ("backbone", "encoder", "dense_head", "box_head"):
-            module = getattr(net, part, None)
-            if isinstance(module, nn.Module):
+        for part, module in net.named_children():
+            if part != "text_proj":
                 module.forward = timed(net_of.get(part, "head"), module.forward)
                 watched.append(module)  # subnets share what no words change: it must not stay watched
         return net

@@ -10,8 +10,9 @@ from groundling.models.answers import CLEVR, GQA, GQA_SINGLE, STREET
 from groundling.models.detecting import CategoryDetector
 from groundling.models.detr import Detr, DetrConfig
 from groundling.models.lads import GatingConfig, Lads, LadsConfig
+from groundling.models.late import LateConfig, LateLads
 from groundling.models.mdetr import Mdetr, MdetrConfig
-from groundling.models.supernet import Supernet, SupernetConfig
+from groundling.models.supernet import GroundingConfig, Supernet
 from groundling.models.transvg import TransVG, TransVGConfig
 from groundling.pictures.placement import Resize
 from groundling.words.bert import TextConfig
@@ -48,6 +49,18 @@ LADS: dict[str, LadsConfig] = {
     "lads_street": _STREET,
 }
 LADS |= {f"{name}_static": config.model_copy(update={"gating": None}) for name, config in LADS.items()}
+
+# `text.vocabulary` is that of MiniLM, without the pieces that English phrases do not use.
+_PHOTO = LateConfig(
+    text=TextConfig(
+        vocabulary=12_288, layers=6, dim=384, heads=12, ffn=1536, tokens=40, dropout=0.0, bare=True
+    ),
+    gating=GatingConfig(hidden=64),
+)
+LATE: dict[str, LateConfig] = {
+    "lads_photo": _PHOTO,
+    "lads_photo_static": _PHOTO.model_copy(update={"gating": None}),
+}
 
 _SMALL_DETR = DetrConfig(
     queries=20,
@@ -112,7 +125,8 @@ MDETR: dict[str, MdetrConfig] = {
     "mdetr_adaptive": _STREET_MDETR.model_copy(update={"gating": _STREET.gating}),
 }
 
-PRESETS: dict[str, LadsConfig | TransVGConfig | MdetrConfig] = {
+PRESETS: dict[str, LadsConfig | LateConfig | TransVGConfig | MdetrConfig] = {
+    **LATE,
     **LADS,
     "transvg_r50": TransVGConfig(),
     **MDETR,
@@ -120,6 +134,7 @@ PRESETS: dict[str, LadsConfig | TransVGConfig | MdetrConfig] = {
 
 _SYSTEMS: dict[str, tuple[type[Any], type[Any]]] = {
     "lads": (LadsConfig, Lads),
+    "lads_late": (LateConfig, LateLads),
     "transvg": (TransVGConfig, TransVG),
     "detr": (DetrConfig, Detr),
     "mdetr": (MdetrConfig, Mdetr),
@@ -131,7 +146,7 @@ def able(ability: Ability) -> tuple[str, ...]:
     return tuple(name for name, config in {**PRESETS, **DETR}.items() if ability in config.abilities)
 
 
-def require(config: SupernetConfig | DetrConfig, ability: Ability) -> None:
+def require(config: GroundingConfig | DetrConfig, ability: Ability) -> None:
     """ValueError for a model that cannot do this; the message names presets that can."""
     if ability not in config.abilities:
         own = ", ".join(task for can, task in TASKS.items() if can in config.abilities)
@@ -141,11 +156,13 @@ def require(config: SupernetConfig | DetrConfig, ability: Ability) -> None:
         )
 
 
-Config = LadsConfig | TransVGConfig | DetrConfig | MdetrConfig
+Config = LadsConfig | LateConfig | TransVGConfig | DetrConfig | MdetrConfig
 
 
 @overload
 def build(config: LadsConfig) -> Lads: ...
+@overload
+def build(config: LateConfig) -> LateLads: ...
 @overload
 def build(config: TransVGConfig) -> TransVG: ...
 @overload
@@ -153,10 +170,10 @@ def build(config: MdetrConfig) -> Mdetr: ...
 @overload
 def build(config: DetrConfig) -> Detr: ...
 @overload
-def build(config: SupernetConfig) -> Supernet: ...
+def build(config: GroundingConfig) -> Supernet: ...
 @overload
 def build(config: Config | Mapping[str, Any]) -> Supernet | CategoryDetector: ...
-def build(config: SupernetConfig | DetrConfig | Mapping[str, Any]) -> Supernet | CategoryDetector:
+def build(config: GroundingConfig | DetrConfig | Mapping[str, Any]) -> Supernet | CategoryDetector:
     """A network with fresh weights; ValueError names a system or option that does not exist."""
     if isinstance(config, Mapping):
         config = parse_config(config)

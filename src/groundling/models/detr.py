@@ -31,7 +31,7 @@ from groundling.layers.transformer import (
 from groundling.models.abilities import Ability
 from groundling.models.coco_names import COCO_NAMES
 from groundling.models.detecting import CategoryDetector, SetPrediction
-from groundling.models.supernet import Sizes
+from groundling.models.supernet import Lesson, Sizes
 from groundling.pictures.placement import Framing, Resize, check_sides
 from groundling.selection import Selection, Unit
 from groundling.words.tokens import exporting
@@ -52,6 +52,11 @@ class DetrConfig(Sizes):
     def _sides(self) -> "DetrConfig":
         check_sides(self.short_side, self.long_side)
         return self
+
+    @property
+    def lesson(self) -> Lesson:
+        """It learns from objects."""
+        return "objects"
 
     @property
     def framing(self) -> Framing:

@@ -23,7 +23,7 @@ from groundling.dynamic.gates import Coin, LanguageGates
 from groundling.layers.cutting import ANEW, Cutter
 from groundling.layers.fused import Linear
 from groundling.layers.macs import TEXT, Count
-from groundling.layers.resnet import Gates, units
+from groundling.layers.resnet import Gates, ResNet, units
 from groundling.layers.transformer import MLP, Encoder, sine_positions
 from groundling.models.abilities import Ability
 from groundling.models.supernet import (
@@ -72,6 +72,7 @@ class LadsConfig(SupernetConfig):
 class GroundingNet(FusionNetwork):
     """What sees: backbone, fusion of image and words, box head. Supernet and extracted subnets alike."""
 
+    backbone: ResNet
     positions: Tensor
     prior: Tensor
 
@@ -101,7 +102,11 @@ class GroundingNet(FusionNetwork):
 
     def see(self, images: Tensor, gates: Gates | None = None) -> Tensor:
         """Normalised images (I, 3, S, S) → visual tokens (I, V, D)."""
-        features: Tensor = self.visual_proj(self.backbone(images, gates).flatten(2).transpose(1, 2))
+        return self.cells([self.backbone(images, gates)])
+
+    def cells(self, maps: Sequence[Tensor]) -> Tensor:
+        """Visual tokens (I, V, D) of the backbone's last map."""
+        features: Tensor = self.visual_proj(maps[-1].flatten(2).transpose(1, 2))
         return features
 
     def forward(
@@ -124,7 +129,7 @@ class GroundingNet(FusionNetwork):
             visual = visual[image_index]
         x, positions, keep = self.joined(visual, text_ELD, tokens)
         outputs = self.encoder(x, positions, keep, gates)
-        return self.predict(outputs, text_ELD.shape[1], seen if self.training else None)
+        return self.predict(outputs, text_ELD, tokens, seen if self.training else None)
 
     def joined(
         self, visual_EVD: Tensor, text_ELD: Tensor, tokens: Tokens
@@ -142,9 +147,11 @@ class GroundingNet(FusionNetwork):
             return None
         return torch.cat((~tokens.padding, tokens.padding.new_ones(len(tokens.padding), visual)), dim=1)
 
-    def predict(self, outputs: list[Tensor], words: int, seen: Tensor | None = None) -> Prediction:
-        """The heads on the encoder's outputs, of which the first `words` tokens are words."""
-        logits, boxes = [], []
+    def predict(
+        self, outputs: list[Tensor], text_ELD: Tensor, tokens: Tokens, seen: Tensor | None = None
+    ) -> Prediction:
+        """The heads on the encoder's outputs, of which the first tokens are words."""
+        words, logits, boxes = text_ELD.shape[1], [], []
         if self.dense_head is not None:
             for output in outputs if self.training else outputs[-1:]:
                 dense = self.dense_head(output[:, words:]).float()

@@ -37,7 +37,7 @@ from groundling.models.answers import AnswerHeads, AnswersConfig
 from groundling.models.finder import ObjectFinder
 from groundling.models.lads import GatingConfig
 from groundling.models.objects import Objects
-from groundling.models.supernet import Network, Prediction, SupernetConfig, words_parts
+from groundling.models.supernet import Lesson, Network, Prediction, SupernetConfig, words_parts
 from groundling.pictures.placement import Framing, Resize
 from groundling.results import Cost
 from groundling.selection import Selection, Unit
@@ -74,6 +74,11 @@ class MdetrConfig(SupernetConfig):
         if self.regions and self.resize is not None:
             raise ValueError("region-word scores are learned on a canvas: regions needs resize=None")
         return self
+
+    @property
+    def lesson(self) -> Lesson:
+        """It learns from captions."""
+        return "captions"
 
     @property
     def framing(self) -> Framing:

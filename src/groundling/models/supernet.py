@@ -4,8 +4,9 @@ Shapes: I images, E expressions, L tokens, V = height·width visual tokens, D ch
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from groundling.dynamic.cost import SELECTOR, CostModel, Part
 from groundling.dynamic.gates import LanguageGates
 from groundling.layers.cutting import ANEW, Cutter
-from groundling.layers.fused import Linear
 from groundling.layers.macs import Count
 from groundling.layers.resnet import BlockKind, Gates, Norm, ResNet
 from groundling.layers.transformer import Encoder
@@ -24,6 +24,7 @@ from groundling.words.bert import TextConfig, TextEncoder
 from groundling.words.roberta import RobertaEncoder
 from groundling.words.tokens import Tokens
 
+Lesson = Literal["expressions", "objects", "captions", "phrases"]  # what a model learns from
 COST_MODELS = 256  # sides of inputs whose costs are kept
 
 
@@ -33,8 +34,33 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Sizes(Frozen):
-    """What every network that sees has: a ResNet, and a transformer behind it."""
+class EncoderSizes(Frozen):
+    """Sizes of the transformer that every network has."""
+
+    dim: int = Field(256, gt=0, le=8192)
+    heads: int = Field(8, gt=0, le=256)
+    ffn: int = Field(2048, gt=0, le=65_536)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _divides(self) -> "EncoderSizes":
+        if self.dim % self.heads or self.dim % 4:
+            raise ValueError(f"dim {self.dim} must be a multiple of 4 and of heads, {self.heads}")
+        return self
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What a model of this configuration can do."""
+        raise NotImplementedError
+
+    @property
+    def lesson(self) -> Lesson:
+        """What a model of this configuration learns from."""
+        return "expressions"
+
+
+class Sizes(EncoderSizes):
+    """Those of a ResNet, and of the transformer behind it."""
 
     blocks: tuple[int, ...] = Field((3, 4, 6, 3), min_length=1, max_length=5)
     width: int = Field(64, gt=0, le=1024)
@@ -43,25 +69,14 @@ class Sizes(Frozen):
     stem: Literal["conv7", "conv3"] = "conv7"
     stem_width: int = Field(64, ge=4, le=1024)
     norm: Norm = "frozen"
-    dim: int = Field(256, gt=0, le=8192)
-    heads: int = Field(8, gt=0, le=256)
-    ffn: int = Field(2048, gt=0, le=65_536)
-    dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _divides(self) -> "Sizes":
-        if self.dim % self.heads or self.dim % 4:
-            raise ValueError(f"dim {self.dim} must be a multiple of 4 and of heads, {self.heads}")
+    def _residual(self) -> "Sizes":
         if not 1 <= min(self.blocks) <= max(self.blocks) <= 100:
             raise ValueError(f"blocks {self.blocks}: each stage has 1 to 100")
         if self.block == "basic" and self.expansion != 1:
             raise ValueError(f"basic blocks have an expansion of 1, given {self.expansion}")
         return self
-
-    @property
-    def abilities(self) -> frozenset[Ability]:
-        """What a model of this configuration can do."""
-        raise NotImplementedError
 
     def backbone(self) -> ResNet:
         """The ResNet of these sizes, with fresh weights."""
@@ -70,8 +85,8 @@ class Sizes(Frozen):
         )
 
 
-class SupernetConfig(Sizes):
-    """Sizes that all grounding systems have: BERT, a ResNet, and an encoder over words and image."""
+class GroundingConfig(EncoderSizes):
+    """Sizes that all grounding systems have: BERT, and an encoder over words and image."""
 
     system: str
     image_size: int = Field(512, gt=0, le=4096)
@@ -86,6 +101,15 @@ class SupernetConfig(Sizes):
     @property
     def grid(self) -> int:
         """Visual tokens along one side."""
+        raise NotImplementedError
+
+
+class SupernetConfig(GroundingConfig, Sizes):
+    """The same with a ResNet that sees."""
+
+    @property
+    def grid(self) -> int:
+        """Visual tokens along one side."""
         stride: int = 2 ** (len(self.blocks) + 1)
         return -(-self.image_size // stride)
 
@@ -96,6 +120,8 @@ class Prediction:
 
     Boxes are shares of what the configuration's `framing` says: of the canvas, or of the image.
 
+    `present` (E,) is the logit of the thing being in the picture at all; None where the network cannot tell.
+
     For losses: `dense_logits` (E, V) and `dense_boxes` (E, V, 4) of every encoder layer, and the visual
     tokens before fusion, (I, V, D) or with gates (E, V, D).
     """
@@ -105,12 +131,13 @@ class Prediction:
     dense_logits: tuple[Tensor, ...] = ()
     dense_boxes_cxcywh01: tuple[Tensor, ...] = ()
     visual: Tensor | None = None
+    present: Tensor | None = None
 
 
 class Network(nn.Module, ABC):
     """What sees, given the words' features: a supernet's network and its extracted subnets alike."""
 
-    backbone: ResNet
+    backbone: Any  # a ResNet or an MbConvNet
     masked: bool = False  # whether it reads `shown`, and attends to no padding
 
     @abstractmethod
@@ -137,11 +164,15 @@ class Network(nn.Module, ABC):
 class FusionNetwork(Network):
     """A network whose rows can run together though each has a Selection of its own (`runtime.batched`).
 
-    Backbone, `visual_proj`, then an encoder over what `joined` puts together, then the heads of `predict`.
+    Backbone, `cells` of the maps of its levels, then an encoder over what `joined` puts together, then the
+    heads of `predict`.
     """
 
-    visual_proj: Linear
     encoder: Encoder
+
+    @abstractmethod
+    def cells(self, maps: Sequence[Tensor]) -> Tensor:
+        """Visual tokens (I, V, D) of what the backbone's `levels` give, each (I, C, H, W)."""
 
     @abstractmethod
     def joined(
@@ -150,14 +181,16 @@ class FusionNetwork(Network):
         """What the encoder reads: (E, L+V, D), the positions of all tokens, and which may be attended to."""
 
     @abstractmethod
-    def predict(self, outputs: list[Tensor], words: int, seen: Tensor | None = None) -> Prediction:
-        """The heads on the encoder's outputs, of which the first `words` tokens are words."""
+    def predict(
+        self, outputs: list[Tensor], text_ELD: Tensor, tokens: Tokens, seen: Tensor | None = None
+    ) -> Prediction:
+        """The heads on the encoder's outputs (E, T, D), given the words' features."""
 
 
 class Supernet(nn.Module, ABC):
     """A text encoder, a network that sees, the units that can be left out, and what decides about them."""
 
-    config: SupernetConfig
+    config: GroundingConfig
     text: TextEncoder | RobertaEncoder
     net: Network
     selector: LanguageGates | None

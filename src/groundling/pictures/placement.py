@@ -25,6 +25,8 @@ from groundling.pictures.boxes import clip, cxcywh_to_xyxy, xyxy_to_cxcywh
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LITE_MEAN = (127 / 255,) * 3  # EfficientNet-Lite reads (x - 127) / 128
+LITE_STD = (128 / 255,) * 3
 PADDING = (124, 116, 104)  # ImageNet's mean colour: close to zero once normalised
 LONGEST = 8192  # pixels of a side that a network may be given
 VANISHING = 0.01  # pixels: a box with a shorter side has no area that one can see
@@ -32,6 +34,7 @@ VANISHING = 0.01  # pixels: a box with a shorter side has no area that one can s
 Frame = Literal["canvas", "image"]  # of what a network's boxes are shares
 # What of a box counts: what lies in the picture, or all that the released code compares (`Placement.boxes`).
 Clip = Literal["image", "released"]
+Colours = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation, in [0, 1]
 Padding = Literal["colour", "zero"]  # PADDING before normalising, or 0 after it
 
 
@@ -203,9 +206,18 @@ class Framing(BaseModel):
     def padding(self) -> Padding:
         """What the network is given where there is no picture."""
 
+    @property
+    def colours(self) -> Colours:
+        """The mean and the standard deviation that are taken out of each channel."""
+        return IMAGENET_MEAN, IMAGENET_STD
+
     @abstractmethod
     def see(self, picture: Image.Image) -> Seen:
         """A picture as the network is given it."""
+
+    def place(self, width: int, height: int) -> Placement:
+        """Where a picture of this size lies in the input."""
+        return self.see(Image.new("RGB", (width, height))).placement
 
     @abstractmethod
     def __str__(self) -> str:
@@ -219,7 +231,7 @@ class Framing(BaseModel):
 
     def normalise(self, pixels: Tensor, shown: Tensor | None = None) -> Tensor:
         """uint8 (..., 3, H, W) -> float32 as the network reads it; shown (..., H, W), None: everything."""
-        found = normalise(pixels)
+        found = normalise(pixels, self.colours)
         return found if self.padding == "colour" or shown is None else found * shown.unsqueeze(-3)
 
 
@@ -245,6 +257,42 @@ class Canvas(Framing):
 
     def __str__(self) -> str:
         return f"{self.size} x {self.size} pixels, pictures in the centre"
+
+
+class Square(Framing):
+    """Stretched to a square, whatever its shape; boxes are shares of the picture.
+
+    No cell of the network looks at padding: of a picture of 3:2 a canvas shows a third less.
+    """
+
+    size: int = Field(gt=0, le=LONGEST)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The square's."""
+        return self.size, self.size
+
+    @property
+    def padding(self) -> Padding:
+        """There is none."""
+        return "zero"
+
+    @property
+    def colours(self) -> Colours:
+        """Those of EfficientNet-Lite."""
+        return LITE_MEAN, LITE_STD
+
+    def see(self, picture: Image.Image) -> Seen:
+        """The picture in the square."""
+        return _at_first_pixel(picture, self.sides, self.sides)
+
+    def place(self, width: int, height: int) -> Placement:
+        """Where a picture of this size lies, without the picture."""
+        size = self.size
+        return Placement(size / width, size / height, 0, 0, width, height, size, size, "image")
+
+    def __str__(self) -> str:
+        return f"{self.size} x {self.size} pixels, pictures stretched to it"
 
 
 class Resize(Framing):
@@ -382,8 +430,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) -> float32 with ImageNet's mean and standard deviation taken out."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+def normalise(images: Tensor, colours: Colours = (IMAGENET_MEAN, IMAGENET_STD)) -> Tensor:
+    """uint8 (..., 3, H, W) -> float32 with a mean and a standard deviation taken out."""
+    mean, std = (torch.tensor(each, device=images.device).view(3, 1, 1) for each in colours)
     return (images.float() / 255 - mean) / std

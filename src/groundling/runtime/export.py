@@ -21,7 +21,7 @@ from groundling.dynamic.extract import extract
 from groundling.files import Given, check_place, write
 from groundling.models.supernet import Network, Supernet
 from groundling.pictures.boxes import cxcywh_to_xyxy
-from groundling.pictures.placement import LONGEST, PADDING, Canvas, Corner, Framing
+from groundling.pictures.placement import LONGEST, PADDING, Canvas, Corner, Framing, Square
 from groundling.runtime.card import BOXES, KEY, Card, Place
 from groundling.selection import Selection
 from groundling.words.bert import TextEncoder
@@ -60,7 +60,8 @@ class Exported(nn.Module):
         box = cxcywh_to_xyxy(found.boxes_cxcywh01)
         if isinstance(self.framing, Canvas):
             box = box * self.framing.size
-        return (box,) if found.scores is None else (box, found.scores)
+        answer = (box,) if found.scores is None else (box, found.scores)
+        return answer if found.present is None else (*answer, found.present.sigmoid())
 
 
 class OneExpression(Exported):
@@ -152,7 +153,10 @@ def export(
             box=BOXES[place],
             padding=PADDING if framing.padding == "colour" else None,
             raw=raw,
-            scored=len(expected) == 2,
+            scored=len(expected) > 1,
+            tells=len(expected) > 2,
+            mean=framing.colours[0],
+            std=framing.colours[1],
             macs=parts,
             full_macs=cost.full,
             tokens=words.ids.shape[1],
@@ -184,7 +188,7 @@ def check(out: Path, form: str, inputs: Iterable[Given] = ()) -> None:
 
 def fixed(framing: Framing, sides: tuple[int, int] | None) -> Framing:
     """The same for an input of one size; ValueError for another than the only one that a canvas has."""
-    if isinstance(framing, Canvas):
+    if isinstance(framing, Canvas | Square):
         if sides not in (None, framing.sides):
             raise ValueError(f"this model sees {framing}: its input has no other size, given {_by(sides)}")
         return framing
@@ -199,6 +203,8 @@ def _by(sides: tuple[int, int] | None) -> str:
 
 
 def _place(framing: Framing) -> Place:
+    if isinstance(framing, Square):
+        return "stretched"
     return "centre" if isinstance(framing, Canvas) else "corner"
 
 
@@ -232,7 +238,7 @@ def _files(
             dynamo=True,
             opset_version=OPSET,
             input_names=names,
-            output_names=["box", "score"][: len(expected)],
+            output_names=["box", "score", "present"][: len(expected)],
             dynamic_shapes=shapes,
             verbose=False,
         )
@@ -243,7 +249,7 @@ def _files(
             file = _converted(file, card)
         found = opened(file).run([part.numpy() for part in inputs])
         unit = card.width if card.place == "centre" else 1
-        scales = (unit, 1)[: len(expected)]  # a network that regresses its box gives no score
+        scales = (unit, 1, 1)[: len(expected)]  # a network that regresses its box gives no score
         for ours, theirs, scale in zip(expected, found, scales, strict=True):
             worst = float((ours - torch.from_numpy(theirs)).abs().max()) / scale
             if not worst <= TOLERANCE:

@@ -144,7 +144,7 @@ class ExportedGrounder:
             raise ValueError(
                 f"{self.file.name}: its network does not take the inputs that its metadata says"
             ) from error
-        if shapes != [(1, 4), (1,)][: 1 + self.card.scored]:
+        if shapes != [(1, 4), (1,), (1,)][: 1 + self.card.scored + self.card.tells]:
             raise ValueError(
                 f"{self.file.name}: its network gives {shapes}, which is not what its metadata says"
             )
@@ -195,17 +195,18 @@ class ExportedGrounder:
     ) -> Grounding:
         began = time.perf_counter()
         words = [] if self.tokenizer is None else [self.tokenizer.encode([expression]).ids.numpy()]
-        box, *score = self.session.run([*given, *words])
+        box, *sure = self.session.run([*given, *words])
         corners = torch.from_numpy(np.asarray(box, np.float32)).reshape(-1, 4)[0]
         x1, y1, x2, y2 = placement.within(self._pixels(corners, placement)).tolist()
         return Grounding(
             expression=expression,
             box=(x1, y1, x2, y2),
-            score=float(score[0].reshape(-1)[0]) if score else None,
+            score=float(sure[0].reshape(-1)[0]) if sure else None,
             cost=self.card.cost,
             selection=self.selection,
             width=placement.width,
             height=placement.height,
             milliseconds=1000 * (time.perf_counter() - began),
             image=image,
+            present=float(sure[1].reshape(-1)[0]) if self.card.tells else None,
         )

@@ -44,12 +44,19 @@ class Reader:
 
     The text encoder is packed here, so words are read with the weights that the model had: after training or
     loading `Grounder.refresh` makes another reader. `taught` are words that the tokenizer spells and the
-    model knows.
+    model knows. `familiar` are all words of the training of a model whose text encoder knows more: a text is
+    strange to it where half of its words are not among them, as most words of another language.
     """
 
     def __init__(
-        self, model: Supernet, tokenizer: Tokenizer, taught: Collection[str], limit_bytes: int
+        self,
+        model: Supernet,
+        tokenizer: Tokenizer,
+        taught: Collection[str],
+        limit_bytes: int,
+        familiar: Collection[str] = (),
     ) -> None:
+        self.familiar = frozenset(familiar)
         self.tokenizer, self.taught, self.limit_bytes = tokenizer, frozenset(taught), limit_bytes
         self.text = packed(model.text)
         self.selector = None if model.selector is None else packed(model.selector)
@@ -86,7 +93,13 @@ class Reader:
 
     def strange(self, expression: str) -> tuple[str, ...]:
         """Words of an expression that the model was never taught."""
-        return tuple(word for word in self.tokenizer.spelled(expression) if word not in self.taught)
+        if self.familiar:
+            words = self.tokenizer.words(expression)
+            unseen = tuple(word for word in words if word not in self.familiar)
+            if 2 * len(unseen) >= len(words):
+                return unseen
+        known = self.taught | self.familiar
+        return tuple(word for word in self.tokenizer.spelled(expression) if word not in known)
 
     def _keep(self, expression: str, words: Words) -> None:
         size = words.nbytes(expression)
