@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from conftest import SHAPES, lads
+from conftest import SHAPES, lads, late
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from groundling.dynamic.budget import BudgetError, fit
+from groundling.dynamic.budget import BudgetError, fit, fitted_gates
 from groundling.dynamic.gates import hard_gates
 from groundling.models.lads import Lads
 from groundling.selection import Selection, is_filters, layer_of
@@ -159,3 +159,29 @@ def test_relevance_of_another_supernet() -> None:
     ):
         with pytest.raises(ValueError, match=problem):
             fit(scores, model.units(), model.cost_model, 6, 0.5)
+
+
+def test_gates_of_many_expressions_are_what_fit_chooses() -> None:
+    """Each with a budget of its own; half of the scores are negative, and two blocks have no shortcut."""
+    model, generator = late(5), torch.Generator().manual_seed(5)
+    units, costs, tokens = model.units(), model.cost_model, torch.tensor([4, 9, 5, 6])
+    relevance = {u.name: torch.randn(4, u.size, generator=generator) + 0.5 for u in units}
+    for name in relevance:
+        if relevance[name].shape[1] == 1:
+            relevance[name] += 0.5
+    budgets = torch.tensor([1.0, 0.75, 0.7, 0.65])
+    gates = fitted_gates(relevance, units, costs, tokens, budgets)
+    for row, budget in enumerate(budgets.tolist()):
+        scores = {name: r[row] for name, r in relevance.items()}
+        chosen = fit(scores, units, costs, int(tokens[row]), budget)
+        ours = Selection.from_gates(gates, row).canonical()
+        share = costs.cost(ours, int(tokens[row])).share
+        assert share <= budget
+        expected = costs.cost(chosen, int(tokens[row])).share
+        assert expected - 0.02 <= share <= expected + 1e-6
+        both = [
+            a == b
+            for (_, x), (_, y) in zip(ours.units, chosen.units, strict=True)
+            for a, b in zip(x, y, strict=True)
+        ]
+        assert sum(both) / len(both) > 0.97

@@ -51,6 +51,7 @@ class Info:
     training: Mapping[str, Any]
     sha256: str  # of model.safetensors
     taught: tuple[str, ...] = ()  # words that the tokenizer spells and the training had all the same
+    words: tuple[str, ...] = ()  # all words of the training, where its text encoder had read others before
 
 
 class Loaded(NamedTuple):
@@ -208,6 +209,7 @@ def _info(folder: Path) -> Info:
         training=config.get("training") or {},
         sha256=sha256(folder / WEIGHTS),
         taught=tuple(taught(config)),
+        words=tuple(_words(config, "words")),
     )
 
 
@@ -331,7 +333,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def taught(config: Mapping[str, Any]) -> list[str]:
     """Words that the tokenizer of a config.json can only spell, and that its training had all the same."""
-    words = (config.get("training") or {}).get("spelled")
+    return _words(config, "spelled")
+
+
+def _words(config: Mapping[str, Any], name: str) -> list[str]:
+    words = (config.get("training") or {}).get(name)
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 

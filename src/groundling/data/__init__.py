@@ -127,8 +127,10 @@ def open_captions(
     """The captions of one split; an expression of a dataset without captions is one that is all phrase.
 
     `dataset` is as in `open_dataset`, also narratives; "flickr30k(merged)" has one box a phrase, which holds
-    all of its boxes. `rejects` as in `open_dataset`, which raises the same.
+    all of its boxes. A folder may stand before it, as "entities/jsonl". `rejects` as in `open_dataset`, which
+    raises the same.
     """
+    root, dataset = _within(root, dataset)
     rejects = Rejects() if rejects is None else rejects
     captions = tuple(stream_captions(root, dataset, split, rejects, need_images))
     return CaptionSet(dataset, split, captions, rejects.count)
@@ -145,10 +147,17 @@ def open_mixture(root: str | Path, datasets: str, splits: str, need_images: bool
     return CaptionSet(datasets, splits, captions, sum(each.left_out for each in found.values()))
 
 
+def _within(root: str | Path, dataset: str) -> tuple[Path, str]:
+    """The folder of a dataset and its name: "entities/jsonl" is of the format jsonl, in root/entities."""
+    folder, _, name = dataset.rpartition("/")
+    return Path(root) / folder, name
+
+
 def mixture(datasets: str, splits: str) -> list[tuple[str, str]]:
     """Datasets with their splits, as in "flickr30k,gqa" and "train,train_balanced".
 
-    One split goes with all datasets. ValueError for another number of splits than of datasets.
+    Where they lie in folders of their own, these stand before them: "entities/jsonl,coco/coco". One split
+    goes with all datasets. ValueError for another number of splits than of datasets.
     """
     names, parts = datasets.split(","), splits.split(",")
     parts = parts * len(names) if len(parts) == 1 else parts

@@ -39,6 +39,11 @@ class Phrase:
     category: str | None = None
     finals: tuple[bool, ...] = ()
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Its categories: Flickr30k Entities writes several as "people/clothing"."""
+        return tuple(filter(None, (self.category or "").split("/")))
+
     def __post_init__(self) -> None:
         check_unicode(self.category, "category")
         check_spans(self.spans)
@@ -109,6 +114,10 @@ class Caption:
     def words(self, phrase: Phrase) -> str:
         """The words of a phrase of this caption; its spans, where there are several, one after the other."""
         return " ".join(self.text[begin:end] for begin, end in phrase.spans)
+
+    def said(self, phrase: Phrase) -> str:
+        """What is asked for a phrase: its words, or all of a referring caption."""
+        return self.text if self.referring else self.words(phrase)
 
     def samples(self) -> tuple[Sample, ...]:
         """Each phrase that means exactly one box, as an expression; a referring caption as a whole."""

@@ -5,10 +5,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
+import torch
 from torch import Tensor
 
 from groundling.dynamic.cost import CostModel
 from groundling.selection import Selection, Unit, is_filters, layer_of
+
+BISECTIONS = 16
 
 
 class BudgetError(ValueError):
@@ -55,6 +58,48 @@ def fit(
     return beginning(fitting - 1).canonical()
 
 
+def fitted_gates(
+    relevance: Mapping[str, Tensor],
+    units: Sequence[Unit],
+    cost_model: CostModel,
+    tokens_E: Tensor,
+    budgets_E: Tensor,
+) -> dict[str, Tensor]:
+    """The gates (E, size) of what `fit` chooses for many expressions at once, each with its own budget.
+
+    For training: a tie is cut all at once, and what is out of reach gets as little as can be.
+    """
+    order = {unit.name: _order(unit, relevance) for unit in units}
+    low, high = (
+        torch.zeros_like(budgets_E),
+        torch.stack([r.amax(1) for r in relevance.values()]).amax(0) + 1e-3,
+    )
+
+    def gates(least_E: Tensor) -> dict[str, Tensor]:
+        return {name: (r >= least_E[:, None]).to(r.dtype) for name, r in order.items()}
+
+    keeps = cost_model.expected_share(gates(low), tokens_E) <= budgets_E
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        fits = cost_model.expected_share(gates(middle), tokens_E) <= budgets_E
+        low, high = torch.where(fits, low, middle), torch.where(fits, middle, high)
+    return gates(torch.where(keeps, torch.zeros_like(high), high))
+
+
+def _order(unit: Unit, relevance: Mapping[str, Tensor]) -> Tensor:
+    """The relevance (E, size) by which the unit's parts are let go; as `_ranks` puts them in order."""
+    own = relevance[unit.name]
+    if not is_filters(unit.name):
+        return own
+    layer = relevance.get(layer_of(unit.name))
+    if layer is None:
+        layer = own.new_full((len(own), 1), math.inf)
+    place = own.argsort(dim=1, descending=True).argsort(dim=1)
+    wanted = own >= 0
+    brought = 2 * place < wanted.sum(1, keepdim=True)
+    return torch.where(wanted, torch.where(brought, layer, torch.minimum(own, layer)), own)
+
+
 def _scores(relevance: Mapping[str, Tensor], units: Sequence[Unit]) -> dict[str, list[float]]:
     """The scores of every unit, in network order; ValueError where they do not fit."""
     if relevance.keys() != {unit.name for unit in units}:
@@ -73,7 +118,8 @@ def _ranks(scores: Mapping[str, list[float]], units: Sequence[Unit]) -> tuple[di
     order: list[tuple[float, bool, float, str, int]] = []
     for unit in units:
         filters = is_filters(unit.name)
-        layer = scores[layer_of(unit.name) if filters else unit.name][0]
+        # A block without a shortcut has no layer to leave out.
+        layer = scores[unit.name][0] if not filters else scores.get(layer_of(unit.name), [math.inf])[0]
         if layer < 0:
             continue
         ranked = sorted((-score, index) for index, score in enumerate(scores[unit.name]) if score >= 0)

@@ -10,6 +10,7 @@ from groundling.losses.detr import detr_losses
 from groundling.losses.grounding import GroundingLoss, Objective, detection, grounding_losses
 from groundling.losses.mdetr import mdetr_losses
 from groundling.losses.modulated import ModulatedLoss
+from groundling.losses.phrases import PhraseLoss, phrase_losses
 from groundling.losses.sets import SetLoss
 
 __all__ = ["OBJECTIVES", "Objective"]
@@ -38,6 +39,10 @@ def _mdetr(settings: Mapping[str, Any]) -> Objective:
     return partial(mdetr_losses, weights=_weights(ModulatedLoss, settings))
 
 
+def _phrases(settings: Mapping[str, Any]) -> Objective:
+    return partial(phrase_losses, weights=_weights(PhraseLoss, settings))
+
+
 def _detection(settings: Mapping[str, Any]) -> Objective:
     if settings:
         raise ValueError(f"the detection objective has no options, given {', '.join(settings)}")
@@ -49,4 +54,5 @@ OBJECTIVES: dict[str, Callable[[Mapping[str, Any]], Objective]] = {
     "detection": _detection,
     "detr": _detr,
     "mdetr": _mdetr,
+    "phrases": _phrases,
 }

@@ -7,6 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from groundling.dynamic.budget import fitted_gates
 from groundling.dynamic.gates import Draw, hard_gates, soft_gates, tossed_gates
 from groundling.losses.box import box_losses
 from groundling.losses.dense import dense_losses, detection_losses
@@ -30,8 +31,11 @@ class GateLoss(BaseModel):
     budget_share: float = 0.5
     budget_of: Literal["batch", "text"] = "batch"  # whose share: the mean of all texts, or each for itself
     # tossed: Eq. 5, the selector learns. chosen: as in evaluation, the network learns to be these subnets.
-    # open: everything on (warm-up; static twin).
-    gates: Literal["tossed", "chosen", "open"] = "tossed"
+    # budgets: as in evaluation with a budget, the network learns to be the smaller subnets too. A quarter of
+    # the expressions have no budget, a quarter the least one, the others one between that and all.
+    # open: everything on (warm-up; a network that always runs in full).
+    gates: Literal["tossed", "chosen", "budgets", "open"] = "tossed"
+    least_budget: float = 0.3
 
 
 class GroundingLoss(GateLoss):
@@ -67,9 +71,27 @@ def drawn_gates(
     if weights.gates == "chosen":
         gates = hard_gates(model.selector(text_ELD, tokens))
         return gates, {"metric/share": batch_mean(model.cost_model.expected_share(gates, lengths))}
+    if weights.gates == "budgets":
+        with torch.no_grad():
+            relevance = model.selector(text_ELD, tokens)
+            budgets = drawn_budgets(draw, weights.least_budget).to(text_ELD.device)
+            gates = fitted_gates(relevance, model.units(), model.cost_model, lengths, budgets)
+            share = model.cost_model.expected_share(gates, lengths)
+        return gates, {"metric/share": batch_mean(share)}
     soft = soft_gates(model.selector(text_ELD, tokens), draw)
     gates = tossed_gates(soft, draw, model.config.gating.coin)
     return gates, gate_losses(model, soft, lengths, weights)
+
+
+def drawn_budgets(draw: Draw, least: float) -> Tensor:
+    """A budget for each expression (E,): all, the least, or one between them (the sandwich rule).
+
+    Yu and Huang, "Universally Slimmable Networks", ICCV 2019: the ends have to be trained too.
+    """
+    generator = draw.generator()
+    kind, share = torch.rand(2, draw.total, generator=generator)[:, draw.first : draw.first + draw.count]
+    between = least + (1 - least) * share
+    return torch.where(kind < 0.25, 1.0, torch.where(kind < 0.5, least, between))
 
 
 def gate_losses(

@@ -11,11 +11,16 @@ were learned by heart. `--init` starts from another checkpoint, one that was fin
 a CPU core, Prec@0.5 is 73.5 on pictures that it has not seen; it was 20.5 after 800 where new words were
 spelled and expressions cut (docs/log.md). All 1,800 steps take twenty minutes and more.
 A handful of pictures will do: where they are fewer than a batch, it holds each of them several times.
+
+    groundling train finetune_photo --set data=DIR [--set dataset=jsonl] --out runs/mine
+
+does the same from the packaged model for photographs. Its text encoder stays as it is, since it has read
+English; captions with phrases are learned too, and phrases of other pictures teach what is not there.
 """
 
 from pathlib import Path
 
-from groundling.models import LADS
+from groundling.models import LADS, LATE
 from groundling.training.train import DataConfig, Run, TrainConfig
 
 
@@ -43,3 +48,28 @@ def finetune(data: Path, dataset: str = "refcoco", steps: int = 1800) -> tuple[R
         patience=8,
     )
     return (Run("finetune", config, "grounding"),)
+
+
+def finetune_photo(data: Path, dataset: str = "jsonl", steps: int = 600) -> tuple[Run, ...]:
+    """The packaged LADS for photographs, fine-tuned on your own expressions or captions."""
+    config = TrainConfig(
+        model=LATE["lads_photo"].model_dump(mode="json"),
+        data=DataConfig(path=data, dataset=dataset, repeat=True, held_out=0.15, absent=1),
+        init="lads_photo",
+        loss={"gates": "chosen"},
+        steps=steps,
+        images_per_batch=16,
+        expressions_per_image=4,
+        lr=1e-4,
+        lr_groups={"text": 0.0, "selector": 0.0, "net.backbone": 2e-5},
+        weight_decay=1e-2,
+        decay_vectors=False,
+        schedule="cosine",
+        warmup=20,
+        clip_norm=1.0,
+        ema=0.99,
+        half=True,
+        evaluate_every=100,
+        patience=5,
+    )
+    return (Run("finetune_photo", config, "phrases"),)

@@ -1,20 +1,22 @@
 """What a model learns from, expressions, objects or captions: what reads them, and their batches."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 
 from groundling import checkpoint
-from groundling.data import detection, loader, modulated
+from groundling.data import detection, features, loader, modulated, phrases
 from groundling.data.caption import CaptionSet, referring
 from groundling.data.loader import Plan, ThingNames, TrainingSet
 from groundling.data.sample import Dataset
 from groundling.models import Config
-from groundling.models.abilities import Ability
+from groundling.models.supernet import Lesson
+from groundling.selection import Selection
 from groundling.training import holding
 from groundling.training.config import TrainConfig
 from groundling.training.holding import Data
@@ -22,12 +24,14 @@ from groundling.training.holding import Data
 if TYPE_CHECKING:
     from groundling.words.wordpiece import Tokenizer
 
-Kind = Literal["expressions", "objects", "captions"]
+Kind = Lesson
 OBJECTIVES_OF: dict[Kind, tuple[str, ...]] = {
     "expressions": ("grounding", "detection"),
     "objects": ("detr",),
     "captions": ("mdetr",),
+    "phrases": ("phrases",),
 }
+CAPTIONED: tuple[Kind, ...] = ("captions", "phrases")  # what is read as captions
 
 
 class Part(Protocol):
@@ -60,8 +64,7 @@ class Batches(Protocol):
 
 def learns(sizes: Config) -> Kind:
     """What a model of this configuration learns from; of objects it reads no words."""
-    able = sizes.abilities
-    return "captions" if Ability.FINDS in able else "objects" if Ability.DETECTS in able else "expressions"
+    return sizes.lesson
 
 
 def opened(config: TrainConfig, kind: Kind) -> Dataset | CaptionSet:
@@ -74,7 +77,7 @@ def opener(kind: Kind) -> Callable[..., Dataset | CaptionSet]:
     """What reads data of this kind: of a folder, dataset and split."""
     from groundling.data import open_dataset, open_mixture
 
-    return open_mixture if kind == "captions" else open_dataset
+    return open_mixture if kind in CAPTIONED else open_dataset
 
 
 def learned(config: TrainConfig, kind: Kind, given: Data | None) -> tuple[Data, Data | None]:
@@ -91,7 +94,7 @@ def learned(config: TrainConfig, kind: Kind, given: Data | None) -> tuple[Data, 
 
 def fitting(data: Dataset | CaptionSet, kind: Kind) -> Dataset | CaptionSet:
     """The same as expressions or as captions, whichever is learned from."""
-    if kind == "captions":
+    if kind in CAPTIONED:
         return data if isinstance(data, CaptionSet) else as_captions(data)
     return data.samples() if isinstance(data, CaptionSet) else data
 
@@ -103,8 +106,10 @@ def as_captions(dataset: Dataset) -> CaptionSet:
     )
 
 
-def texts(data: Dataset | CaptionSet) -> list[str]:
+def texts(data: Dataset | CaptionSet, kind: Kind) -> list[str]:
     """All that is to be read."""
+    if kind == "phrases" and isinstance(data, CaptionSet):
+        return [*phrases.texts(data)]
     if isinstance(data, CaptionSet):
         return [caption.text for caption in data.captions]
     return [sample.expression for sample in data.samples]
@@ -121,7 +126,10 @@ def batches(
     data: Dataset | CaptionSet, tokenizer: "Tokenizer | None", model: nn.Module, config: TrainConfig
 ) -> Batches:
     """The batches that the configuration asks for, in the size that the model sees."""
+    sizes: Any = model.config
     if isinstance(data, CaptionSet):
+        if learns(sizes) == "phrases":
+            return phrase_set(data, tokenizer, model, config)
         return caption_set(data, tokenizer, model, config)
     if tokenizer is None:
         return detection_set(data, model, config)
@@ -203,6 +211,74 @@ def caption_set(
     return modulated.CaptionTrainingSet(
         captions, tokenizer, sizes.framing, plan, learned, cache_gib=data.cache_gib
     )
+
+
+def phrase_set(
+    captions: CaptionSet, tokenizer: "Tokenizer | None", model: Any, config: TrainConfig
+) -> phrases.PhraseTrainingSet:
+    """The batches of a model that grounds phrases; what its frozen parts say is computed once."""
+    data = config.data
+    if data.augment not in ("none", "mirror"):
+        raise ValueError(f"data.augment must be none or mirror for phrases, given '{data.augment}'")
+    if data.things:
+        raise ValueError("data.things must be false for phrases: the objects are those of their boxes")
+    assert tokenizer is not None
+    plan = Plan(
+        config.seed,
+        config.images_per_batch,
+        config.expressions_per_image,
+        mirror=data.augment == "mirror",
+        repeat=data.repeat,
+    )
+    return phrases.PhraseTrainingSet(
+        captions,
+        tokenizer,
+        model.config.framing,
+        plan,
+        absent=data.absent,
+        made=data.made,
+        features=None if data.features is None else kept_features(captions, model, data.features),
+        words=phrases.FrozenWords(model.text) if frozen(model.text) else None,
+        cache_gib=data.cache_gib,
+    )
+
+
+def kept_features(captions: CaptionSet, model: Any, folder: Path) -> features.Features:
+    """What the backbone says of all pictures: its first level, and where all of it is frozen every level.
+
+    ValueError where blocks before the first level are trained, or can be left out.
+    """
+    backbone, config = model.net.backbone, model.config
+    blocks = dict(backbone.named_blocks())
+    names = list(blocks)
+    first = names.index(backbone.levels[0]) + 1
+    begin = [backbone.conv1, *(blocks[name] for name in names[:first])]
+    if not all(map(frozen, begin)) or (config.gating is not None and config.always < first):
+        raise ValueError(
+            f"data.features keeps what the first {first} blocks say: freeze them (lr_groups of "
+            f"net.backbone.conv1 and net.backbone.blocks.0. to {first - 1}. are 0) and let them always run "
+            f"(model.always is {first} or more), or leave data.features out"
+        )
+    digest, weights = hashlib.sha256(_bytes(backbone.conv1) + _bytes(backbone.bn1)), list[str]()
+    for name, block in blocks.items():
+        digest.update(_bytes(block))
+        if name in backbone.levels:
+            weights.append(digest.hexdigest())
+    weights = weights if frozen(backbone) else weights[:1]
+    folded = backbone.extract(Selection(()))
+    paths = {caption.image for caption in captions.captions}
+    return features.kept(folder, paths, folded.each_level, config.framing, weights, print)
+
+
+def _bytes(module: nn.Module) -> bytes:
+    """All numbers of a part, under their names."""
+    held = sorted(module.state_dict().items())
+    return b"".join(name.encode() + tensor.cpu().numpy().tobytes() for name, tensor in held)
+
+
+def frozen(module: nn.Module) -> bool:
+    """Whether nothing of a part is trained."""
+    return not any(parameter.requires_grad for parameter in module.parameters())
 
 
 def words_for(

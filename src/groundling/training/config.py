@@ -27,6 +27,11 @@ class DataConfig(_Frozen):
     held_out: float = Field(0.0, ge=0, lt=1)  # share of the images to measure on, where no split is for that
     repeat: bool = False  # where a batch holds more images than there are, show each several times
     cache_gib: float = Field(4.0, ge=0)  # decoded images kept in memory
+    # Of a model that learns from phrases: phrases of other pictures that join those of each image, the share
+    # of expressions made from objects, and the folder for what the frozen backbone says of each picture.
+    absent: int = Field(0, ge=0)
+    made: float = Field(0.0, ge=0, le=1)
+    features: Path | None = None
 
 
 class TrainConfig(_Frozen):
@@ -59,6 +64,7 @@ class TrainConfig(_Frozen):
     clip_norm: float | None = Field(0.15, gt=0)  # None does not clip
     ema: float | None = Field(None, gt=0, lt=1)  # decay of the moving average that is evaluated and published
     autocast: Literal["none", "bf16", "fp16"] = "none"
+    half: bool = False  # the published weights are stored in half precision
     freeze_norm: bool = False
     channels_last: bool = False
     compile: bool = False

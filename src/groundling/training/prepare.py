@@ -55,17 +55,19 @@ def prepare(
     if named and run.objective not in batches.OBJECTIVES_OF[kind]:
         raise ValueError(f"the objective {run.objective} cannot train a {config.model.get('system')}")
     told, held = batches.learned(config, kind, dataset)
-    digest, texts = batches.fingerprint(told, kind), batches.texts(told)
+    digest, texts = batches.fingerprint(told, kind), batches.texts(told, kind)
     check_same_samples(group, digest)
     added = None if kind == "objects" else grown(config, init, texts, kind)
-    model, origin, own_words = built(config, group, init, saved, added)
-    tokenizer, spelled = None if added is None else added.tokenizer, set[str]()
+    model, origin, own_words = built(config, group, init, saved, added, texts)
+    tokenizer, spelled, familiar = None if added is None else added.tokenizer, set[str](), set[str]()
     if kind != "objects":
         known = saved or (None if forgets_words(config) else init)
         tokenizer = tokenizer or batches.words_for(model, config, own_words, known, texts)
         spelled = {word for text in texts for word in tokenizer.spelled(text)}
+        if kind == "phrases":  # its text encoder knew more words before
+            familiar = {word for text in texts for word in tokenizer.words(text)}
+    optimizer = adamw(model, config)  # first: what it freezes has no gradient to be averaged, and can be kept
     data = batches.batches(told, tokenizer, model, config)
-    optimizer = adamw(model, config)  # first: what it freezes has no gradient to be averaged
     trainer = Trainer(
         run,
         group,
@@ -81,6 +83,7 @@ def prepare(
             **origin,
             "data_sha256": digest,
             "spelled": sorted({*origin.get("spelled", ()), *spelled}),
+            **({"words": sorted(familiar)} if familiar else {}),
         },
     )
     if saved is not None:
@@ -120,7 +123,12 @@ def grown(config: TrainConfig, init: Path | None, texts: Sequence[str], kind: Ki
 
 
 def built(
-    config: TrainConfig, group: Group, init: Path | None, saved: Path | None, added: Growth | None
+    config: TrainConfig,
+    group: Group,
+    init: Path | None,
+    saved: Path | None,
+    added: Growth | None,
+    texts: Sequence[str] = (),
 ) -> tuple[nn.Module, dict[str, Any], "Tokenizer | None"]:
     """The model with its first weights, where they come from, and the tokenizer of a published BERT.
 
@@ -144,6 +152,7 @@ def built(
             text=config.text,
             detr=config.detr,
             download=config.download,
+            texts=texts,
         )
     model = model.to(group.device)
     origin: dict[str, Any] = {}

@@ -155,7 +155,7 @@ def publish(trainer: Trainer, out: Path) -> Path:
 def _write(trainer: Trainer, folder: Path, state: TrainerState | None) -> None:
     average = {} if trainer.average is None else trainer.average.mean
     config = trainer.run.config.model_dump(
-        mode="json", exclude={"model": True, "data": {"path"}, "tokenizer": True}
+        mode="json", exclude={"model": True, "data": {"path", "features"}, "tokenizer": True}
     )
     training = {
         "run": trainer.run.name,
@@ -168,6 +168,8 @@ def _write(trainer: Trainer, folder: Path, state: TrainerState | None) -> None:
         **({"scores": trainer.scores} if trainer.scores else {}),
     }
     weights = {**trainer.model.state_dict(), **average}
+    if state is None and trainer.run.config.half:
+        weights = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
     checkpoint.save(
         folder, trainer.model, trainer.tokenizer, weights=weights, training=training, trainer=state
     )
