@@ -26,7 +26,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def outcome(iou: float, share: float, selection: str) -> Outcome:
     sample = Sample("1", Path("a.png"), "left", (0, 0, 1, 1))
-    return Outcome(sample, (0, 0, 1, 1), iou, share, Selection.parse(selection))
+    return Outcome(sample, (0, 0, 1, 1), iou, share, 100, Selection.parse(selection))
 
 
 OUTCOMES = (
@@ -101,3 +101,22 @@ def test_a_box_that_is_the_answer_counts(dataset: Dataset, tokenizer: Tokenizer)
 def test_nothing_to_evaluate(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match="no expressions to evaluate"):
         evaluate(scrambled(build(tiny.MODEL)), tokenizer, Dataset("empty", "val", ()))
+
+
+def test_a_budget_is_kept_and_is_what_answers_keep(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """The masked network of an evaluation runs what `Grounder.ground` runs for the same budget."""
+    model, dataset = scrambled(build(tiny.MODEL)), tiny.drawn(tmp_path)
+    least = max(o.share for o in answers(model, tokenizer, dataset.samples, budget=0.05))
+    budget = (least + 1) / 2
+    found = list(answers(model, tokenizer, dataset.samples, budget=budget))
+    assert max(outcome.share for outcome in found) <= budget
+    grounder = Grounder(model, tokenizer)
+    for outcome in found[:6]:
+        answer = grounder.ground(outcome.sample.image, outcome.sample.expression, budget=budget)
+        assert answer.cost.share == pytest.approx(outcome.share, abs=0.02)
+    assert evaluate(model, tokenizer, dataset, budget=budget).macs_share <= budget
+    with pytest.raises(ValueError, match="budget must be a share"):
+        evaluate(model, tokenizer, dataset, budget=1.5)
+    static = scrambled(build(tiny.MODEL.model_copy(update={"gating": None})))
+    with pytest.raises(ValueError, match="runs the same network for all words"):
+        evaluate(static, tokenizer, dataset, budget=0.5)

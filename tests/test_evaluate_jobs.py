@@ -274,14 +274,18 @@ def test_a_detector(shell: Shell, detector: Path, scenes: Path) -> None:
     assert row["items"] == len(images)
 
 
-def test_one_box_prints_what_it_always_did(shell: Shell, lads: Path, scenes: Path) -> None:
+def test_what_is_printed_of_one_box(shell: Shell, lads: Path, scenes: Path) -> None:
     fields = [
         "dataset", "split", "expressions", "prec@0.5", "mean_iou", "macs_share", "layers_on", "filters_on",
         "milliseconds",
     ]  # fmt: skip
-    for dataset in ("refcoco", "flickr30k", "phrasecut"):
+    for dataset in ("refcoco", "phrasecut"):
         ran = shell("evaluate", lads, "--data", scenes, "--dataset", dataset, "--json")
         assert list(json.loads(ran.out)) == fields
+    ran = shell("evaluate", lads, "--data", scenes, "--dataset", "flickr30k", "--json")
+    row = json.loads(ran.out)  # of a phrase any box is right
+    assert row["items"] == row["all"]["phrases"] > row["all"]["recall@1"] >= 0
+    assert row["all"]["recall@1"] == row["all"]["recall@10"]
     chosen = ("--protocol", "iou", "--limit", 2, "--json")
     ran = shell("evaluate", lads, "--data", scenes, "--dataset", "refcoco", *chosen)
     assert json.loads(ran.out)["expressions"] == 2

@@ -243,6 +243,14 @@ def test_words_that_the_model_was_never_taught() -> None:
         Grounder(network, tokenizer, taught=("zebra",)).ground(photo(), "left zebra")
 
 
+def test_a_text_of_another_language_is_strange_to_an_encoder_that_knows_many_words() -> None:
+    """It may have read every word before the training: half of a text has to be new for a warning."""
+    network, tokenizer = build(CONFIGS["dense"]), Tokenizer.train([*WORDS, "der Mann mit Hut"], 120, 12)
+    reader = Grounder(network, tokenizer, familiar=("left", "man", "hat", "mit")).reader
+    assert reader.strange("left man") == reader.strange("left mann man") == ()
+    assert reader.strange("der Mann mit Hut") == ("der", "mann", "hut")
+
+
 def test_a_picture_too_large() -> None:
     model = Grounder(build(CONFIGS["dense"]), Tokenizer.train(WORDS, 120, 12), max_pixels=1000)
     with pytest.raises(ValueError, match="the limit is 1,000"):

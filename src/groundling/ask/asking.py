@@ -382,9 +382,14 @@ def _threshold(model: ObjectFinder, threshold: float | None) -> float:
     """The score from which an object counts; the model's own where none is given."""
     if threshold is None:
         return float(model.config.threshold)
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must be a number from 0 to 1, given {threshold!r}")
-    return threshold
+    return share_of_one(threshold, "threshold")
+
+
+def share_of_one(value: object, name: str) -> float:
+    """A number from 0 to 1; ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, given {value!r}")
+    return value
 
 
 def _sum(costs: Sequence[Cost]) -> Cost:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from groundling import checkpoint
+from groundling.ask.asking import share_of_one
 from groundling.ask.naming import described
 from groundling.device import checked
 from groundling.draw.view import View
@@ -79,8 +80,7 @@ class Detector:
         Raises ValueError for input that is not accepted, FileNotFoundError
         for a missing file.
         """
-        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-            raise ValueError(f"threshold must be a number from 0 to 1, given {threshold!r}")
+        share_of_one(threshold, "threshold")
         config, picture = self.model.config, open_image(image, self.max_pixels)
         placed = config.framing.see(picture)
         pictures = config.framing.input([placed], self.device)

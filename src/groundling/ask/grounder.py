@@ -13,12 +13,13 @@ Nothing of a request stays on the object: threads can share one.
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, TypeVar, overload
 
 import torch
 
 from groundling import callers, checkpoint
-from groundling.ask.asking import answer, detect_names, ground_phrases, segment
+from groundling.ask.asking import answer, detect_names, ground_phrases, segment, share_of_one
 from groundling.ask.detector import Detector, load_detector
 from groundling.ask.naming import described, short
 from groundling.device import checked
@@ -51,7 +52,7 @@ from groundling.words.tokens import UnknownWordWarning
 from groundling.words.wordpiece import Tokenizer
 
 WORDS_PART = 8  # of the cache's memory one part in so many is for words
-DEFAULT = "lads_street"
+DEFAULT = "lads_photo"
 Found = TypeVar("Found", bound=Shown)
 
 
@@ -75,6 +76,7 @@ class Grounder:
         runtime: Runtime = "eager",
         compiled_mib: int = 1024,
         reader: Reader | None = None,
+        familiar: Collection[str] = (),
     ) -> None:
         if not isinstance(cache_mib, int) or cache_mib < 0:
             raise ValueError(
@@ -88,6 +90,7 @@ class Grounder:
             )
         self.name, self.device = name, torch.device(checked(device))
         self.taught = frozenset(taught)  # words that the tokenizer spells and the training had all the same
+        self.familiar = frozenset(familiar)  # as a Reader's
         self.model, self.tokenizer, self.max_pixels = model.eval().to(self.device), tokenizer, max_pixels
         self._runtime, self._bytes, self._compiled_bytes = runtime, cache_mib * 2**20, compiled_mib * 2**20
         self._prepare(reader)
@@ -102,7 +105,8 @@ class Grounder:
     def _prepare(self, reader: Reader | None) -> None:
         if reader is None:
             with torch.inference_mode(False), torch.no_grad():
-                reader = Reader(self.model, self.tokenizer, self.taught, self._bytes // WORDS_PART)
+                limit = self._bytes // WORDS_PART
+                reader = Reader(self.model, self.tokenizer, self.taught, limit, self.familiar)
         self.reader, self.subnets = reader, BlockCache(self.model, self._bytes)
         self.batcher = Batcher(self.subnets)
         compile_ = compiler(self._runtime, self.model, self.tokenizer, self.device)
@@ -118,6 +122,7 @@ class Grounder:
         *,
         budget: float | None = None,
         selection: Selection | None = None,
+        absent: float | None = None,
     ) -> Grounding: ...
     @overload
     def ground(
@@ -127,6 +132,7 @@ class Grounder:
         *,
         budget: float | None = None,
         selection: Selection | None = None,
+        absent: float | None = None,
     ) -> list[Grounding]: ...
     @torch.inference_mode()
     def ground(
@@ -136,32 +142,40 @@ class Grounder:
         *,
         budget: float | None = None,
         selection: Selection | None = None,
+        absent: float | None = None,
     ) -> Grounding | list[Grounding]:
         """One Grounding per expression, a list for a list.
 
         image: path, bytes, PIL image or (H, W, 3) uint8 RGB array; boxes are pixels of it as people see it
         (EXIF orientation applied). budget: the largest share of the full network's MACs to spend, in (0, 1].
         selection: run this subnet instead of the one that the words choose (`Selection.all_on(units)` is
-        the whole network). `milliseconds` of a Grounding is words to box; decoding the image, shared by
+        the whole network). absent: in [0, 1]; what is less likely than this to be in the picture at all
+        (`present`) gets no box. `milliseconds` of a Grounding is words to box; decoding the image, shared by
         all expressions, is not in it. Raises ValueError for input that is not accepted, and
         FileNotFoundError for a missing file.
         """
         if isinstance(expressions, str):
-            return self.ground(image, [expressions], budget=budget, selection=selection)[0]
+            return self.ground(image, [expressions], budget=budget, selection=selection, absent=absent)[0]
         if not isinstance(expressions, Sequence):
             raise ValueError(
                 f"expressions must be a text or a list of texts, given {type(expressions).__name__}"
             )
         if budget is not None and selection is not None:
             raise ValueError("give a budget or a selection, not both")
+        self.check_absent(absent)
         seen = self._seen(image)
         asked = self.model.config.framing.input([seen], self.device), seen.placement
         view, name = View(image, self.max_pixels), name_of(image)
-        return [self._answer(*asked, e, budget, selection, name).seen_by(view) for e in expressions]
+        found = [self._answer(*asked, e, budget, selection, name) for e in expressions]
+        return [_unless(each, absent).seen_by(view) for each in found]
 
     @torch.inference_mode()
     def ground_batch(
-        self, requests: Sequence[tuple[ImageSource, str]], *, budget: float | None = None
+        self,
+        requests: Sequence[tuple[ImageSource, str]],
+        *,
+        budget: float | None = None,
+        absent: float | None = None,
     ) -> list[Grounding]:
         """One Grounding per (image, expression), computed together though each has a subnet of its own.
 
@@ -169,6 +183,7 @@ class Grounder:
         not change, once. `milliseconds` of a Grounding is its part of the time from words to boxes.
         """
         requests = _requests(requests)
+        self.check_absent(absent)
         if not requests:
             return []
         images = {_key(image): image for image, _ in requests}
@@ -187,7 +202,7 @@ class Grounder:
         rows = Rows(selections, pictures.images, torch.tensor(index), text, tokens, pictures.shown)
         found = _on_cpu(self.batcher.run(rows))
         milliseconds = 1000 * (time.perf_counter() - began) / len(requests)
-        return [
+        answers = [
             self._grounding(
                 (expression, name_of(image)),
                 seen[index[row]].placement,
@@ -196,8 +211,12 @@ class Grounder:
                 selections[row],
                 costs.cost(selections[row].canonical(), lengths[row]),
                 milliseconds,
-            ).seen_by(View(image, self.max_pixels))
+            )
             for row, (image, expression) in enumerate(requests)
+        ]
+        return [
+            _unless(answer, absent).seen_by(View(image, self.max_pixels))
+            for answer, (image, _) in zip(answers, requests, strict=True)
         ]
 
     def detect(
@@ -305,7 +324,14 @@ class Grounder:
             height=placement.height,
             milliseconds=milliseconds,
             image=asked[1],
+            present=None if found.present is None else float(found.present[row].sigmoid()),
         )
+
+    def check_absent(self, absent: float | None) -> None:
+        """ValueError for what `ground` does not take as `absent`."""
+        if absent is not None:
+            share_of_one(absent, "absent")
+            require(self.model.config, Ability.MISSES)
 
     def _read(self, expression: str) -> Words:
         words = self.reader.read(_text(expression))
@@ -371,7 +397,14 @@ def _requests(requests: object) -> list[tuple[ImageSource, str]]:
 
 def _on_cpu(found: Prediction) -> Prediction:
     """The answer where it can be read: the clock stops there, not when a GPU was told to compute."""
-    return Prediction(found.boxes_cxcywh01.cpu(), None if found.scores is None else found.scores.cpu())
+    scores, present = (None if each is None else each.cpu() for each in (found.scores, found.present))
+    return Prediction(found.boxes_cxcywh01.cpu(), scores, present=present)
+
+
+def _unless(found: Grounding, absent: float | None) -> Grounding:
+    """The answer, without its box where the thing is less likely to be there than asked for."""
+    gone = absent is not None and found.present is not None and found.present < absent
+    return replace(found, box=None) if gone else found
 
 
 def _key(image: ImageSource) -> object:
@@ -400,6 +433,7 @@ def load_grounder(
         cache_mib=cache_mib,
         max_pixels=max_pixels,
         taught=loaded.info.taught,
+        familiar=loaded.info.words,
         runtime=runtime,
         compiled_mib=compiled_mib,
     )
@@ -407,7 +441,7 @@ def load_grounder(
 
 @overload
 def load(
-    model: Literal["lads_street"] = "lads_street",
+    model: Literal["lads_photo", "lads_street"] = "lads_photo",
     *,
     device: str = "cpu",
     download: bool = False,

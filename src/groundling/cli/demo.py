@@ -72,7 +72,7 @@ def _row(cell: "Cell") -> tuple[str, ...]:
     found = cell.grounding
     return (
         found.expression,
-        console.numbers(found.box),
+        console.numbers(found),
         f"{cell.iou or 0:.2f}",
         console.percent(found.cost.share),
         f"{cell.first_milliseconds:.1f}",

@@ -35,6 +35,10 @@ def evaluate(
             "released code does."
         ),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Largest share of the full network's MACs for an expression, above 0 and up to 1."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Measure at most so many items of a split.")] = None,
     device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda or cuda:N.")] = "cpu",
     download: Annotated[bool, typer.Option("--download", help="Fetch the model from the hub.")] = False,
@@ -59,6 +63,7 @@ def evaluate(
             Source(data, name, part, limit),
             model=model,
             protocol=protocol,
+            budget=budget,
             watch=console.followed,
         )
         for part in split or [default]

@@ -29,10 +29,14 @@ def ground(
     ],
     model: Annotated[
         str, typer.Option(help="A packaged model, a checkpoint folder, an exported file, or a hub id.")
-    ] = "lads_street",
+    ] = "lads_photo",
     budget: Annotated[
         float | None,
         typer.Option(help="Largest share of the full network's MACs to spend, above 0 and up to 1."),
+    ] = None,
+    absent: Annotated[
+        float | None,
+        typer.Option(help="Give no box for what is less likely than this to be there at all, 0 to 1."),
     ] = None,
     json: Json = False,
     out: Out = None,
@@ -64,27 +68,43 @@ def ground(
     )
     texts = asked.words + given.read_file(expressions, asked)
     if exported:
-        answer, texts = _exported(model, texts, budget, device, max_pixels)
+        answer, texts = _exported(model, texts, budget, absent, device, max_pixels)
     else:
-        answer = _loaded(model, texts, budget, device, download, max_pixels)
+        answer = _loaded(model, texts, budget, absent, device, download, max_pixels)
     made_by = {"verb": "ground", "model": answering.sha256(model, download), "budget": budget}
+    made_by |= {} if absent is None else {"absent": absent}
     pictures.run(Asking(texts, answer, _show, made_by), draw_grounding)
 
 
 def _exported(
-    model: str, expressions: list[str], budget: float | None, device: str, max_pixels: int
+    model: str,
+    expressions: list[str],
+    budget: float | None,
+    absent: float | None,
+    device: str,
+    max_pixels: int,
 ) -> "tuple[Answer, list[str]]":
     """What answers, and the expressions that it is asked: its own if it has one."""
     from groundling.runtime import ExportedGrounder
 
     if budget is not None or device != "cpu":
         raise ValueError(f"{model} is an exported file: it has one size and runs on the CPU")
+    if absent is not None:
+        raise ValueError(
+            f"{model} is an exported file, which does not say how sure it is that a thing is there"
+        )
     grounder = ExportedGrounder(model, max_pixels=max_pixels)
     return grounder.ground, list(grounder.asked(expressions))
 
 
 def _loaded(
-    model: str, expressions: list[str], budget: float | None, device: str, download: bool, max_pixels: int
+    model: str,
+    expressions: list[str],
+    budget: float | None,
+    absent: float | None,
+    device: str,
+    download: bool,
+    max_pixels: int,
 ) -> "Answer":
     """What answers, after a look at all expressions: a wrong one is an error before a picture is opened."""
     from groundling.ask.grounder import load_grounder
@@ -96,7 +116,8 @@ def _loaded(
         warnings.simplefilter("ignore")
         for expression in expressions:
             loaded.select(expression, budget=budget)
-    return lambda image, words: loaded.ground(image, words, budget=budget)
+    loaded.check_absent(absent)
+    return lambda image, words: loaded.ground(image, words, budget=budget, absent=absent)
 
 
 def _show(answers: "Sequence[Grounding]", repeated: "Sequence[Grounding]") -> None:
@@ -108,7 +129,7 @@ def _row(found: "Grounding", repeated: "Grounding") -> tuple[str, ...]:
     selection = found.selection
     return (
         found.expression,
-        console.numbers(found.box),
+        "not there" if found.box is None else console.numbers(found.box),
         "" if found.score is None else f"{found.score:.2f}",
         f"{found.cost.macs / 1e6:.1f} M, {console.percent(found.cost.share)}",
         console.part(selection.layers_on, selection.layers),

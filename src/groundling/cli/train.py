@@ -69,6 +69,7 @@ def scorer(run: "Run") -> "Evaluate | None":
     of = {
         "grounding": validation.of_expressions,
         "mdetr": validation.of_captions,
+        "phrases": validation.of_phrases,
         "detr": validation.of_objects,
     }
     return of[run.objective](run.config, SCORED) if run.objective in of else None

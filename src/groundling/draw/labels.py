@@ -27,8 +27,9 @@ def draw_grounding(
     """
     sizes = [(grounding.width, grounding.height) for grounding in groundings]
     picture, scale = enlarged(fitting(image, "a grounding", sizes))
-    boxes, texts = [g.box for g in groundings], [_words(g.expression, g.score) for g in groundings]
-    draw_boxes(picture, scale, boxes, texts, truth)
+    found = [each for grounding in groundings for each in grounding.found()]
+    texts = [_words(each.label, each.score) for each in found]
+    draw_boxes(picture, scale, [each.box for each in found], texts, truth)
     return picture
 
 

@@ -204,7 +204,10 @@ def _legend(truth: bool, wrong: bool) -> list[tuple[str, Sign]]:
 
 def _cell(sheet: Image.Image, cell: Cell, x: int, y: int, high: int, lines: int) -> None:
     truth = () if cell.truth is None else (cell.truth,)
-    picture = boxed(cell.image, [cell.grounding.box], [ink.PREDICTED], [cell.right is not False], truth)
+    boxes = [each.box for each in cell.grounding.found()]
+    picture = boxed(
+        cell.image, boxes, [ink.PREDICTED] * len(boxes), [cell.right is not False] * len(boxes), truth
+    )
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((x, y, x + CELL - 1, y + high - 1), fill=ink.BESIDE)
     sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (high - picture.height) // 2))

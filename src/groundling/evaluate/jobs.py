@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 from groundling.ask.asking import answer_all, detect_names, ground_captions, rank_boxes, segment_all
 from groundling.ask.detector import Detector
 from groundling.ask.grounder import Grounder
-from groundling.data import OBJECTS, CaptionSet, has_objects, open_captions, open_dataset
+from groundling.data import CAPTIONS, OBJECTS, CaptionSet, has_objects, open_captions, open_dataset
 from groundling.data.caption import Caption, Phrase, Span
 from groundling.data.image_folder import Sizes
 from groundling.data.modulated import check_masks
@@ -68,19 +68,23 @@ def prepared(
     *,
     model: str = "",
     protocol: str | None = None,
+    budget: float | None = None,
     watch: Watch = unwatched,
 ) -> Callable[[], Found]:
     """The evaluation of a model on a split, read and ready to run.
 
     `protocol` is iou, strict, giou or released for expressions, any or merged for phrases of captions, masks,
-    boxes or drawn for phrases with masks, and None where there is no choice. `model` is its name in the
-    result. ValueError, naming accepted values, where model, dataset and protocol do not go together, and as
-    `open_dataset` does.
+    boxes or drawn for phrases with masks, and None where there is no choice. `budget` is the largest share of
+    MACs for an expression, of a model that finds one box. `model` is its name in the result. ValueError,
+    naming accepted values, where model, dataset and protocol do not go together, and as `open_dataset` does.
     """
+    one = not isinstance(loaded, Detector) and Ability.FINDS not in loaded.model.config.abilities
+    if budget is not None and not one:
+        raise ValueError("a budget is for models that find one box of an expression, such as lads_photo")
     if isinstance(loaded, Detector):
         return partial(_detector(loaded, source, protocol), model=model, watch=watch)
-    if Ability.FINDS not in loaded.model.config.abilities:
-        return _one_box(loaded, source, protocol, watch)
+    if one:
+        return _one_box(loaded, source, model, protocol, budget, watch)
     named = has_objects(source.root, source.dataset, source.split)
     measure = _named(loaded, source, protocol) if named else _told(loaded, source, protocol)
     return partial(measure, model=model, watch=watch)
@@ -103,10 +107,31 @@ def _mostly_masked(phrases: Sequence[Phrase]) -> bool:
     return 2 * sum(bool(phrase.masks) for phrase in phrases) > len(phrases)
 
 
-def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watch) -> Callable[[], Found]:
+def _one_box(
+    loaded: Grounder,
+    source: Source,
+    model: str,
+    protocol: str | None,
+    budget: float | None,
+    watch: Watch,
+) -> Callable[[], Found]:
     system, (root, dataset, split, limit) = loaded.model.config.system, source
     if dataset == "gqa":
         require(loaded.model.config, Ability.ANSWERS)
+    if dataset in CAPTIONS or dataset == "jsonl":
+        captions = open_captions(root, dataset, split).limited(limit)
+        if task_of(captions) == "phrases":
+            rule = _chosen(protocol, PHRASES, f"phrases of {captions.name}")
+            return partial(
+                one_box.recall,
+                loaded.model,
+                loaded.tokenizer,
+                titled(captions),
+                protocol=rule,
+                budget=budget,
+                name=model,
+                watch=watch,
+            )
     if protocol not in (None, "iou", "strict", "released"):
         raise ValueError(
             f"a {system} finds one box, which is scored by the protocol iou, strict or released, "
@@ -120,6 +145,7 @@ def _one_box(loaded: Grounder, source: Source, protocol: str | None, watch: Watc
         samples,
         strict=protocol == "strict",
         clip="released" if protocol == "released" else "image",
+        budget=budget,
         watch=partial(watch, total=len(samples), doing=f"evaluating {split}"),
     )
 

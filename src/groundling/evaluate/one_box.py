@@ -8,13 +8,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from groundling.data.caption import CaptionSet
 from groundling.data.sample import Dataset, Sample
+from groundling.dynamic.budget import check_budget, fitted_gates
+from groundling.dynamic.cost import CostModel
 from groundling.dynamic.gates import hard_gates
+from groundling.evaluate.score import Score, Watch, unwatched
 from groundling.models.supernet import Supernet
 from groundling.pictures.boxes import iou
 from groundling.pictures.images import open_image
 from groundling.pictures.placement import Clip, Seen
+from groundling.protocols import flickr
+from groundling.results import Cost
 from groundling.selection import Selection
+from groundling.words.tokens import Tokens
 from groundling.words.wordpiece import Tokenizer
 
 
@@ -26,6 +33,7 @@ class Outcome:
     box: tuple[float, float, float, float]
     iou: float
     share: float
+    macs: int
     selection: Selection
 
 
@@ -58,16 +66,18 @@ def evaluate(
     batch: int = 64,
     strict: bool = False,
     clip: Clip = "image",
+    budget: float | None = None,
     watch: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
 ) -> Metrics:
     """Metrics of a model on a dataset; `strict` counts IoU > 0.5 instead of ≥ 0.5 (the papers differ).
 
     `clip` says what of a box counts: what lies in the image, or as much as the released code compares.
+    `budget` is the largest share of the full network's MACs for each expression, None for no limit.
 
     `watch` sees the outcomes as they come, for a progress bar.
     """
     began = time.perf_counter()
-    outcomes = list(watch(answers(model, tokenizer, dataset.samples, batch, clip)))
+    outcomes = list(watch(answers(model, tokenizer, dataset.samples, batch, clip, budget)))
     milliseconds = 1000 * (time.perf_counter() - began) / len(outcomes)
     return summarise(dataset, outcomes, milliseconds, strict)
 
@@ -89,15 +99,64 @@ def summarise(dataset: Dataset, outcomes: Sequence[Outcome], milliseconds: float
     )
 
 
+def recall(
+    model: Supernet,
+    tokenizer: Tokenizer,
+    captions: CaptionSet,
+    *,
+    protocol: str = "any",
+    budget: float | None = None,
+    batch: int = 64,
+    name: str = "",
+    watch: Watch = unwatched,
+) -> Score:
+    """Recall@1 of the one box of each phrase of captions.
+
+    `protocol` is as in `protocols.flickr`, `budget` as in `evaluate`.
+    With one box a phrase, Recall@5 and @10 say the same. ValueError for captions without phrases with boxes.
+    """
+    asked = [(caption, phrase) for caption in captions.captions for phrase in caption.phrases if phrase.boxes]
+    if not asked:
+        raise ValueError(f"{captions.name} {captions.split} has no phrases with boxes to evaluate")
+    samples = [
+        Sample(str(number), caption.image, caption.said(phrase), phrase.boxes[0])
+        for number, (caption, phrase) in enumerate(asked)
+    ]
+    began = time.perf_counter()
+    found = answers(model, tokenizer, samples, batch, budget=budget)
+    outcomes = list(watch(found, len(samples), f"evaluating {captions.split}"))
+    milliseconds = 1000 * (time.perf_counter() - began) / len(outcomes)
+    phrases = [asked[int(outcome.sample.id)][1] for outcome in outcomes]
+    result = flickr.recall(
+        [[outcome.box] for outcome in outcomes],
+        [phrase.boxes for phrase in phrases],
+        [phrase.types for phrase in phrases],
+        protocol=protocol,
+    )
+    macs = sum(outcome.macs for outcome in outcomes) / len(outcomes)
+    share = sum(outcome.share for outcome in outcomes) / len(outcomes)
+    return Score(captions.name, captions.split, name, len(outcomes), result, macs, share, milliseconds)
+
+
 @torch.inference_mode()
 def answers(
-    model: Supernet, tokenizer: Tokenizer, samples: Sequence[Sample], batch: int = 64, clip: Clip = "image"
+    model: Supernet,
+    tokenizer: Tokenizer,
+    samples: Sequence[Sample],
+    batch: int = 64,
+    clip: Clip = "image",
+    budget: float | None = None,
 ) -> Iterator[Outcome]:
     """The model's answer to each sample, in the order of the images.
 
     Runs the supernet masked by hard gates, which equals the extracted subnets (tests hold that) and can
-    put expressions with different subnets in one batch.
+    put expressions with different subnets in one batch. ValueError for a budget that is no share, or of a
+    model whose words do not choose.
     """
+    if budget is not None:
+        check_budget(budget)
+        if model.selector is None and budget < 1:
+            raise ValueError("this model runs the same network for all words, so it takes no budget below 1")
     if not samples:
         raise ValueError("no expressions to evaluate")
     model.eval()
@@ -112,19 +171,32 @@ def answers(
         seen = model.config.framing.input([*pictures.values()], device)
         costs = model.costs(*seen.sides)
         text = model.text(tokens)
-        gates = None if model.selector is None else hard_gates(model.selector(text, tokens))
+        gates = _gates(model, text, tokens, costs, budget)
         found = model.net(seen.images, text, tokens, gates, index, seen.shown).boxes_cxcywh01.cpu()
         for row, sample in enumerate(part):
             box = pictures[sample.image].placement.boxes(found[row], clip)
             selection = Selection(()) if gates is None else Selection.from_gates(gates, row)
             length = int((~tokens.padding[row]).sum())
-            share = 1.0 if gates is None else costs.cost(selection, length).share
-            yield _outcome(sample, box, share, selection)
+            yield _outcome(sample, box, costs.cost(selection, length), selection)
 
 
-def _outcome(sample: Sample, box: Tensor, share: float, selection: Selection) -> Outcome:
+def _gates(
+    model: Supernet, text: Tensor, tokens: Tokens, costs: CostModel, budget: float | None
+) -> dict[str, Tensor] | None:
+    """What the words choose, as far as the budget goes; None for a network that always runs in full."""
+    if model.selector is None:
+        return None
+    relevance = model.selector(text, tokens)
+    if budget is None:
+        return hard_gates(relevance)
+    budgets = torch.full((len(text),), budget, device=text.device)
+    return fitted_gates(relevance, model.units(), costs, (~tokens.padding).sum(1), budgets)
+
+
+def _outcome(sample: Sample, box: Tensor, cost: Cost, selection: Selection) -> Outcome:
     x1, y1, x2, y2 = box.tolist()
-    return Outcome(sample, (x1, y1, x2, y2), float(iou(box, torch.tensor(sample.box))), share, selection)
+    overlap = float(iou(box, torch.tensor(sample.box)))
+    return Outcome(sample, (x1, y1, x2, y2), overlap, cost.share, cost.macs, selection)
 
 
 def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:

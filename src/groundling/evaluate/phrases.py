@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from groundling.data.caption import Caption, CaptionSet, Phrase, Span
+from groundling.data.caption import Caption, CaptionSet, Span
 from groundling.data.sample import Box
 from groundling.evaluate.score import Score, Watch, by_image, collect, together, unwatched
 from groundling.protocols import flickr
@@ -36,7 +36,7 @@ def recall(
         spans = iter(found)
         boxes += [_boxes(list(islice(spans, len(phrase.spans)))) for phrase in caption.phrases]
     phrases = [phrase for caption in told for phrase in caption.phrases]
-    truths, types = [phrase.boxes for phrase in phrases], [_types(phrase) for phrase in phrases]
+    truths, types = [phrase.boxes for phrase in phrases], [phrase.types for phrase in phrases]
     result = flickr.recall(boxes, truths, types, protocol=protocol)
     return answers.score(captions.name, captions.split, model, result)
 
@@ -54,8 +54,3 @@ def _boxes(spans: Sequence[PhraseObjects]) -> list[Box]:
     for each in (each for span in spans for each in span.objects):
         best[each.box] = max(each.score, best.get(each.box, 0.0))
     return sorted(best, key=lambda box: -best[box])
-
-
-def _types(phrase: Phrase) -> tuple[str, ...]:
-    """Flickr30k Entities writes several as "people/clothing"."""
-    return tuple(filter(None, (phrase.category or "").split("/")))

@@ -94,16 +94,7 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
     the dataset is measured twice. Captions that are too long for the model are left out, as in training, and
     what the others ask for is what is measured.
     """
-    model, data = parse_config(config.model), config.data
-    sets = list[CaptionSet]()
-    for dataset, split in dict.fromkeys(mixture(data.dataset, data.split)):
-        captions = beside(data.path, split, partial(open_captions, data.path, dataset))
-        sets += [] if captions is None else [captions.limited(limit)]
-    if not sets and data.held_out and data.path.exists():
-        read = partial(open_captions, data.path, data.dataset)
-        held = parted(read(data.split), data, config.seed, partial(read, need_images=False))[1]
-        assert held is None or isinstance(held, CaptionSet)
-        sets = [] if held is None else [held.limited(limit)]
+    model, sets = parse_config(config.model), _beside(config, limit)
     if not any(_part(captions, model) for captions in sets):
         return None
 
@@ -123,6 +114,44 @@ def of_captions(config: TrainConfig, limit: int) -> Evaluate | None:
         return numbers
 
     return score
+
+
+def of_phrases(config: TrainConfig, limit: int) -> Evaluate | None:
+    """What measures a model that finds one box of a phrase: Recall@1 of each dataset of a mixture.
+
+    At most `limit` captions of each are asked; with an adaptive model, also what share of MACs ran.
+    """
+    sets = [each for each in _beside(config, limit) if any(p.boxes for c in each.captions for p in c.phrases)]
+    if not sets:
+        return None
+
+    def score(net: nn.Module, tokenizer: Tokenizer | None) -> Mapping[str, float]:
+        assert isinstance(net, Supernet)
+        assert tokenizer is not None
+        numbers = dict[str, float]()
+        for captions in sets:
+            found, before = one_box.recall(net, tokenizer, captions), f"{titled(captions).name}/"
+            before = before if len(sets) > 1 else ""
+            numbers[f"{before}recall@1"] = _number(found.result)
+            if net.selector is not None:
+                numbers[f"{before}macs_share"] = found.macs_share
+        return numbers
+
+    return score
+
+
+def _beside(config: TrainConfig, limit: int) -> list[CaptionSet]:
+    """Captions of the split that goes with each of the training's, or those that are held out of it."""
+    data, sets = config.data, list[CaptionSet]()
+    for dataset, split in dict.fromkeys(mixture(data.dataset, data.split)):
+        captions = beside(data.path, split, partial(open_captions, data.path, dataset))
+        sets += [] if captions is None else [captions.limited(limit)]
+    if not sets and data.held_out and data.path.exists():
+        read = partial(open_captions, data.path, data.dataset)
+        held = parted(read(data.split), data, config.seed, partial(read, need_images=False))[1]
+        assert held is None or isinstance(held, CaptionSet)
+        sets = [] if held is None else [held.limited(limit)]
+    return sets
 
 
 def of_objects(config: TrainConfig, limit: int) -> Evaluate | None:
