@@ -299,7 +299,7 @@ def test_configurations_print_and_parse() -> None:
     assert isinstance(build(CONFIG.model_dump(mode="json")), TransVG)
     with pytest.raises(ValueError, match=r"configuration of transvg: gating: Extra inputs"):
         build({**CONFIG.model_dump(), "gating": None})
-    with pytest.raises(ValueError, match=r"no system 'transvgg'; there are lads, transvg"):
+    with pytest.raises(ValueError, match=r"no system 'transvgg'; there are lads, lads_late, transvg"):
         build({"system": "transvgg"})
 
 
