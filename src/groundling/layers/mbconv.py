@@ -275,10 +275,9 @@ class MbConvNet(nn.Module):
             assert isinstance(block, InvertedResidual)
             yield f"blocks.{index}", block
 
-    def forward(self, images_BCHW: Tensor, gates: Gates | None = None) -> Tensor:
-        """(B, 3, H, W) → (B, C, ⌈H/32⌉, ⌈W/32⌉), the last level."""
-        *_, last = self.each_level(images_BCHW, gates)
-        return last
+    def forward(self, images_BCHW: Tensor, gates: Gates | None = None) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) → every level, as `each_level` gives them."""
+        return tuple(self.each_level(images_BCHW, gates))
 
     def each_level(self, images_BCHW: Tensor, gates: Mapping[str, Tensor] | None = None) -> Iterator[Tensor]:
         """What comes out at the strides 8, 16 and 32, the finest first: (B, C, ⌈H/stride⌉, ⌈W/stride⌉)."""

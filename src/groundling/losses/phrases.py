@@ -63,7 +63,7 @@ def seen(
         if not of_pictures:
             prediction: Prediction = net(images, text, tokens, gates, index)
             return prediction
-        maps = list(net.backbone.each_level(images, gates))
+        maps = net.backbone(images, gates)
     else:
         maps = batch.maps
         if gates is not None and not of_pictures:

@@ -208,7 +208,7 @@ class LateNet(FusionNetwork):
         """
         if image_index is not None and gates is not None:
             images, image_index = images[image_index], None
-        maps = list(self.backbone.each_level(images, gates))
+        maps = self.backbone(images, gates)
         return self.answer(maps, text_ELD, tokens, gates, image_index)
 
     def resumed(self, maps: Sequence[Tensor], gates: Gates | None) -> list[Tensor]:
